@@ -1,0 +1,29 @@
+"""The ``xling`` command: one module a subcommand, heavy imports inside the functions."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from lm_eval_xling.errors import UserError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="xling",
+    help="Measure, lower and explain the crosslingual knowledge barrier of language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def main() -> None:
+    """Run the command; a user's error is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"xling: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""What each dataset is, and how its raw form becomes rows."""

@@ -1,0 +1,1 @@
+"""Prompt words: one YAML a language."""

@@ -1,0 +1,1 @@
+"""Activations, logit lens, PCA, similarity and MEXA: numbers first, drawing apart."""

@@ -1,0 +1,1 @@
+"""From result folders of the harness to tables, plots and one HTML page."""

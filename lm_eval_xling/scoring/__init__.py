@@ -1,0 +1,1 @@
+"""Shared-prefix scoring backend for the harness."""

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real datasets that stands beside the repository in our CI."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real datasets are not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of a tiny random model of an architecture, made once a session."""
+    from tests import tiny as models
+
+    made: dict[str, Path] = {}
+
+    def folder(architecture: str) -> Path:
+        if architecture not in made:
+            made[architecture] = models.save(architecture, tmp_path_factory.mktemp(architecture))
+        return made[architecture]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Path:
+    """Folder of the real Gemma-3-270M; converts it on the first call on a machine."""
+    from lm_eval_xling.embedded import model_folder
+
+    return model_folder("gemma-3-270m")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """Folder of the real SmolLM2-135M-Instruct; converts it on the first call on a machine."""
+    from lm_eval_xling.embedded import model_folder
+
+    return model_folder("smollm2-135m-instruct")

@@ -1,0 +1,1 @@
+"""Training recipes: mixed-language fine-tuning and question alignment."""
