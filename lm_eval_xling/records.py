@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["Document", "Row"]
+__all__ = ["Document", "MixedText", "Row", "Unit"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # catalog ▸ composing
@@ -52,6 +52,67 @@ Document: TypeAlias = dict[str, Any]
 # ---------------------------------------------------------------------------------------------------------------
 # mixing ▸ trainers
 # ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A stretch of a mixed text that stands in one language."""
+
+    text: str
+    """What is read: the translation, or the source text where the source language was drawn."""
+    language: str
+    """Language code of ``text``; the source language where a translation was refused."""
+    separator: str = ""
+    """White space of the source between this unit and the next, or after the last one."""
+    source: str | None = None
+    """Source text of a unit that was replaced; ``None`` where ``text`` is the source text."""
+    fallback_from: str | None = None
+    """Language that was drawn, where its translation failed the guards and the source text stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedText:
+    """One document whose units stand in several languages: one line of a mixed corpus."""
+
+    id: str
+    """The same for every seed, language set and unit, so that corpora of one input are parallel."""
+    source_language: str
+    """Language code of the document before mixing (the matrix language of word-level code-switching)."""
+    units: tuple[Unit, ...]
+    """In the order of the source; none is lost or doubled."""
+    leading: str = ""
+    """White space of the source before the first unit."""
+
+    @property
+    def text(self) -> str:
+        """The mixed text, with the paragraph structure of the source."""
+        return self.leading + "".join(unit.text + unit.separator for unit in self.units)
+
+    @property
+    def source(self) -> str:
+        """The source text, byte for byte: what the monolingual ablation is trained on."""
+        texts = (unit.text if unit.source is None else unit.source for unit in self.units)
+        return self.leading + "".join(text + unit.separator for text, unit in zip(texts, self.units, strict=True))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line of a mixed corpus: ``text`` stands beside ``units`` for readers that know only text."""
+        units = [
+            {name: value for name in Unit.__slots__ if (value := getattr(unit, name)) not in (None, "")}
+            for unit in self.units
+        ]
+        head = {"id": self.id, "source_language": self.source_language, "text": self.text, "units": units}
+        return {**head, "leading": self.leading} if self.leading else head
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> MixedText:
+        """Return the record of a parsed line; the inverse of ``as_json``.
+
+        Raises:
+            KeyError, TypeError: if the line is not one of a mixed corpus.
+        """
+        units = tuple(Unit(**{"text": "", **unit}) for unit in line["units"])
+        return cls(line["id"], line["source_language"], units, line.get("leading", ""))
+
 
 # ---------------------------------------------------------------------------------------------------------------
 # harness ▸ scoring
