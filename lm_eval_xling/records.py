@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -41,13 +41,57 @@ class Row:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# composing ▸ harness
+# composing ▸ families ▸ harness
 # ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedItem:
+    """A multiple-choice item whose parts are shown in languages of their own."""
+
+    id: str
+    """Id of the rows that it was composed of."""
+    fields: Mapping[str, str]
+    """Text parts by name."""
+    options: tuple[str, ...]
+    """Options in the dataset's order."""
+    answer: int
+    """Index of the right option, from the English row."""
+    field_languages: Mapping[str, str]
+    """Language code of every text part."""
+    option_languages: tuple[str, ...]
+    """Language code of every option."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """``Row.extra`` of the gold row."""
+
 
 Document: TypeAlias = dict[str, Any]
 """What the harness evaluates and logs: one JSON-able dictionary a row, with at least ``id``, ``family``,
 ``question_language``, ``answer_language`` (or ``languages``: a map of field to language), the prompt's fields,
 ``options`` where there are any, and ``answer`` (index) or ``target`` (text). Reports pair on ``id``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDocuments:
+    """All documents of one leaf."""
+
+    evaluated: Sequence[Document]
+    """The documents that are scored, in the dataset's order."""
+    demonstrations: Sequence[Document] = ()
+    """The pool of few-shot demonstrations; ``pool`` in each names the evaluated documents that it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the harness sends to a model for one document."""
+
+    document: Document
+    """The document as logged."""
+    context: str
+    """Description, demonstrations and the document's prompt."""
+    continuations: tuple[str, ...]
+    """Scored continuations; empty where text is generated."""
+
 
 # ---------------------------------------------------------------------------------------------------------------
 # mixing ▸ trainers
