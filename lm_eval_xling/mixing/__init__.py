@@ -1,0 +1,20 @@
+"""Text ▸ units ▸ mixed-language text."""
+
+from lm_eval_xling.mixing.drawing import Mixture
+from lm_eval_xling.mixing.splitting import UNIT_KINDS, UnitKind, split, word_spans
+from lm_eval_xling.mixing.texts import Source, Translate, mix_parallel, mix_texts
+from lm_eval_xling.mixing.words import PAPER_RATIO, switch_words
+
+__all__ = [
+    "PAPER_RATIO",
+    "UNIT_KINDS",
+    "Mixture",
+    "Source",
+    "Translate",
+    "UnitKind",
+    "mix_parallel",
+    "mix_texts",
+    "split",
+    "switch_words",
+    "word_spans",
+]
