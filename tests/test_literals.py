@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+from string import Formatter
+
+import pytest
+import regex
+import yaml
+
+from lm_eval_xling import literals
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import LANGUAGES
+
+FOLDER = Path(literals.__file__).parent
+FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
+
+# A language has all words of a group or none of them, so that a prompt is never half translated.
+GROUPS = {
+    "questions": ["fields.question", "fields.options", "fields.answer", "fields.context"],
+    "reasoning": ["fields.step_by_step_answer", "instructions.think", "answers.final"],
+    "sentiment": ["fields.emotion", "labels.sentiment.positive", "labels.sentiment.negative"],
+    "nli": [
+        "fields.premise",
+        "fields.hypothesis",
+        "labels.nli.entailment",
+        "labels.nli.neutral",
+        "labels.nli.contradiction",
+    ],
+    "paraphrase": ["fields.sentence_1", "fields.sentence_2", "labels.paraphrase.same", "labels.paraphrase.different"],
+    "atlas": ["fields.country", "fields.capital", "fields.currency", "fields.official_language", "fields.continent"],
+    "hp": ["instructions.hp"],
+    "question alignment": ["instructions.translate_input"],
+}
+# The languages that the tasks name: Zhang et al.; Chua et al.; MGSM, XQuAD, Belebele and the translations of TOFU.
+REQUIRED = {
+    "questions": [*ZHANG, *"ar el fa he id ko pt ro te tr uk vi".split()],
+    "reasoning": [*ZHANG, *"ar el fa he id ko pt ro te tr uk vi".split()],
+    "sentiment": ZHANG,
+    "nli": ZHANG,
+    "paraphrase": ZHANG,
+    "atlas": ZHANG,
+    "hp": "en fr de es it".split(),
+    "question alignment": ["en"],
+}
+# Words that are spelled like an English one (of any key) and are right in their language.
+TRUE_LOANS = {
+    ("de", "fields.emotion"): "Emotion",
+    ("de", "labels.nli.neutral"): "neutral",
+    ("es", "fields.capital"): "Capital",
+    ("fr", "fields.question"): "Question",
+    ("fr", "fields.options"): "Options",
+    ("fr", "fields.continent"): "Continent",
+    ("fr", "labels.nli.contradiction"): "contradiction",
+    ("ms", "labels.nli.neutral"): "neutral",
+    ("sv", "labels.nli.neutral"): "neutral",
+}
+# Unicode scripts of an ISO 15924 code that stands for a mixture or a variant.
+SCRIPTS = {"Hans": ["Han"], "Jpan": ["Han", "Hiragana", "Katakana"]}
+PROPER_NAMES = re.compile("Harry Potter")
+
+
+def test_every_file_is_of_a_known_language() -> None:
+    assert set(FILES) <= set(LANGUAGES)
+    assert set(FILES) >= {code for codes in REQUIRED.values() for code in codes}
+
+
+@pytest.mark.parametrize("code", FILES)
+def test_words_are_complete(code: str) -> None:
+    known = set(literals.words(code))
+    assert known <= set(literals.words("en")), "a key that English lacks"
+    for group, keys in GROUPS.items():
+        present = known.intersection(keys)
+        assert present in (set(), set(keys)), f"{group}: without {set(keys) - present}"
+        assert present or code not in REQUIRED[group], f"{group} is required"
+    assert known <= {key for keys in GROUPS.values() for key in keys}, "a key that is in no group"
+
+
+@pytest.mark.parametrize("code", FILES)
+def test_words_are_clean_text(code: str) -> None:
+    english = literals.words("en")
+    for key, text in literals.words(code).items():
+        assert text and text == text.strip() and unicodedata.is_normalized("NFC", text), key
+        assert not (key.startswith("fields.") and text.endswith((":", "："))), f"{key}: the task adds the colon"
+        placeholders = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+        assert placeholders == {name for _, name, _, _ in Formatter().parse(english[key]) if name is not None}, key
+
+
+@pytest.mark.parametrize("code", FILES)
+def test_labels_of_a_task_differ(code: str) -> None:
+    labels: dict[str, list[str]] = {}
+    for key, text in literals.words(code).items():
+        if key.startswith("labels."):
+            labels.setdefault(key.rsplit(".", 1)[0], []).append(text.casefold())
+    for task, texts in labels.items():
+        assert len(set(texts)) == len(texts), task
+        for one in texts:
+            # The log-likelihood of a label that begins another one is never the lower of the two.
+            assert not any(other != one and other.startswith(one) for other in texts), f"{task}: {one}"
+
+
+@pytest.mark.parametrize("code", FILES)
+def test_words_are_in_the_script_of_the_language(code: str) -> None:
+    script = LANGUAGES[code].script
+    scripts = "".join(rf"\p{{Script_Extensions={name}}}" for name in SCRIPTS.get(script, [script]))
+    for key, text in literals.words(code).items():
+        letters = regex.findall(r"\p{Letter}", PROPER_NAMES.sub("", re.sub(r"\{\w+\}", "", text)))
+        assert letters, key
+        foreign = [letter for letter in letters if not regex.fullmatch(f"[{scripts}]", letter)]
+        assert not foreign, f"{key}: {foreign}"
+
+
+def test_no_english_is_left() -> None:
+    english = {text.casefold() for text in literals.words("en").values()}
+    found = {
+        (code, key): text
+        for code in FILES
+        if code != "en"
+        for key, text in literals.words(code).items()
+        if text.casefold() in english
+    }
+    assert found == TRUE_LOANS
+
+
+@pytest.mark.parametrize("code", FILES)
+def test_every_word_has_one_source(code: str) -> None:
+    sources = yaml.safe_load((FOLDER / f"{code}.yaml").read_text(encoding="utf-8"))[literals.SOURCES]
+    assert literals.__doc__ is not None
+    assert all(f"``{source}``" in literals.__doc__ for source in sources)
+    assert all(meaning.strip() for meaning in sources.get("reviewed", {}).values())
+    assert sorted(key for keys in sources.values() for key in keys) == sorted(literals.words(code))
+
+
+def test_words_that_differ_from_the_published_ones() -> None:
+    """The data of Zhang et al. have the verb or another sense here (reference.md, 3)."""
+    assert literals.word("pl", "labels.nli.entailment") != "majorat"
+    assert literals.word("th", "labels.nli.entailment") != "การมีส่วนร่วม"
+    assert literals.word("ru", "fields.sentence_1") != "Приговор 1"
+    assert literals.word("es", "fields.sentence_1") != "Sentencia 1"
+    assert literals.word("fr", "fields.answer") != "Répondre"
+    assert literals.word("no", "labels.nli.contradiction") == "motsigelse"
+
+
+def test_a_word_of_any_spelling_of_the_language() -> None:
+    assert literals.word("deu_Latn", "fields.question") == literals.word("German", "fields.question") == "Frage"
+
+
+def test_a_missing_word_names_language_key_and_file() -> None:
+    with pytest.raises(UserError) as error:
+        literals.word("te", "fields.premise")
+    assert all(part in str(error.value) for part in ("Telugu", "fields.premise", "te.yaml"))
+
+
+def test_an_unknown_word_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown prompt word 'fields\.premis'[\s\S]*fields\.premise"):
+        literals.word("de", "fields.premis")
+
+
+def test_a_language_without_a_file() -> None:
+    with pytest.raises(UserError, match=r"no prompt words in Shona[\s\S]*sn\.yaml"):
+        literals.word("sn", "fields.question")
+
+
+def test_a_word_that_yaml_reads_as_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sn.yaml").write_text("labels:\n  answer:\n    negative: no\n", encoding="utf-8")
+    monkeypatch.setattr(literals, "file_of", lambda language: tmp_path / f"{language}.yaml")
+    with pytest.raises(UserError, match=r"'labels\.answer\.negative' is False"):
+        literals.words("sn")
