@@ -78,7 +78,7 @@ class TaskDocuments:
     evaluated: Sequence[Document]
     """The documents that are scored, in the dataset's order."""
     demonstrations: Sequence[Document] = ()
-    """The pool of few-shot demonstrations; ``pool`` in each names the evaluated documents that it is for."""
+    """The pool of few-shot demonstrations: a document gets the first n that share its ``subject``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from lm_eval_xling._cli import doctor, eval, tasks
 from lm_eval_xling.errors import UserError
 
 __all__ = ["app", "main"]
@@ -18,6 +19,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+app.command("eval", epilog=eval.EPILOG, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    eval.evaluate
+)
+app.command("tasks", epilog=tasks.EPILOG)(tasks.tasks)
+app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def main() -> None:

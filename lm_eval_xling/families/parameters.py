@@ -1,0 +1,57 @@
+"""The parameters of a family: checked against its dataclass, so that a misspelt key is never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from lm_eval_xling.errors import UserError, unknown_name
+
+__all__ = ["parse"]
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], given: Mapping[str, Any] | None, *, task: str) -> T:
+    """Return the family's parameters with the given ones set.
+
+    Args:
+        kind: the family's ``Parameters`` dataclass; its annotations are ``bool``, ``int``, ``str``, ``Literal`` of
+            strings, tuples of ``str``, or one of them ``| None``.
+        given: the value of ``xling`` in the harness's metadata.
+        task: for the error message.
+
+    Raises:
+        UserError: unknown key, or a value of the wrong kind.
+    """
+    where = f"--metadata '{{\"xling\": …}}' of {task}"
+    if given is None:
+        return kind()
+    if not isinstance(given, Mapping):
+        raise UserError(f"the value of 'xling' is {given!r}, not a map", where=where)
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    values = {}
+    for key, value in given.items():
+        if key not in names:
+            raise unknown_name("parameter", str(key), names, where=where)
+        values[key] = _checked(key, value, hints[key], where)
+    return kind(**values)
+
+
+def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise unknown_name(f"value of {key!r}:", str(value), get_args(hint), where=where)
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+            raise UserError(f"{key!r} is {value!r}, expected a list of strings", where=where)
+        return tuple(value)
+    alternatives = get_args(hint) or (hint,)
+    # bool is a subclass of int, and true is no number.
+    if isinstance(value, bool) != (bool in alternatives) or not isinstance(value, alternatives):
+        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in alternatives)
+        raise UserError(f"{key!r} is {value!r}, expected {expected}", where=where)
+    return value

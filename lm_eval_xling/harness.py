@@ -1,0 +1,234 @@
+"""The only module that knows how lm-evaluation-harness finds us: everything that YAML reaches by ``!function``.
+
+A leaf's YAML names a family and what distinguishes the leaf::
+
+    custom_dataset: !function lm_eval_xling.harness.documents
+    dataset_kwargs: {leaf: {family: mmlu, placement: question, language: de}}
+    test_split: documents
+    process_docs: !function lm_eval_xling.harness.evaluated
+    fewshot_config:
+      split: documents
+      process_docs: !function lm_eval_xling.harness.demonstrations
+      sampler: !function lm_eval_xling.harness.SameSubject
+
+Evaluated documents and demonstrations share one split, because the harness shows a sampler the document that is
+being evaluated only when both splits have the same name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.samplers import ContextSampler
+
+from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.families.parameters import parse
+from lm_eval_xling.records import Document, Request
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = [
+    "OLDEST",
+    "SameSubject",
+    "accuracy_by_category",
+    "check_version",
+    "demonstrations",
+    "documents",
+    "evaluated",
+    "is_visible",
+    "requests",
+    "task_names",
+    "tasks_folder",
+    "translated_accuracy",
+]
+
+OLDEST = "0.4.12"
+"""Oldest release of the harness for which the tests pass."""
+
+_SPLIT = "documents"
+
+
+def documents(*, leaf: Mapping[str, Any], xling: Mapping[str, Any] | None = None, **_: Any) -> dict[str, Dataset]:
+    """Return the dataset of a leaf task (``custom_dataset``).
+
+    Args:
+        leaf: the leaf's ``dataset_kwargs.leaf``: ``family`` and what the family's module asks for.
+        xling: the parameters of ``--metadata '{"xling": {…}}'``.
+        _: everything else that the harness merges into the metadata: model arguments, the YAML's version.
+
+    Raises:
+        UserError: an unknown parameter, or data that is missing or damaged.
+    """
+    from datasets import Dataset
+
+    check_version()
+    family = import_module(f"lm_eval_xling.families.{leaf['family']}")
+    parameters = parse(family.Parameters, xling, task=f"xling_{leaf['family']}")
+    if hasattr(parameters, "resolved"):
+        parameters = parameters.resolved()
+    made = family.documents(leaf, parameters)
+    if not made.evaluated:
+        raise UserError("no documents are left to evaluate", where=f"leaf {dict(leaf)}, parameters {parameters}")
+    rows = [{**document, "role": "evaluated"} for document in made.evaluated]
+    rows += [{**document, "role": "demonstration"} for document in made.demonstrations]
+    return {_SPLIT: Dataset.from_list(rows)}
+
+
+def evaluated(dataset: Dataset) -> Dataset:
+    """Return the documents that are scored (``process_docs``)."""
+    return dataset.select(range(_count_evaluated(dataset)))
+
+
+def demonstrations(dataset: Dataset) -> Dataset:
+    """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
+    return dataset.select(range(_count_evaluated(dataset), len(dataset)))
+
+
+def _count_evaluated(dataset: Dataset) -> int:
+    return list(dataset["role"]).count("evaluated")
+
+
+class SameSubject(ContextSampler):  # type: ignore[misc]
+    """Demonstrations of the evaluated document's subject: the first n of the pool, never the document itself."""
+
+    def sample(
+        self, n: int, eval_doc: Document | None = None, df: Sequence[Document] | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return n demonstrations.
+
+        Raises:
+            UserError: if the subject has fewer than n.
+        """
+        if n == 0:
+            return []
+        assert eval_doc is not None, "the few-shot split has the name of the test split, so the harness passes it"
+        if not hasattr(self, "_by_subject"):
+            self._by_subject: dict[str, list[Document]] = defaultdict(list)
+            for document in self.df:
+                self._by_subject[document["subject"]].append(document)
+        pool = self._by_subject.get(eval_doc["subject"], [])
+        chosen = [document for document in pool[: n + 1] if document["id"] != eval_doc["id"]][:n]
+        if len(chosen) < n:
+            raise UserError(
+                f"{n} demonstrations were asked for, but there are {len(chosen)}",
+                where=f"family {eval_doc['family']}, subject {eval_doc['subject']}",
+                fix=f"pass --num_fewshot {len(chosen)}",
+            )
+        return chosen
+
+
+def accuracy_by_category(document: Document, results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """Return ``acc``, and the same value under the name of the document's category (``process_results``)."""
+    scores = [log_likelihood for log_likelihood, _ in results]
+    accuracy = float(scores.index(max(scores)) == document["answer"])
+    return {"acc": accuracy, f"acc_{document['category']}": accuracy}
+
+
+def translated_accuracy(document: Document, results: Sequence[str]) -> dict[str, float]:
+    """Return ``acc`` of the letter that the generated text gives after its own "Answer:" (``process_results``)."""
+    letters = "".join(document["choices"])
+    found = re.search(rf"Answer:\s*([{letters}])\b", results[0])
+    right = found is not None and found.group(1) == document["choices"][document["answer"]]
+    return {"acc": float(right), f"acc_{document['category']}": float(right)}
+
+
+def check_version() -> None:
+    """Raise a UserError where the installed harness is older than the tasks need."""
+    from packaging.version import Version
+
+    installed = version("lm_eval")
+    if Version(installed) < Version(OLDEST):
+        raise UserError(
+            f"lm_eval {installed} is too old: the tasks need {OLDEST}", fix=f"pip install 'lm_eval>={OLDEST}'"
+        )
+
+
+def _inside() -> Path | None:
+    spec = find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0], "tasks", "xling")
+
+
+def is_visible() -> bool:
+    """Tell whether the harness finds the tasks in its own folder, without a flag."""
+    inside = _inside()
+    return inside is not None and (inside / "atlas").is_dir()
+
+
+def tasks_folder() -> Path:
+    """Return the folder of our task YAMLs: inside the harness for a wheel, beside the package otherwise.
+
+    Raises:
+        UserError: if the installation holds no tasks.
+    """
+    inside = _inside()
+    beside = Path(__file__).resolve().parent.parent / "tasks"
+    for folder in (beside, inside):
+        if folder is not None and (folder / "atlas").is_dir():
+            return folder
+    raise UserError(
+        "the installation holds no xling tasks", where=beside, fix="pip install --force-reinstall lm-eval-xling"
+    )
+
+
+def task_names(kind: str = "all_subtasks") -> list[str]:
+    """Return the sorted names of our leaf tasks, or of ``all_groups`` or ``all_tags``."""
+    return list(getattr(_manager(None), kind))
+
+
+def _manager(metadata: Mapping[str, Any] | None) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(
+        include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata) if metadata else None
+    )
+
+
+def requests(
+    task: str,
+    *,
+    rows: Sequence[int] | None = None,
+    limit: int | None = None,
+    num_fewshot: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> list[Request]:
+    """Return what the harness would send to a model, without a model.
+
+    Args:
+        task: name of one of our leaf tasks.
+        rows: indices of the documents; all of them if not given.
+        limit: the first documents only.
+        num_fewshot: instead of the task's own.
+        metadata: as with ``--metadata``.
+
+    Raises:
+        UserError: unknown task, or a row that does not exist.
+    """
+    manager = _manager(metadata)
+    if task not in manager.all_subtasks:
+        raise unknown_name("task", task, manager.all_subtasks)
+    loaded = manager.load([task])["tasks"][task]
+    pool = loaded.eval_docs
+    if rows is None:
+        rows = range(len(pool) if limit is None else min(limit, len(pool)))
+    shots = num_fewshot if num_fewshot is not None else loaded.config.num_fewshot or 0
+    made = []
+    for row in rows:
+        if not 0 <= row < len(pool):
+            raise UserError(f"row {row} does not exist", where=task, fix=f"rows go from 0 to {len(pool) - 1}")
+        document = pool[row]
+        context = loaded.fewshot_context(document, shots, gen_prefix=loaded.doc_to_prefix(document))
+        built = loaded.construct_requests(document, context, metadata=(task, row, 1))
+        instances = built if isinstance(built, list) else [built]
+        scored = () if loaded.OUTPUT_TYPE == "generate_until" else tuple(i.arguments[1] for i in instances)
+        made.append(Request(document=dict(document), context=context, continuations=scored))
+    return made

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.parameters import parse
+
+
+@dataclass(frozen=True)
+class Parameters:
+    seed: int = 0
+    drop_identical: bool = False
+    demos: Literal["english", "placement"] = "english"
+    languages: tuple[str, ...] = ("en",)
+    question_language: str | None = None
+
+
+def test_nothing_given_is_the_published_setting() -> None:
+    assert parse(Parameters, None, task="t") == Parameters()
+
+
+def test_given_values_replace_the_defaults() -> None:
+    given = {"seed": 3, "drop_identical": True, "demos": "placement", "languages": ["de"], "question_language": None}
+    assert parse(Parameters, given, task="t") == Parameters(3, True, "placement", ("de",), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sede": 1}, "unknown parameter 'sede'(.|\n)*did you mean seed"),
+        ({"seed": "1"}, "'seed' is '1', expected int"),
+        ({"seed": True}, "'seed' is True, expected int"),
+        ({"drop_identical": 1}, "'drop_identical' is 1, expected bool"),
+        ({"demos": "englsh"}, "did you mean english"),
+        ({"languages": "de"}, "'languages' is 'de', expected a list of strings"),
+        ({"question_language": 1}, "expected str or null"),
+        (["seed"], "not a map"),
+    ],
+)
+def test_a_wrong_key_or_value_is_an_error_with_its_name(given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse(Parameters, given, task="xling_mmlu")

@@ -1,0 +1,110 @@
+"""What a user installs: wheel, sdist and wheel-from-sdist hold the same, and the harness finds the tasks flagless."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: object, cwd: Path, **environment: str) -> str:
+    result = subprocess.run(
+        list(map(str, command)), cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the sdist and two wheels: ``direct/`` from the tree, ``from_sdist/`` from the sdist."""
+    out = tmp_path_factory.mktemp("dist")
+    source = out / "source"
+    run("git", "clone", "-q", "--no-hardlinks", ROOT, source, cwd=out)
+    # What is not committed yet belongs to the test too.
+    changed = run("git", "ls-files", "--modified", "--others", "--exclude-standard", "--deduplicate", cwd=ROOT).split()
+    for name in changed:
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            target.write_bytes((ROOT / name).read_bytes())
+        else:
+            target.unlink(missing_ok=True)
+    build = (sys.executable, "-m", "build", "--no-isolation")
+    run(*build, "--wheel", "--outdir", out / "direct", source, cwd=out)
+    run(*build, "--outdir", out / "from_sdist", source, cwd=out)
+    return out
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_both_wheels_hold_the_same_files(built: Path) -> None:
+    (direct,) = (built / "direct").glob("*.whl")
+    (indirect,) = (built / "from_sdist").glob("*.whl")
+    assert names(direct) == names(indirect)
+    (sdist,) = (built / "from_sdist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
+
+
+def test_the_wheel_holds_every_tracked_file_of_the_three_trees(built: Path) -> None:
+    (wheel,) = (built / "direct").glob("*.whl")
+    inside = names(wheel)
+    tracked = run("git", "ls-files", "lm_eval_xling", "tasks", "trainers", cwd=ROOT).split()
+    places = {"tasks/": "lm_eval/tasks/xling/", "trainers/": "lm_eval_xling/trainers/"}
+    for name in filter(lambda name: (ROOT / name).exists(), tracked):
+        for folder, place in places.items():
+            if name.startswith(folder):
+                name = place + name.removeprefix(folder)
+        assert name in inside
+
+
+def test_the_table_of_packages_names_every_package_folder() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "lm_eval_xling").rglob("__init__.py")}
+    assert folders | {"lm_eval_xling.trainers", "lm_eval.tasks.xling"} == set(table)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harness", ["0.4.12", "0.4.13"])
+def test_a_fresh_environment_evaluates_without_a_flag(built: Path, harness: str, tmp_path: Path) -> None:
+    """The harness and the wheel are installed anew; what they depend on comes from this environment."""
+    (wheel,) = (built / "direct").glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", "env", cwd=tmp_path)
+    python = tmp_path / "env" / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+    here = [sysconfig.get_path("purelib"), *(path for path in sys.path if path.endswith("site-packages"))]
+    # Paths that a .pth file adds come after the environment's own packages.
+    (site / "dependencies.pth").write_text("\n".join(dict.fromkeys(here)))
+    run(
+        sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--ignore-installed",
+        f"lm_eval=={harness}", wheel, cwd=tmp_path,
+    )  # fmt: skip
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    where = run(python, "-c", "import lm_eval, lm_eval_xling; print(lm_eval.__path__[0])", cwd=empty)
+    assert str(site) in where
+    xling = tmp_path / "env" / "bin" / "xling"
+    assert "the harness sees them" in run(xling, "doctor", cwd=empty)
+    run(
+        tmp_path / "env" / "bin" / "lm_eval", "--model", "dummy", "--tasks", "xling_atlas_en_de,xling_atlas_mixup",
+        "--limit", "2", "--output_path", "out", "--log_samples", cwd=empty, HF_HUB_OFFLINE="1",
+    )  # fmt: skip
+    (results,) = (empty / "out").rglob("results_*.json")
+    assert set(json.loads(results.read_text())["results"]) == {"xling_atlas_en_de", "xling_atlas_mixup"}
+    run(sys.executable, "-m", "pip", "--python", python, "uninstall", "-q", "-y", "lm-eval-xling", cwd=empty)
+    assert not list((site / "lm_eval" / "tasks").glob("xling/**/*.yaml"))
