@@ -7,7 +7,6 @@ Each is a GGUF file inside a Python package. It is checked by sha256, converted 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from lm_eval_xling.cache import cache_folder
 from lm_eval_xling.errors import UserError, unknown_name
 
 __all__ = ["EMBEDDED_MODELS", "EmbeddedModel", "model_folder"]
@@ -74,11 +74,6 @@ EMBEDDED_MODELS: Mapping[str, EmbeddedModel] = MappingProxyType(
 """The embedded models by name."""
 
 
-def _cache_root() -> Path:
-    base = os.environ.get("XLING_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xling"
-    return Path(base) / "models"
-
-
 def model_folder(name: str = "gemma-3-270m", *, say: Callable[[str], None] = lambda message: None) -> Path:
     """Return the transformers folder of an embedded model, converting it on the first call.
 
@@ -93,7 +88,7 @@ def model_folder(name: str = "gemma-3-270m", *, say: Callable[[str], None] = lam
         raise unknown_name("embedded model", name, EMBEDDED_MODELS)
     model = EMBEDDED_MODELS[name]
     # The digest is in the folder's name, so that another version of the file never meets an old conversion.
-    folder = _cache_root() / f"{name}-{model.sha256[:12]}"
+    folder = cache_folder("models") / f"{name}-{model.sha256[:12]}"
     if (folder / "config.json").exists():
         return folder
     missing = [module for module in (model.module, "gguf") if find_spec(module) is None]

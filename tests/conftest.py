@@ -21,6 +21,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def mirror(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mirror of all the real datasets, for ``XLING_DATA``; imported once a session. Do not write to it."""
+    from lm_eval_xling.catalog import DATASETS
+    from lm_eval_xling.catalog.mirroring import import_dataset, importable_parts, writing
+
+    folder = tmp_path_factory.mktemp("mirror") / "data"
+    with writing(folder, DATASETS) as writer:
+        for dataset in DATASETS.values():
+            if importable_parts(dataset, [shared_data]):
+                import_dataset(dataset, [shared_data], writer)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of a tiny random model of an architecture, made once a session."""
     from tests import tiny as models

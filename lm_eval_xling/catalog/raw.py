@@ -1,0 +1,180 @@
+"""Raw records of published files, and the errors that name the file and the row."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.catalog.dataset import Part
+from lm_eval_xling.errors import UserError
+
+__all__ = ["Record", "csv_records", "file_sha256", "find_all", "json_array", "json_lines", "locate"]
+
+_LETTERS = "ABCD"
+
+
+class Record:
+    """One raw record: values by column, and where it stands, so that every complaint can name the place.
+
+    Args:
+        values: the columns.
+        where: file and line, or repository, subset and row.
+    """
+
+    __slots__ = ("values", "where")
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self.values = values
+        self.where = where
+
+    def __contains__(self, column: str) -> bool:
+        return self.values.get(column) is not None
+
+    def error(self, what: str, fix: str | None = None) -> UserError:
+        """The error that something in this record is wrong."""
+        return UserError(what, where=self.where, fix=fix)
+
+    def value(self, column: str) -> Any:
+        """A column as it is.
+
+        Raises:
+            UserError: if there is no such column.
+        """
+        try:
+            return self.values[column]
+        except KeyError:
+            raise self.error(f"there is no field {column!r}", fix=f"fields: {', '.join(self.values)}") from None
+
+    def text(self, column: str) -> str:
+        """A column that must hold text.
+
+        Raises:
+            UserError: if the column is missing, not text, or blank.
+        """
+        value = self.value(column)
+        if not isinstance(value, str):
+            raise self.error(f"field {column!r} holds {value!r}, not text")
+        if not value.strip():
+            raise self.error(f"field {column!r} is empty")
+        return value
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """A column that must hold a list of texts, none of them blank."""
+        values = self.value(column)
+        if not isinstance(values, (list, tuple)) or not values:
+            raise self.error(f"field {column!r} holds {values!r}, not a list of texts")
+        for index, value in enumerate(values):
+            if not isinstance(value, str) or not value.strip():
+                raise self.error(f"item {index} of field {column!r} is empty or not text")
+        return tuple(values)
+
+    def letter(self, column: str) -> int:
+        """The index, 0 to 3, that a column's letter A to D stands for."""
+        letter = self.text(column).strip()
+        if len(letter) != 1 or letter not in _LETTERS:
+            raise self.error(f"field {column!r} holds {letter!r}, not a letter from A to D")
+        return _LETTERS.index(letter)
+
+    def index(self, column: str, count: int, *, first: int = 0) -> int:
+        """The index below ``count`` that a column's number stands for, counted from ``first`` in the data."""
+        value = self.value(column)
+        try:
+            index = int(value) - first
+        except (TypeError, ValueError):
+            index = -1
+        if not 0 <= index < count:
+            raise self.error(f"field {column!r} holds {value!r}, not a number from {first} to {count - 1 + first}")
+        return index
+
+
+def json_lines(path: Path) -> Iterator[Record]:
+    """Records of a file of JSON lines."""
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield _record(_parse(line, f"{path}:{number}"), f"{path}:{number}")
+
+
+def json_array(path: Path) -> Iterator[Record]:
+    """Records of a file that is one JSON array."""
+    values = _parse(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(values, list):
+        raise UserError("the file is not a JSON array", where=path)
+    for index, value in enumerate(values):
+        yield _record(value, f"{path}, item {index}")
+
+
+def csv_records(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> Iterator[Record]:
+    """Records of a CSV or TSV file; the first row is skipped if it names the columns.
+
+    A tab-separated file is taken without quoting, as such files are published.
+
+    Raises:
+        UserError: if a row has another number of cells.
+    """
+    with path.open(encoding="utf-8", newline="") as stream:
+        quoted = delimiter != "\t"
+        reader = csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        for number, cells in enumerate(reader):
+            where = f"{path}:{reader.line_num}"
+            if number == 0 and _is_header(cells, columns):
+                continue
+            if len(cells) != len(columns):
+                raise UserError(f"the row has {len(cells)} cells, expected {len(columns)}", where=where)
+            yield Record(dict(zip(columns, cells, strict=True)), where)
+
+
+def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a first row holds names and no data: pandas numbers nameless columns, others spell the names out."""
+    lowered = [cell.strip().lower() for cell in cells]
+    return lowered in ([name.lower() for name in columns], [str(index) for index in range(len(columns))])
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error.msg}", where=where, fix="fetch or copy the file again") from None
+
+
+def _record(value: Any, where: str) -> Record:
+    if not isinstance(value, dict):
+        raise UserError("the record is not a JSON object", where=where)
+    return Record(value, where)
+
+
+def locate(folders: Sequence[Path], name: str) -> Path | None:
+    """Find a published file by its path in its repository, or by any shorter end of that path.
+
+    A copied dataset often lacks the repository's outer folders: ``data/snli/x.json`` may be ``snli/x.json``.
+    """
+    pieces = name.split("/")
+    for folder in folders:
+        for start in range(len(pieces)):
+            path = folder.joinpath(*pieces[start:])
+            if path.is_file():
+                return path
+    return None
+
+
+def find_all(names: Callable[[Part], Iterable[str]]) -> Callable[[Sequence[Path], Part], tuple[Path, ...]]:
+    """Return a ``Format.find`` for a part that stands in files of known names, all of which it needs."""
+
+    def find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
+        paths = [locate(folders, name) for name in names(part)]
+        return tuple(path for path in paths if path is not None) if all(paths) else ()
+
+    return find
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
