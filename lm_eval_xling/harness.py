@@ -89,7 +89,8 @@ def evaluated(dataset: Dataset) -> Dataset:
 
 def demonstrations(dataset: Dataset) -> Dataset:
     """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
-    return dataset.select(range(_count_evaluated(dataset), len(dataset)))
+    first = _count_evaluated(dataset)
+    return dataset.select(range(first, len(dataset)) if first < len(dataset) else [])
 
 
 def _count_evaluated(dataset: Dataset) -> int:

@@ -65,8 +65,12 @@ def _list_leaves(family: str) -> None:
 
 
 def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None) -> None:
+    import logging
+
     from lm_eval_xling.harness import requests
 
+    # The harness warns about defaults that our YAML sets on purpose.
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     (request,) = requests(task, rows=[row], num_fewshot=num_fewshot, metadata=_parsed(metadata))
     print(request.context, end="")
     print("⟨the model goes on here⟩")

@@ -157,7 +157,8 @@ def document(
         "languages": {**item.field_languages, **option_languages},
         **item.fields,
         "options": list(item.options),
-        "instruction": instruction,
+        # The harness puts no delimiter between a description and what follows it.
+        "description": f"{instruction}\n\n" if instruction else "",
         "prompt": prompt,
         "choices": list(choices),
         "answer": item.answer,

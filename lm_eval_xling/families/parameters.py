@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lm_eval_xling.errors import UserError, unknown_name
 
@@ -41,6 +42,10 @@ def parse(kind: type[T], given: Mapping[str, Any] | None, *, task: str) -> T:
 
 
 def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        # The only unions are with None.
+        (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
+        return None if value is None else _checked(key, value, hint, where)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise unknown_name(f"value of {key!r}:", str(value), get_args(hint), where=where)
@@ -49,9 +54,7 @@ def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
             raise UserError(f"{key!r} is {value!r}, expected a list of strings", where=where)
         return tuple(value)
-    alternatives = get_args(hint) or (hint,)
     # bool is a subclass of int, and true is no number.
-    if isinstance(value, bool) != (bool in alternatives) or not isinstance(value, alternatives):
-        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in alternatives)
-        raise UserError(f"{key!r} is {value!r}, expected {expected}", where=where)
+    if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
+        raise UserError(f"{key!r} is {value!r}, expected {hint.__name__}", where=where)
     return value

@@ -36,7 +36,7 @@ def test_given_values_replace_the_defaults() -> None:
         ({"drop_identical": 1}, "'drop_identical' is 1, expected bool"),
         ({"demos": "englsh"}, "did you mean english"),
         ({"languages": "de"}, "'languages' is 'de', expected a list of strings"),
-        ({"question_language": 1}, "expected str or null"),
+        ({"question_language": 1}, "expected str"),
         (["seed"], "not a map"),
     ],
 )

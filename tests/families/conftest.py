@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from lm_eval_xling import catalog
+from lm_eval_xling.records import Row
+
+OPTIONS = range(4)
+
+
+def written_rows(dataset: str, language: str, split: str) -> list[Row]:
+    """Rows that we wrote: each text says its own dataset, language, id and part."""
+    if dataset == "atlas":
+        return [
+            Row(
+                f"capital/{i}", language, {"subject": f"{language} country {i}"},
+                tuple(f"{language} city {k} of {i}" for k in OPTIONS), i % 4, None, {"relation": "capital"},
+            )
+            for i in range(6)
+        ]  # fmt: skip
+    subjects = ("abstract_algebra", "anatomy")
+    return [
+        Row(
+            f"{subject}/{split}/{i}", language, {"question": f"{language} {split} question {subject} {i}"},
+            tuple(f"{language} option {k} of {i}" for k in OPTIONS), i % 4, None,
+            {"subject": subject, "category": "stem" if subject == "abstract_algebra" else "other"},
+        )
+        for subject in subjects
+        for i in range(5)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "load_rows", written_rows)
