@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.metrics import corpus
+
+
+def _read(folder: Path, language: str) -> list[str]:
+    return (folder / "flores_sample" / f"{language}.devtest").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def pairs(shared_data: Path) -> list[corpus.Pair]:
+    """Spanish references and, for want of a translation, the Italian sentences as hypotheses."""
+    return list(zip(_read(shared_data, "es"), _read(shared_data, "it"), strict=True))
+
+
+def _chrf(pairs: list[corpus.Pair], word_order: int) -> float:
+    """Popović's definition, computed anew: the mean over n-gram orders of F2 of corpus-wide precision and recall."""
+
+    def grams(text: str) -> list[Counter[object]]:
+        characters = "".join(text.split())
+        words: list[str] = []
+        for word in text.split():
+            # chrF++ parts one punctuation mark from either end of a word.
+            if len(word) > 1 and word[-1] in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
+                words += [word[:-1], word[-1]]
+            elif len(word) > 1 and word[0] in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~":
+                words += [word[0], word[1:]]
+            else:
+                words.append(word)
+        return [
+            *(Counter(characters[i : i + n] for i in range(len(characters) - n + 1)) for n in range(1, 7)),
+            *(Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for n in range(1, word_order + 1)),
+        ]
+
+    orders = 6 + word_order
+    shared, in_reference, in_hypothesis = [0] * orders, [0] * orders, [0] * orders
+    for reference, hypothesis in pairs:
+        for n, (ours, theirs) in enumerate(zip(grams(reference), grams(hypothesis), strict=True)):
+            shared[n] += sum((ours & theirs).values())
+            in_reference[n] += sum(ours.values())
+            in_hypothesis[n] += sum(theirs.values())
+    scores = []
+    for n in range(orders):
+        precision, recall = shared[n] / in_hypothesis[n], shared[n] / in_reference[n]
+        scores.append(5 * precision * recall / (4 * precision + recall) if shared[n] else 0.0)
+    return 100 * sum(scores) / orders
+
+
+def test_chrf_is_popovic(pairs: list[corpus.Pair]) -> None:
+    assert corpus.chrf(pairs) == pytest.approx(_chrf(pairs, 0))
+    assert corpus.chrf_plus_plus(pairs) == pytest.approx(_chrf(pairs, 2))
+
+
+def test_bleu_by_hand() -> None:
+    # 13a parts the full stop: 7 of 8 unigrams, 5 of 7 bigrams, 4 of 6 trigrams, 3 of 5 4-grams; equal lengths.
+    pairs = [("the small cat sat on the mat.", "the small cat sat on a mat.")]
+    expected = 100 * math.exp(sum(map(math.log, (7 / 8, 5 / 7, 3 / 6, 2 / 5))) / 4)
+    assert corpus.bleu(pairs) == pytest.approx(expected)
+
+
+def test_corpus_scores_are_the_harness_s(pairs: list[corpus.Pair]) -> None:
+    from lm_eval.api.metrics import bleu, chrf
+
+    assert corpus.bleu(pairs) == pytest.approx(bleu(pairs))
+    assert corpus.chrf(pairs) == pytest.approx(chrf(pairs))
+
+
+def test_a_perfect_translation(shared_data: Path) -> None:
+    sentences = _read(shared_data, "de")
+    for name in corpus.METRICS:
+        assert corpus.score([(sentence, sentence) for sentence in sentences], name) == pytest.approx(100)
+
+
+def test_signatures_name_the_parameters() -> None:
+    import sacrebleu
+
+    version = f"version:{sacrebleu.__version__}"
+    assert corpus.signature("bleu") == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
+    assert corpus.signature("chrf") == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|{version}"
+    assert corpus.signature("chrf++") == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|{version}"
+    with pytest.raises(UserError, match="did you mean bleu"):
+        corpus.signature("blue")
