@@ -21,7 +21,7 @@ def pairs(shared_data: Path) -> list[corpus.Pair]:
 
 
 def _chrf(pairs: list[corpus.Pair], word_order: int) -> float:
-    """Popović's definition, computed anew: the mean over n-gram orders of F2 of corpus-wide precision and recall."""
+    """Popović's definition, computed anew: F2 of precision and recall, each averaged over the n-gram orders."""
 
     def grams(text: str) -> list[Counter[object]]:
         characters = "".join(text.split())
@@ -46,11 +46,9 @@ def _chrf(pairs: list[corpus.Pair], word_order: int) -> float:
             shared[n] += sum((ours & theirs).values())
             in_reference[n] += sum(ours.values())
             in_hypothesis[n] += sum(theirs.values())
-    scores = []
-    for n in range(orders):
-        precision, recall = shared[n] / in_hypothesis[n], shared[n] / in_reference[n]
-        scores.append(5 * precision * recall / (4 * precision + recall) if shared[n] else 0.0)
-    return 100 * sum(scores) / orders
+    precision = sum(hits / total for hits, total in zip(shared, in_hypothesis, strict=True)) / orders
+    recall = sum(hits / total for hits, total in zip(shared, in_reference, strict=True)) / orders
+    return 100 * 5 * precision * recall / (4 * precision + recall)
 
 
 def test_chrf_is_popovic(pairs: list[corpus.Pair]) -> None:
