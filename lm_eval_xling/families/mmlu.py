@@ -68,28 +68,30 @@ def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
     placement, language = leaf["placement"], leaf.get("language")
     translate = bool(leaf.get("translate"))
     if placement == "mixup_paper":
-        evaluated = [_published(row) for row in catalog.load_rows("mmlu_mixup", "mixup", "test")]
-        same = [_published(row) for row in catalog.load_rows("mmlu_mixup", "mixup", "dev")]
+        evaluated = [_published(row) for row in catalog.load_rows("mmlu_mixup", "mul", "test")]
     else:
         evaluated = compose_rows("mmlu", "test", placement, language, parameters)
-        same = compose_rows("mmlu", "dev", placement, language, parameters, fill_missing=True)
     english = {item.id: item for item in compose_rows("mmlu", "dev", "en", None, Parameters())}
-    if translate:
-        pool = [item for item in same if item.id in english]
-    elif parameters.demos == "english":
-        pool = list(english.values())
-    else:
-        pool = _filled(same, english.values())
+    pool = list(english.values())
+    if translate or parameters.demos == "placement":
+        same = _in_placement(placement, language, parameters)
+        pool = [item for item in same if item.id in english] if translate else _filled(same, pool)
     return TaskDocuments(
         evaluated=[_document(item, placement, parameters, translate, None) for item in evaluated],
         demonstrations=[
-            _document(item, placement, parameters, translate, english.get(item.id) if translate else None)
-            for item in pool
+            _document(item, placement, parameters, translate, english[item.id] if translate else None) for item in pool
         ],
     )
 
 
-def _filled(same: Sequence[ComposedItem], english: Any) -> list[ComposedItem]:
+def _in_placement(placement: str, language: str | None, parameters: Parameters) -> list[ComposedItem]:
+    """Return the demonstrations that can be shown in the placement of the questions."""
+    if placement == "mixup_paper":
+        return [_published(row) for row in catalog.load_rows("mmlu_mixup", "mul", "dev")]
+    return compose_rows("mmlu", "dev", placement, language, parameters, fill_missing=True)
+
+
+def _filled(same: Sequence[ComposedItem], english: Sequence[ComposedItem]) -> list[ComposedItem]:
     """Add English demonstrations where a subject has fewer than five in the placement."""
     by_subject: dict[str, list[ComposedItem]] = defaultdict(list)
     for item in same:
@@ -109,8 +111,8 @@ def _published(row: Row) -> ComposedItem:
         fields=row.fields,
         options=row.options,
         answer=row.answer,
-        field_languages={"question": "mixup"},
-        option_languages=("mixup",) * len(row.options),
+        field_languages={"question": "mul"},
+        option_languages=("mul",) * len(row.options),
         extra=row.extra,
     )
 
@@ -140,6 +142,6 @@ def _document(
         choices=letters,
         instruction=instruction,
         subject=subject,
-        category=item.extra["category"],
+        category=item.extra["category"].lower().replace(" ", "_"),
         target=target,
     )

@@ -1,0 +1,157 @@
+"""Every leaf: its YAML loads, the harness finds it, evaluates it once, and its numbers are the model's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.leaves import FAMILIES, family_leaves
+from lm_eval_xling.harness import requests, task_names, tasks_folder
+from tests.generated import stale
+
+LEAVES = {f"xling_{family}_{leaf.name}" for family in FAMILIES for leaf in family_leaves(family)}
+YAMLS = sorted(tasks_folder().rglob("*.yaml"))
+
+
+def evaluate(tmp_path: Path, *arguments: str, environment: dict[str, str]) -> dict:
+    result = subprocess.run(
+        [sys.executable, "-m", "lm_eval", "run", "--include_path", str(tasks_folder()),
+         "--output_path", str(tmp_path / "out"), *arguments],
+        capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-4000:]
+    (results,) = (tmp_path / "out").rglob("results_*.json")
+    return json.loads(results.read_text())
+
+
+def test_generated_files_are_fresh() -> None:
+    assert stale() == []
+
+
+def test_there_are_at_most_500_yaml_files() -> None:
+    assert 0 < len(YAMLS) <= 500
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
+def test_every_yaml_loads_by_its_path(path: Path) -> None:
+    # The harness's index drops a broken file without a word; loading by path raises.
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config = load_yaml(path, resolve_func=True)
+    assert config.get("task") == path.stem or config.get("group") == path.stem
+    if "group" not in config:
+        assert callable(config["custom_dataset"])
+        assert config["tag"] == f"xling_{path.parent.name}" or config["tag"][0] == f"xling_{path.parent.name}"
+
+
+def test_the_harness_registers_every_file() -> None:
+    registered = set(task_names()) | set(task_names("all_groups"))
+    assert registered == {path.stem for path in YAMLS}
+    assert set(task_names()) == LEAVES
+
+
+def test_no_group_matches_the_pattern_of_the_leaves() -> None:
+    assert not [name for name in task_names("all_groups") if name.startswith("xling_")]
+    assert set(task_names("all_tags")) == {f"xling_{family}" for family in FAMILIES}
+
+
+def test_groups_hold_every_leaf_of_their_family_once(full_mirror: dict[str, str]) -> None:
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    def members(config: dict) -> list[str]:
+        return [
+            name for member in config["task"] for name in ([member] if isinstance(member, str) else members(member))
+        ]
+
+    held: list[str] = []
+    for family in FAMILIES:
+        held += members(load_yaml(tasks_folder() / family / f"crosslingual_{family}.yaml", resolve_func=False))
+    assert len(held) == len(set(held))
+    # The parametric pair and the letter form are no cells of the matrix.
+    assert LEAVES - set(held) <= {"xling_atlas_pair", "xling_atlas_mixup"}
+
+
+def test_registering_adds_at_most_half_a_second() -> None:
+    from lm_eval.tasks._index import TaskIndex
+
+    def seconds() -> float:
+        start = time.process_time()
+        TaskIndex.build([tasks_folder()])
+        return time.process_time() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.slow
+def test_the_pattern_takes_every_leaf_exactly_once(tmp_path: Path, full_mirror: dict[str, str]) -> None:
+    results = evaluate(
+        tmp_path, "--model", "dummy", "--tasks", "xling_*", "--limit", "2", "--log_samples", environment=full_mirror
+    )
+    assert set(results["results"]) == LEAVES
+    logged = sorted(path.name for path in (tmp_path / "out").rglob("samples_*.jsonl"))
+    assert len(logged) == len(LEAVES)
+    assert {count["effective"] for count in results["n-samples"].values()} <= {1, 2}
+    for path in (tmp_path / "out").rglob("samples_*.jsonl"):
+        documents = [json.loads(line)["doc"] for line in path.read_text(encoding="utf-8").splitlines()]
+        for document in documents:
+            assert {"id", "family", "question_language", "answer_language", "prompt"} <= set(document)
+
+
+@pytest.mark.slow
+def test_groups_aggregate(tmp_path: Path, full_mirror: dict[str, str]) -> None:
+    results = evaluate(
+        tmp_path, "--model", "dummy", "--tasks", "crosslingual_atlas", "--limit", "2", environment=full_mirror
+    )
+    groups = results["groups"]
+    assert {"acc,none", "acc_bytes,none"} <= set(groups["crosslingual_atlas::same_language"])
+    cells = [results["results"][f"xling_atlas_{q}_{q}"]["acc,none"] for q in ("en", "fr", "de", "es", "it")]
+    assert groups["crosslingual_atlas::same_language"]["acc,none"] == pytest.approx(sum(cells) / 5)
+
+
+def test_a_missing_dataset_names_the_command_and_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from lm_eval_xling import catalog
+
+    monkeypatch.setenv("XLING_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="xling data"):
+        catalog.load_rows("mmlu", "de", "test")
+    with pytest.raises(UserError, match="nowhere"):
+        requests("xling_mmlu_en", rows=[0])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("task", ["xling_atlas_fr_es", "xling_atlas_mixup", "xling_mmlu_mixup"])
+def test_the_harness_scores_what_the_model_says(
+    task: str, gemma: Path, full_mirror: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log-likelihoods that the harness logs for five rows, against ones computed directly with transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for name, value in full_mirror.items():
+        monkeypatch.setenv(name, value)
+    shots = "0"
+    evaluate(
+        tmp_path, "--model", "hf", "--model_args", f"pretrained={gemma},dtype=float32", "--tasks", task, "--limit", "5",
+        "--num_fewshot", shots, "--log_samples", "--batch_size", "4", environment=full_mirror,
+    )  # fmt: skip
+    (samples,) = (tmp_path / "out").rglob("samples_*.jsonl")
+    logged = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    model = AutoModelForCausalLM.from_pretrained(gemma, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(gemma)
+    prompts = requests(task, rows=range(5), num_fewshot=int(shots))
+    assert [sample["doc"]["id"] for sample in logged] == [prompt.document["id"] for prompt in prompts]
+    for sample, prompt in zip(logged, prompts, strict=True):
+        for response, continuation in zip(sample["filtered_resps"], prompt.continuations, strict=True):
+            start = len(tokenizer(prompt.context)["input_ids"])
+            ids = torch.tensor([tokenizer(prompt.context + continuation)["input_ids"]])
+            with torch.inference_mode():
+                log_probabilities = model(ids).logits[0, :-1].log_softmax(-1)
+            expected = log_probabilities[range(start - 1, ids.shape[1] - 1), ids[0, start:]].sum().item()
+            assert float(response[0]) == pytest.approx(expected, abs=1e-3)
