@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lm_eval_xling.families.leaves import yaml_files
+from tests.generators import atlas
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +17,7 @@ def _task_yamls() -> Iterator[tuple[Path, str]]:
         yield ROOT / "tasks" / path, content
 
 
-GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [_task_yamls]
+GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [_task_yamls, atlas.files]
 """Each yields the path and the content of the files that it makes."""
 
 

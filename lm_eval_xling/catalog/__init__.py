@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from lm_eval_xling.catalog import hp, mmlu
+from lm_eval_xling.catalog import atlas, hp, mmlu
 from lm_eval_xling.catalog.checking import check_rows
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.mirror import VARIABLE, mirror_from_environment
@@ -17,7 +17,9 @@ from lm_eval_xling.records import Row
 
 __all__ = ["DATASETS", "Dataset", "load_rows"]
 
-DATASETS: Mapping[str, Dataset] = MappingProxyType({entry.name: entry for entry in (mmlu.DATASET, hp.DATASET)})
+DATASETS: Mapping[str, Dataset] = MappingProxyType(
+    {entry.name: entry for entry in (atlas.DATASET, mmlu.DATASET, hp.DATASET)}
+)
 """Every dataset by its name."""
 
 
