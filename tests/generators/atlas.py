@@ -246,7 +246,7 @@ def main() -> None:
     for relation, count in Counter(fact.relation for fact, _ in facts).items():
         print(f"{relation}: {count} facts")
         for (other, reason), number in sorted(dropped.items()):
-            if other == relation:
+            if other == relation and number:
                 print(f"  {number} dropped: {REASONS[reason]}")
     print(f"{len(facts)} facts, answer positions {sorted(Counter(o.index(f.answer) for f, o in facts).items())}")
 
