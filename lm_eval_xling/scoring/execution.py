@@ -1,0 +1,176 @@
+"""Carry out a plan: one forward pass a batch on top of the cached prefixes, the output head only where it is read."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lm_eval_xling.scoring.attention import CachedPrefix, SharedPrefixCache
+from lm_eval_xling.scoring.plan import Batch, Plan, Row
+from lm_eval_xling.scoring.tree import ScoredToken
+
+__all__ = ["Executor", "TokenScore"]
+
+_LOGGER = logging.getLogger(__name__)
+
+TokenScore = tuple[ScoredToken, float, bool]
+"""A target, its log-probability in nats, and whether it is the most probable token."""
+
+_NORMALISED_AT_ONCE = 1 << 24
+"""Logits normalised at a time: a second copy of all of them would double the memory."""
+
+
+class Executor:
+    """Runs the batches of a plan on a causal language model.
+
+    Args:
+        model: in evaluation mode; adapters may be attached.
+        device: of the model's inputs.
+        softmax_dtype: type of the log-probabilities; the logits' own if None.
+        context: makes the context that forward passes run in, such as autocast.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        softmax_dtype: torch.dtype | None = None,
+        context: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.softmax_dtype = softmax_dtype
+        self.context = context
+        self.most_tokens: int | None = None
+        """Tokens of the largest batch that fits the device, once one did not."""
+        self.score_dtype = torch.float32
+        """Type of the log-probabilities, known after the first batch."""
+
+    def run(self, plan: Plan) -> Iterator[list[TokenScore]]:
+        """Yield the scores of each batch of the plan as soon as it is computed."""
+        prefixes: dict[int, CachedPrefix] = {}
+        for batch in plan.batches:
+            yield self._fitting(batch, prefixes)
+            for number in batch.released:
+                del prefixes[number]
+
+    def _fitting(self, batch: Batch, prefixes: dict[int, CachedPrefix]) -> list[TokenScore]:
+        """Run a batch, in halves where the whole does not fit the device's memory."""
+        if self.most_tokens is None or batch.tokens <= self.most_tokens or len(batch.rows) == 1:
+            try:
+                return self._forward(batch, prefixes)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or len(batch.rows) == 1:
+                    raise
+                self.most_tokens = batch.tokens // 2
+                _LOGGER.warning(
+                    "out of memory with a batch of %d tokens: going on with at most %d", batch.tokens, self.most_tokens
+                )
+            # Outside the handler: inside it, the traceback would keep the tensors of the failed pass alive.
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        half = len(batch.rows) // 2
+        scores = []
+        for rows in (batch.rows[:half], batch.rows[half:]):
+            scores.extend(self._fitting(Batch(rows), prefixes))
+        return scores
+
+    @torch.inference_mode()
+    def _forward(self, batch: Batch, prefixes: dict[int, CachedPrefix]) -> list[TokenScore]:
+        rows, width = batch.rows, batch.width
+        tokens = self._padded(rows, width, lambda row: row.tokens)
+        # Padding repeats a real position: positions beyond the model's last would fail in a learned embedding.
+        positions = self._padded(rows, width, lambda row: row.positions, lambda row, index: row.positions[-1])
+        ends = self._padded(rows, width, lambda row: row.ends, lambda row, index: index + 1)
+        places = sorted({number * width + place for number, row in enumerate(rows) for place in row.places})
+        cache = SharedPrefixCache(
+            groups=[
+                (None if number is None else prefixes[number], start, stop) for number, start, stop in batch.groups()
+            ],
+            positions=positions,
+            ends=ends,
+            keeping=any(row.kept_as is not None for row in rows),
+        )
+        with self.context(), cache.attending(self.model), head_at(self.model, torch.tensor(places, dtype=torch.long)):
+            logits = self.model(
+                input_ids=tokens, position_ids=positions, past_key_values=cache, use_cache=True
+            ).logits.flatten(0, 1)
+        cache.check_complete()
+        for number, row in enumerate(rows):
+            if row.kept_as is not None:
+                parent = None if row.prefix is None else prefixes[row.prefix]
+                prefixes[row.kept_as] = cache.row(number, len(row), parent)
+        return self._read(batch, logits, {place: index for index, place in enumerate(places)})
+
+    def _padded(
+        self,
+        rows: tuple[Row, ...],
+        width: int,
+        values: Callable[[Row], tuple[int, ...]],
+        filler: Callable[[Row, int], int] = lambda row, index: 0,
+    ) -> Tensor:
+        lines = [[*values(row), *(filler(row, index) for index in range(len(row), width))] for row in rows]
+        return torch.tensor(lines, dtype=torch.long, device=self.device)
+
+    def _read(self, batch: Batch, logits: Tensor, line: dict[int, int]) -> list[TokenScore]:
+        """Read the targets off the logits, shape (scored places, vocabulary)."""
+        targets = [
+            (line[number * batch.width + place], target)
+            for number, row in enumerate(batch.rows)
+            for place, target in zip(row.places, row.scored, strict=True)
+        ]
+        targets.sort(key=lambda pair: pair[0])
+        scores: list[TokenScore] = []
+        step = max(1, _NORMALISED_AT_ONCE // max(1, logits.shape[-1]))
+        first = 0
+        for start in range(0, len(logits), step):
+            last = first
+            while last < len(targets) and targets[last][0] < start + step:
+                last += 1
+            # The same operations as the harness's hf model: in half precision, ties depend on their order.
+            normalised = torch.log_softmax(logits[start : start + step], dim=-1, dtype=self.softmax_dtype)
+            self.score_dtype = normalised.dtype
+            lines = torch.tensor([place - start for place, _ in targets[first:last]], device=logits.device)
+            wanted = torch.tensor([target.token for _, target in targets[first:last]], device=logits.device)
+            values = normalised[lines, wanted].tolist()
+            greedy = (normalised.argmax(dim=-1)[lines] == wanted).tolist()
+            for (_, target), value, is_greedy in zip(targets[first:last], values, greedy, strict=True):
+                scores.append((target, value, is_greedy))
+            first = last
+        return scores
+
+
+@contextmanager
+def head_at(model: Any, places: Tensor) -> Iterator[None]:
+    """Apply the model's output head only to some places.
+
+    Scaling and capping of logits stay the model's own, because its forward pass goes on with what the head returns.
+
+    Args:
+        model: a causal language model.
+        places: indices into the flattened (rows, width) of the hidden states; the logits have shape
+            (1, len(places), vocabulary).
+    """
+
+    def select(head: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = inputs[0]
+        return (hidden.flatten(0, 1)[places.to(hidden.device)][None], *inputs[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error)

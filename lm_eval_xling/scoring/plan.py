@@ -1,0 +1,270 @@
+"""What to compute, in which order: decided without a model, so that it can be printed and tested.
+
+A row is a chain or a small tree of tokens that one line of a batch holds. Sequences that share a long prefix get
+it from a cached prefix, which is a row computed earlier and kept; what is left of them becomes their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lm_eval_xling.scoring.tree import Node, ScoredSequence, ScoredToken, build_tree
+
+__all__ = ["Batch", "Costs", "Plan", "Prefix", "Row", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the decisions weigh, all in tokens: one is the time that a token of a full batch takes."""
+
+    budget: int
+    """Most tokens of a batch, padding included; a single row may be longer."""
+    launch: int = 64
+    """What a forward pass costs apart from its tokens: so much padding is accepted rather than another batch."""
+    saving: int = 64
+    """A prefix is cached only if that saves at least so many tokens."""
+    row: int = 256
+    """Up to so many tokens, a subtree becomes one row with a tree-shaped mask instead of a prefix and its rows."""
+    kept: int = 4096
+    """Cached prefixes of about so many tokens are alive at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a batch: tokens in depth-first order of the part of the tree that it holds."""
+
+    prefix: int | None
+    """Number of the cached prefix that the row continues; None: it starts the sequence."""
+    tokens: tuple[int, ...]
+    """Token ids."""
+    positions: tuple[int, ...]
+    """Position of each token in its sequences."""
+    ends: tuple[int, ...]
+    """Token ``i`` is seen by the tokens of the row from ``i`` up to, not including, ``ends[i]``."""
+    scored: tuple[ScoredToken, ...]
+    """Targets predicted in this row."""
+    places: tuple[int, ...]
+    """For each of ``scored``, the index into ``tokens`` after which it is predicted."""
+    kept_as: int | None = None
+    """Number of the cached prefix that the row becomes."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A cached prefix: the keys and values of the first tokens of several sequences."""
+
+    number: int
+    """Index into ``Plan.prefixes``; a parent's number is smaller than its children's."""
+    parent: int | None
+    """The cached prefix that it continues."""
+    length: int
+    """Number of tokens from the start of the sequence."""
+    row: Row
+    """The row that computes what it adds to its parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows computed in one forward pass. Rows of one prefix stand side by side."""
+
+    rows: tuple[Row, ...]
+    """The lines, padded on the right to the longest."""
+    released: tuple[int, ...] = ()
+    """Prefixes that nothing after this batch needs."""
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.rows))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed, padding included."""
+        return self.width * len(self.rows)
+
+    def groups(self) -> Iterator[tuple[int | None, int, int]]:
+        """Prefix, first row and row after the last, for each run of rows with one prefix."""
+        start = 0
+        for stop in range(1, len(self.rows) + 1):
+            if stop == len(self.rows) or self.rows[stop].prefix != self.rows[start].prefix:
+                yield self.rows[start].prefix, start, stop
+                start = stop
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Batches in the order of their computation."""
+
+    batches: tuple[Batch, ...]
+    """Every target of every sequence is scored in exactly one row of one of them."""
+    prefixes: tuple[Prefix, ...]
+    """The cached prefixes."""
+    given: int
+    """Tokens of all sequences together."""
+
+    @property
+    def computed(self) -> int:
+        """Tokens computed, without padding."""
+        return sum(len(row) for batch in self.batches for row in batch.rows)
+
+    @property
+    def padded(self) -> int:
+        """Tokens computed, padding included."""
+        return sum(batch.tokens for batch in self.batches)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.given} tokens given, {self.computed} computed ({self.padded} with padding) in "
+            f"{len(self.batches)} batches, {len(self.prefixes)} cached prefixes"
+        ]
+        for number, batch in enumerate(self.batches):
+            parts = []
+            for prefix, start, stop in batch.groups():
+                rows = batch.rows[start:stop]
+                cached = "" if prefix is None else f" after prefix {prefix} of {self.prefixes[prefix].length}"
+                kept = [str(row.kept_as) for row in rows if row.kept_as is not None]
+                parts.append(
+                    f"{len(rows)} row(s){cached}, {sum(len(row.scored) for row in rows)} scored"
+                    + (f", kept as prefix {', '.join(kept)}" if kept else "")
+                )
+            freed = f"; frees {', '.join(map(str, batch.released))}" if batch.released else ""
+            lines.append(f"batch {number}: {len(batch.rows)} x {batch.width} tokens: {'; '.join(parts)}{freed}")
+        return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """Rows and prefixes before they are put in order."""
+
+    prefixes: list[Prefix] = field(default_factory=list)
+    rows: dict[int | None, list[Row]] = field(default_factory=dict)
+    """Rows that are not kept, by the prefix that they continue."""
+
+
+def make_plan(sequences: Sequence[ScoredSequence], costs: Costs) -> Plan:
+    """Decide which prefixes to cache and which rows to compute together.
+
+    Args:
+        sequences: what is to be scored, in any order; see ``build_tree``.
+        costs: the budget and the weights of the decisions.
+    """
+    draft = _cut(build_tree(sequences), costs)
+    batches = _release(_arrange(draft, costs), draft.prefixes)
+    return Plan(tuple(batches), tuple(draft.prefixes), sum(len(sequence.tokens) for sequence in sequences))
+
+
+def _cut(root: Node, costs: Costs) -> _Draft:
+    """Cut the tree into rows and cached prefixes, from the root downwards.
+
+    ``pending`` are the runs since the last cached prefix. At a node, either everything below fits one row; or the
+    pending tokens are cached, which saves them once for every branch but one; or they stay pending.
+    """
+    draft = _Draft()
+    largest_row = min(costs.row, costs.budget)
+    stack: list[tuple[Node, int | None, list[Node]]] = [(child, None, []) for child in reversed(root.children)]
+    while stack:
+        node, prefix, pending = stack.pop()
+        waiting = sum(len(run.tokens) for run in pending)
+        # A long context with its short continuations is one row, too: nothing of it is computed twice.
+        if waiting + node.size <= max(largest_row, (waiting + node.longest) * 5 // 4):
+            draft.rows.setdefault(prefix, []).append(_row(prefix, pending, node))
+            continue
+        pending = [*pending, node]
+        waiting += len(node.tokens)
+        if waiting * (len(node.children) - 1) >= costs.saving:
+            number = len(draft.prefixes)
+            row = replace(_row(prefix, pending, None), kept_as=number)
+            draft.prefixes.append(Prefix(number, prefix, node.end, row))
+            prefix, pending = number, []
+        stack.extend((child, prefix, pending) for child in reversed(node.children))
+    return draft
+
+
+def _row(prefix: int | None, pending: list[Node], subtree: Node | None) -> Row:
+    """Lay out the pending runs and the subtree under them; their targets are scored here and in no later row."""
+    below = [] if subtree is None else list(subtree.preorder())
+    length = sum(len(run.tokens) for run in pending) + (0 if subtree is None else subtree.size)
+    tokens: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    scored: list[ScoredToken] = []
+    places: list[int] = []
+    for index, node in enumerate([*pending, *below]):
+        start = len(tokens)
+        end = length if index < len(pending) else start + node.size
+        tokens.extend(node.tokens.tolist())
+        positions.extend(range(node.depth, node.end))
+        ends.extend([end] * len(node.tokens))
+        scored.extend(node.scored)
+        places.extend(start + target.position - node.depth for target in node.scored)
+        node.scored = []
+    return Row(prefix, tuple(tokens), tuple(positions), tuple(ends), tuple(scored), tuple(places))
+
+
+def _arrange(draft: _Draft, costs: Costs) -> Iterator[Batch]:
+    """Put rows into batches: waves of prefixes that are alive together, and for each wave the prefixes, then rows."""
+    yield from _batches(draft.rows.get(None, []), costs)
+    for wave in _waves(draft.prefixes, costs):
+        level: dict[int, int] = {}
+        for prefix in wave:
+            level[prefix.number] = level.get(prefix.parent, -1) + 1 if prefix.parent is not None else 0
+        for depth in range(max(level.values()) + 1):
+            yield from _batches([prefix.row for prefix in wave if level[prefix.number] == depth], costs)
+        remaining: list[Row] = []
+        for prefix in wave:
+            batches = list(_batches(draft.rows.get(prefix.number, []), costs))
+            # The last batch of a prefix is rarely full: those of all prefixes of the wave are joined.
+            remaining.extend(batches.pop().rows if batches else ())
+            yield from batches
+        yield from _batches(remaining, costs)
+
+
+def _waves(prefixes: list[Prefix], costs: Costs) -> Iterator[list[Prefix]]:
+    wave: list[Prefix] = []
+    for prefix in prefixes:
+        if wave and sum(other.length for other in wave) + prefix.length > costs.kept:
+            yield wave
+            wave = []
+        wave.append(prefix)
+    if wave:
+        yield wave
+
+
+def _batches(rows: Sequence[Row], costs: Costs) -> Iterator[Batch]:
+    """Batches of rows of similar length within the budget, longest first."""
+    batch: list[Row] = []
+    wasted = 0
+    for row in sorted(rows, key=len, reverse=True):
+        if batch:
+            width = len(batch[0])
+            wasted += width - len(row)
+            if width * (len(batch) + 1) > costs.budget or wasted > costs.launch:
+                yield _batch(batch)
+                batch, wasted = [], 0
+        batch.append(row)
+    if batch:
+        yield _batch(batch)
+
+
+def _batch(rows: list[Row]) -> Batch:
+    return Batch(tuple(sorted(rows, key=lambda row: -1 if row.prefix is None else row.prefix)))
+
+
+def _release(batches: Iterator[Batch], prefixes: list[Prefix]) -> list[Batch]:
+    """Note on each batch which prefixes are needed no more after it."""
+    ordered = list(batches)
+    last = np.zeros(len(prefixes), dtype=int)
+    for number, batch in enumerate(ordered):
+        for row in batch.rows:
+            for prefix in (row.prefix, row.kept_as):
+                if prefix is not None:
+                    last[prefix] = number
+    return [
+        replace(batch, released=tuple(np.flatnonzero(last == number).tolist())) for number, batch in enumerate(ordered)
+    ]

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from lm_eval.models.huggingface import HFLM
+from peft import LoraConfig, get_peft_model
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.scoring.model import SharedPrefixLM
+from tests import tiny
+from tests.scoring.prompts import decided_model, loglikelihood, pairs
+
+
+def both(model: object, **arguments: object) -> tuple[HFLM, SharedPrefixLM]:
+    arguments = {"tokenizer": tiny.tokenizer(), "batch_size": 4, **arguments}
+    return HFLM(pretrained=model, **arguments), SharedPrefixLM(pretrained=model, **arguments)
+
+
+def assert_same_scores(
+    model: object, requests: list[tuple[str, str]], tolerance: float = 1e-4, **arguments: object
+) -> SharedPrefixLM:
+    reference, backend = both(model, **arguments)
+    assert backend.fallback_reason is None
+    expected = reference.loglikelihood(loglikelihood(requests), disable_tqdm=True)
+    found = backend.loglikelihood(loglikelihood(requests), disable_tqdm=True)
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=tolerance, rel=0)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    return backend
+
+
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+def test_same_log_likelihoods_as_hf(architecture: str) -> None:
+    assert_same_scores(decided_model(architecture), pairs())
+
+
+def test_same_log_likelihoods_with_an_adapter() -> None:
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    plain = decided_model("llama")
+    before = plain(torch.arange(20)[None]).logits
+    model = get_peft_model(plain, adapter)
+    assert not torch.allclose(before, model(torch.arange(20)[None]).logits, atol=0.1)
+    assert_same_scores(model.eval(), pairs())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64, "auto"])
+def test_same_log_likelihoods_at_any_batch_size(batch_size: int | str) -> None:
+    requests = pairs(documents=6)
+    model = decided_model("gemma3")
+    expected = HFLM(pretrained=model, tokenizer=tiny.tokenizer(), batch_size=2).loglikelihood(loglikelihood(requests))
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tiny.tokenizer(), batch_size=batch_size)
+    found = backend.loglikelihood(loglikelihood(requests))
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4, rel=0)
+
+
+@pytest.mark.parametrize("arguments", [{"add_bos_token": True}, {"max_length": 130}, {"softmax_dtype": "float32"}])
+def test_same_log_likelihoods_with_the_arguments_of_hf(arguments: dict[str, object]) -> None:
+    assert_same_scores(decided_model("llama"), pairs(documents=6), **arguments)
+
+
+def test_text_that_begins_with_the_bos_token_is_encoded_as_hf_does() -> None:
+    requests = [("<bos>some context", " a"), ("some context", " a"), ("<bos>", "a")]
+    assert_same_scores(decided_model("llama"), requests, add_bos_token=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.5), (torch.float16, 0.1)])
+def test_half_precision_differs_from_hf_by_rounding_only(dtype: torch.dtype, tolerance: float) -> None:
+    assert_close_in_half_precision(tiny.model("llama").to(dtype), tolerance)
+
+
+def assert_close_in_half_precision(model: object, tolerance: float) -> None:
+    reference, backend = both(model)
+    assert backend.fallback_reason is None
+    requests = loglikelihood(pairs(documents=6))
+    for (found, _), (expected, _) in zip(
+        backend.loglikelihood(requests), reference.loglikelihood(requests), strict=True
+    ):
+        # Sums of up to 120 tokens are compared: rounding grows with them.
+        assert found == pytest.approx(expected, abs=tolerance, rel=0.005)
+
+
+def test_one_text_divided_in_two_ways_is_scored_as_hf_does_without_its_logits_cache() -> None:
+    # With its cache of logits, hf (0.4.13) reads the shorter continuation's tokens at the longer one's positions.
+    assert_same_scores(decided_model("llama"), [("a", "b and more"), ("ab", " and more")], logits_cache=False)
+
+
+def test_scores_do_not_depend_on_the_order_of_the_requests() -> None:
+    requests = pairs()
+    backend = SharedPrefixLM(pretrained=decided_model("opt"), tokenizer=tiny.tokenizer(), batch_size=4)
+    first = backend.loglikelihood(loglikelihood(requests))
+    again = backend.loglikelihood(loglikelihood(requests[::-1]))[::-1]
+    assert first == again
+
+
+def test_no_requests_give_no_scores() -> None:
+    backend = SharedPrefixLM(pretrained=tiny.model("llama"), tokenizer=tiny.tokenizer())
+    assert backend.loglikelihood([]) == []
+
+
+def test_an_empty_continuation_is_the_users_error() -> None:
+    backend = SharedPrefixLM(pretrained=tiny.model("llama"), tokenizer=tiny.tokenizer())
+    with pytest.raises(UserError, match="continuation without tokens"):
+        backend.loglikelihood(loglikelihood([("context", "")]))
+
+
+def test_the_model_is_left_as_it_was(tiny_model: torch.nn.Module) -> None:
+    backend = SharedPrefixLM(pretrained=tiny_model, tokenizer=tiny.tokenizer())
+    before = tiny_model.config._attn_implementation
+    backend.loglikelihood(loglikelihood(pairs(documents=2)))
+    assert tiny_model.config._attn_implementation == before == "sdpa"
+    assert not tiny_model.get_output_embeddings()._forward_pre_hooks
+    assert tiny_model(torch.arange(7)[None]).logits.shape == (1, 7, tiny.VOCABULARY)
+
+
+@pytest.fixture
+def tiny_model() -> Iterator[torch.nn.Module]:
+    yield tiny.model("llama")
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = decided_model("llama")
+    requests = [pair for pair in pairs(documents=40) if len(pair[0] + pair[1]) < 250]
+    expected = HFLM(pretrained=model, tokenizer=tiny.tokenizer(), batch_size=4).loglikelihood(loglikelihood(requests))
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tiny.tokenizer(), batch_size=8)
+    forward = type(model.model).forward
+    largest = []
+
+    def limited(self: object, input_ids: torch.Tensor, **kwargs: object) -> object:
+        if input_ids.numel() > 300:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        largest.append(input_ids.numel())
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(type(model.model), "forward", limited)
+    with caplog.at_level(logging.WARNING):
+        found = backend.loglikelihood(loglikelihood(requests))
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4, rel=0)
+    assert 150 < max(largest) <= 300
+    assert "out of memory" in caplog.text
+
+
+def test_any_other_error_of_the_model_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("llama")
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tiny.tokenizer())
+
+    def failing(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("the weights are broken")
+
+    monkeypatch.setattr(type(model.model), "forward", failing)
+    with pytest.raises(RuntimeError, match="the weights are broken"):
+        backend.loglikelihood(loglikelihood(pairs(documents=2)))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_from_a_folder_as_the_harness_loads_it(architecture: str, tiny: object, tmp_path: Path) -> None:
+    folder = tiny(architecture)  # type: ignore[operator]
+    arguments = f"pretrained={folder},dtype=float32"
+    reference = HFLM.create_from_arg_string(arguments, {"batch_size": "2", "device": "cpu"})
+    backend = SharedPrefixLM.create_from_arg_string(arguments, {"batch_size": "2", "device": "cpu"})
+    requests = loglikelihood(pairs(documents=4))
+    expected = reference.loglikelihood(requests)
+    found = backend.loglikelihood(requests)
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4, rel=0)
