@@ -39,20 +39,26 @@ def import_(
     are left out.
     """
     from lm_eval_xling.catalog import DATASETS
-    from lm_eval_xling.catalog.mirroring import import_dataset, importable_parts, writing
+    from lm_eval_xling.catalog.mirroring import NothingToImport, import_dataset, writing
 
     for folder in folders:
         if not folder.is_dir():
             raise UserError("there is no such folder", where=folder)
-    chosen = _chosen(names, everything)
-    if everything:
-        chosen = [entry for entry in chosen if importable_parts(entry, folders)]
-        if not chosen:
-            raise UserError("no dataset's files are there", where=", ".join(map(str, folders)), fix="xling data list")
+    count = 0
     with writing(to, DATASETS) as mirror:
-        for entry in chosen:
-            stored = import_dataset(entry, folders, mirror, progress=_bar(entry.name))
+        for entry in _chosen(names, everything):
+            try:
+                stored = import_dataset(entry, folders, mirror, progress=_bar(entry.name))
+            except NothingToImport:
+                if everything:
+                    continue
+                raise
+            count += 1
             typer.echo(f"{entry.name}: {sum(part.rows for part in stored):,} rows in {len(stored)} files")
+    if not count:
+        raise UserError(
+            "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
+        )
 
 
 @app.command(epilog="Example: [bold]xling data verify mirror[/]")

@@ -7,19 +7,48 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from lm_eval_xling.catalog import atlas, hp, mmlu
+from lm_eval_xling.catalog import (
+    atlas,
+    belebele,
+    flores,
+    hp,
+    mgsm,
+    mmlu,
+    mmlu_mixup,
+    msvamp,
+    question_pairs,
+    tofu,
+    wikitext,
+    xquad,
+    zhang,
+)
 from lm_eval_xling.catalog.checking import check_rows
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.mirror import VARIABLE, mirror_from_environment
+from lm_eval_xling.catalog.sources import Unreachable, unreachable
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.records import Row
 
 __all__ = ["DATASETS", "Dataset", "load_rows"]
 
-DATASETS: Mapping[str, Dataset] = MappingProxyType(
-    {entry.name: entry for entry in (atlas.DATASET, mmlu.DATASET, hp.DATASET)}
+_ENTRIES = (
+    atlas.DATASET,
+    mmlu.DATASET,
+    mmlu_mixup.DATASET,
+    hp.DATASET,
+    *zhang.DATASETS,
+    tofu.DATASET,
+    mgsm.DATASET,
+    msvamp.DATASET,
+    xquad.DATASET,
+    belebele.DATASET,
+    flores.DATASET,
+    wikitext.DATASET,
+    question_pairs.DATASET,
 )
+
+DATASETS: Mapping[str, Dataset] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 """Every dataset by its name."""
 
 
@@ -30,7 +59,7 @@ def load_rows(dataset: str, language: str, split: str) -> list[Row]:
 
     Args:
         dataset: a key of ``DATASETS``.
-        language: language code, any spelling that ``languages.resolve`` knows, or ``mul`` where rows mix languages.
+        language: language code, any spelling that ``languages.resolve`` knows, or ``mul`` for ``mmlu_mixup``.
         split: one of the dataset's splits.
 
     Raises:
@@ -60,7 +89,10 @@ def _rows(name: str, part: Part, folder: str | None) -> tuple[Row, ...]:
     source = next((source for source in entry.sources if source.covers(part)), None)
     if source is None:
         raise _no_language(entry, part)
-    rows = source.fetch(part, None).rows
+    try:
+        rows = source.fetch(part, source.pinned).rows
+    except Unreachable as error:
+        raise unreachable(entry, part, source, error) from error
     check_rows(entry, part, rows)
     return tuple(rows)
 

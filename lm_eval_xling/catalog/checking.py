@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.errors import UserError
@@ -37,15 +37,23 @@ def check_rows(dataset: Dataset, part: Part, rows: Sequence[Row]) -> None:
             raise UserError(f"the answer {row.answer!r} is not the index of an option", where=at)
 
 
-def check_aligned(dataset: Dataset, part: Part, rows: Sequence[Row], other: Part, others: Sequence[Row]) -> None:
+def check_aligned(
+    dataset: Dataset, part: Part, rows: Sequence[Row], other: Part, expected: Mapping[str, object]
+) -> None:
     """Check that two languages hold the same items at the same positions, by what does not depend on the language.
+
+    Args:
+        dataset: the entry, with ``aligned_by``.
+        part: the part to check.
+        rows: its rows.
+        other: the part that it is compared with.
+        expected: what ``aligned_by`` gives for the other's rows, by id.
 
     Raises:
         UserError: if an id differs: one of the files lacks a row or is in another order.
     """
     if dataset.aligned_by is None:
         return
-    expected = {row.id: dataset.aligned_by(row) for row in others}
     for row in rows:
         found = dataset.aligned_by(row)
         if expected.get(row.id, found) != found:

@@ -16,7 +16,7 @@ class Part(NamedTuple):
     """The rows of a dataset in one language and one split: what is stored in one file of the mirror."""
 
     language: str
-    """Language code, or ``mul`` (ISO 639-2: multiple languages) for rows that mix languages."""
+    """Language code, or ``mul`` (ISO 639-2: multiple languages) for the published rows that mix them."""
     split: str
     """A name in ``Dataset.splits``."""
 
@@ -58,7 +58,11 @@ class Source(Protocol):
     def covers(self, part: Part) -> bool:
         """Whether the source publishes a part."""
 
-    def revision(self) -> str | None:
+    @property
+    def pinned(self) -> str | None:
+        """The commit that the catalog names, if it names one."""
+
+    def newest(self) -> str | None:
         """The commit that a fetch beginning now would use."""
 
     def fetch(self, part: Part, revision: str | None) -> Fetched:

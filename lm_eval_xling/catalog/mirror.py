@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,23 @@ from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Row
 
-__all__ = ["MANIFEST", "VARIABLE", "Mirror", "StoredPart", "decode_rows", "encode_rows", "mirror_from_environment"]
+__all__ = [
+    "MANIFEST",
+    "VARIABLE",
+    "Mirror",
+    "StoredPart",
+    "decode_rows",
+    "encode_manifest",
+    "encode_rows",
+    "mirror_from_environment",
+]
 
 VARIABLE = "XLING_DATA"
 """Environment variable that names the mirror's folder."""
 
 MANIFEST = "manifest.json"
 _LAYOUT = 1
+_PART_FIELDS = ("language", "split", "rows", "size", "sha256", "source", "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +208,14 @@ def _read_manifest(path: Path, changed: int) -> Mapping[tuple[str, Part], Stored
             where=path,
             fix="fetch or import into a new folder",
         )
-    if digest != manifest_digest(content):
+    if digest != _digest(content):
         raise UserError("the manifest was changed: its own sha256 does not match", where=path, fix=fix)
     parts = [StoredPart(dataset=name, **part) for name, entry in datasets.items() for part in entry["parts"]]
     return {(stored.dataset, stored.part): stored for stored in parts}
 
 
-def manifest_digest(content: Mapping[str, Any]) -> str:
-    """sha256 of a manifest without its own digest."""
+def _digest(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of a manifest without its own digest."""
     canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -219,10 +229,12 @@ def encode_manifest(datasets: Mapping[str, Mapping[str, Any]], parts: Iterable[S
     """
     entries: dict[str, dict[str, Any]] = {name: {**about, "parts": []} for name, about in sorted(datasets.items())}
     for stored in sorted(parts, key=lambda p: (p.dataset, p.split, p.language)):
-        plain = asdict(stored)
-        entries[plain.pop("dataset")]["parts"].append(plain)
+        plain = {name: getattr(stored, name) for name in _PART_FIELDS}
+        entries[stored.dataset]["parts"].append({**plain, "inputs": dict(stored.inputs)})
     content = {"layout": _LAYOUT, "datasets": entries}
-    return json.dumps({**content, "sha256": manifest_digest(content)}, ensure_ascii=False, indent=1).encode() + b"\n"
+    text = json.dumps({**content, "sha256": _digest(content)}, ensure_ascii=False)
+    # A line a part, to be read by people too; json's own indent makes five times as many, slowly.
+    return text.replace('{"language": ', '\n{"language": ').encode() + b"\n"
 
 
 def mirror_from_environment() -> Mirror | None:

@@ -6,22 +6,25 @@ way. So a run may be killed at any moment; the next one skips what is complete a
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from lm_eval_xling.catalog.checking import check_aligned, check_rows
-from lm_eval_xling.catalog.dataset import Dataset, Fetched, Part
+from lm_eval_xling.catalog.dataset import Dataset, Fetched, Part, Source
 from lm_eval_xling.catalog.mirror import MANIFEST, Mirror, StoredPart, decode_rows, encode_manifest, encode_rows
-from lm_eval_xling.catalog.raw import file_sha256
-from lm_eval_xling.errors import UserError
+from lm_eval_xling.catalog.sources import Unreachable, unreachable
+from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.files import UNFINISHED, file_sha256, write_atomically
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
 
-__all__ = ["MirrorWriter", "import_dataset", "importable_parts", "writing"]
+__all__ = ["MirrorWriter", "NothingToImport", "fetch_dataset", "import_dataset", "importable_parts", "writing"]
+
+
+class NothingToImport(UserError):
+    """The folders hold none of a dataset's files."""
 
 
 class MirrorWriter:
@@ -37,18 +40,23 @@ class MirrorWriter:
         self._datasets = datasets
         known = Mirror(folder).parts if (folder / MANIFEST).exists() else {}
         self._parts = dict(known)
+        self._references: dict[tuple[str, str], tuple[Part, dict[str, object]]] = {}
 
     def stored(self, dataset: str) -> list[StoredPart]:
         """What the mirror holds of a dataset."""
         return [stored for stored in self._parts.values() if stored.dataset == dataset]
 
-    def holds(self, dataset: str, part: Part, source: str, revision: str | None, inputs: Mapping[str, str]) -> bool:
-        """Whether a part is there, unchanged, and from just this source, revision and these raw files."""
+    def holds(
+        self, dataset: str, part: Part, source: str, revision: str | None, inputs: Mapping[str, str] | None = None
+    ) -> bool:
+        """Whether a part is there, unchanged, from just this source and revision, and from these raw files if given."""
         stored = self._parts.get((dataset, part))
         if stored is None or (stored.source, stored.revision) != (source, revision):
             return False
+        if inputs is not None and dict(stored.inputs) != dict(inputs):
+            return False
         path = self.folder / stored.file
-        return dict(stored.inputs) == dict(inputs) and path.is_file() and file_sha256(path) == stored.sha256
+        return path.is_file() and file_sha256(path) == stored.sha256
 
     def store(self, dataset: Dataset, part: Part, source: str, fetched: Fetched) -> StoredPart:
         """Check the rows of a part, write them, and enter them in the manifest.
@@ -83,13 +91,21 @@ class MirrorWriter:
         return stored
 
     def _check_aligned(self, dataset: Dataset, part: Part, rows: Sequence[Row]) -> None:
-        others = [p for p in self.stored(dataset.name) if p.split == part.split and p.language != part.language]
-        if dataset.aligned_by is None or not others:
+        if dataset.aligned_by is None:
             return
-        other = min(others, key=lambda p: (p.language != "en", p.language))
-        path = self.folder / other.file
-        if path.is_file():
-            check_aligned(dataset, part, rows, other.part, list(decode_rows(path.read_bytes(), other.language)))
+        key = (dataset.name, part.split)
+        if key not in self._references:
+            held = [p for p in self.stored(dataset.name) if p.split == part.split and p.language != part.language]
+            held = [p for p in held if (self.folder / p.file).is_file()]
+            # English if it is there: the other languages are translations of it.
+            other = min(held, key=lambda p: (p.language != "en", p.language), default=None)
+            if other is None:
+                self._references[key] = (part, {row.id: dataset.aligned_by(row) for row in rows})
+                return
+            data = (self.folder / other.file).read_bytes()
+            reference = {row.id: dataset.aligned_by(row) for row in decode_rows(data, other.language)}
+            self._references[key] = (other.part, reference)
+        check_aligned(dataset, part, rows, *self._references[key])
 
     def _write_manifest(self) -> None:
         names = {stored.dataset for stored in self._parts.values()}
@@ -125,29 +141,13 @@ def writing(folder: Path, datasets: Mapping[str, Dataset]) -> Iterator[MirrorWri
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            for left_over in folder.rglob(".*.part"):
+            for left_over in folder.rglob(UNFINISHED):
                 left_over.unlink(missing_ok=True)
             yield MirrorWriter(folder, datasets)
     except Timeout:
         raise UserError(
             "another xling process is writing to this mirror", where=folder, fix="wait until it has finished"
         ) from None
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that at every moment it is absent, the old one, or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def importable_parts(dataset: Dataset, folders: Sequence[Path]) -> dict[Part, list[tuple[str, tuple[Path, ...]]]]:
@@ -188,11 +188,12 @@ def import_dataset(
         The parts that the folders hold, whether stored now or before.
 
     Raises:
-        UserError: if the folders hold none of the dataset's files, or a row is bad; the other parts are stored.
+        NothingToImport: if the folders hold none of the dataset's files.
+        UserError: if a row is bad; the other parts are stored.
     """
     found = importable_parts(dataset, folders)
     if not found:
-        raise UserError(
+        raise NothingToImport(
             f"there are no files of dataset {dataset.name!r}",
             where=", ".join(map(str, folders)),
             fix="expected " + "; or ".join(form.name for form in dataset.formats),
@@ -212,6 +213,76 @@ def import_dataset(
             problems.append(error)
     raise_all(problems)
     return [stored for stored in mirror.stored(dataset.name) if stored.part in found]
+
+
+def fetch_dataset(
+    dataset: Dataset,
+    mirror: MirrorWriter,
+    *,
+    languages: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    progress: Callable[[Sequence[Part]], Iterator[Part]] = iter,
+) -> list[StoredPart]:
+    """Fill the mirror with a dataset from its sources; complete parts are skipped.
+
+    All parts of a source come from one commit: the catalog's, or the one that the mirror's first part came from.
+
+    Args:
+        dataset: the entry.
+        mirror: where to store.
+        languages: language codes; all if ``None``.
+        splits: splits; all if ``None``.
+        progress: wraps the list of parts, for a progress bar.
+
+    Returns:
+        The parts asked for, whether stored now or before.
+
+    Raises:
+        UserError: if a source cannot be reached, a language or split is not published, or a row is bad; parts that
+            could be had are stored.
+    """
+    parts = _published_parts(dataset, languages, splits)
+    revisions: dict[str, str | None] = {}
+    problems: list[UserError] = []
+    for part in progress(parts):
+        source = next(source for source in dataset.sources if source.covers(part))
+        try:
+            if source.name not in revisions:
+                revisions[source.name] = _revision(dataset, source, mirror)
+            revision = revisions[source.name]
+            if not mirror.holds(dataset.name, part, source.name, revision):
+                mirror.store(dataset, part, source.name, source.fetch(part, revision))
+        except Unreachable as error:
+            raise unreachable(dataset, part, source, error) from error
+        except UserError as error:
+            problems.append(error)
+    raise_all(problems)
+    return [stored for stored in mirror.stored(dataset.name) if stored.part in set(parts)]
+
+
+def _published_parts(dataset: Dataset, languages: Sequence[str] | None, splits: Sequence[str] | None) -> list[Part]:
+    for kind, asked, known in (("language", languages, dataset.languages), ("split", splits, dataset.splits)):
+        for name in asked or ():
+            if name not in known:
+                raise unknown_name(f"{kind} of dataset {dataset.name!r}", name, known)
+    parts = [
+        part
+        for part in dataset.parts()
+        if (languages is None or part.language in languages) and (splits is None or part.split in splits)
+    ]
+    if not parts:
+        raise UserError(
+            f"dataset {dataset.name!r} is not published in this combination of language and split",
+            fix=f"published: {', '.join(map(str, dataset.parts()))}",
+        )
+    return parts
+
+
+def _revision(dataset: Dataset, source: Source, mirror: MirrorWriter) -> str | None:
+    """The commit to fetch: going on with an unfinished mirror must not mix two."""
+    held = {stored.revision for stored in mirror.stored(dataset.name) if stored.source == source.name}
+    pinned = source.pinned
+    return pinned if pinned is not None else next(iter(held)) if held else source.newest()
 
 
 def _merged(candidates: Sequence[Sequence[Row]]) -> list[Row]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, csv_records, find_all, json_lines
+from lm_eval_xling.catalog.sources import HubTables, Table
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.records import Row
 
-__all__ = ["CATEGORIES", "DATASET", "HENDRYCKS_COLUMNS", "hendrycks_files", "row_of_cells"]
+__all__ = ["CATEGORIES", "DATASET", "MIXUP_REPOSITORY", "hendrycks_files", "read_hendrycks"]
 
 _SUBJECTS = {
     "STEM": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science "
@@ -33,7 +34,10 @@ CATEGORIES = {subject: category for category, subjects in _SUBJECTS.items() for 
 
 They are those of Hendrycks et al. 2021 but for anatomy, which their script counts as other."""
 
-HENDRYCKS_COLUMNS = ("question", "A", "B", "C", "D", "answer")
+MIXUP_REPOSITORY = "mixup-lang-mmlu"
+"""Name of the hub's repository of the published mixup rows."""
+
+_COLUMNS = ("question", "A", "B", "C", "D", "answer")
 """Columns of the original CSV files, which name them in no header."""
 
 
@@ -50,29 +54,29 @@ def _row(record: Record, part: Part, identifier: str, subject: str, options: Seq
     )
 
 
-def row_of_letters(record: Record, part: Part) -> Row:
+def _row_of_letters(record: Record, part: Part) -> Row:
     """A row of the aligned JSON lines: ``id`` (``subject/split/index``), ``question``, ``A`` … ``D``, ``answer``."""
     options = [record.text(letter) for letter in "ABCD"]
     return _row(record, part, record.text("id"), record.text("subject"), options, record.letter("answer"))
 
 
-def row_of_hub(record: Record, part: Part) -> Row:
+def _row_of_hub(record: Record, part: Part) -> Row:
     """A row of Global-MMLU: ``sample_id``, ``subject``, ``question``, ``option_a`` … ``option_d``, ``answer``."""
     options = [record.text(f"option_{letter}") for letter in "abcd"]
     return _row(record, part, record.text("sample_id"), record.text("subject"), options, record.letter("answer"))
 
 
-def row_of_cells(record: Record, part: Part, subject: str, index: int) -> Row:
+def _row_of_cells(record: Record, part: Part, subject: str, index: int) -> Row:
     """A row of a hendrycks CSV file; its id is ``subject/split/index``, as in Global-MMLU."""
     options = [record.text(letter) for letter in "ABCD"]
     return _row(record, part, f"{subject}/{part.split}/{index}", subject, options, record.letter("answer"))
 
 
-def hendrycks_files(folders: Sequence[Path], split: str) -> tuple[Path, ...]:
-    """The files ``{split}/{subject}_{split}.csv`` of the first folder that has any, also below ``data/``."""
+def hendrycks_files(folders: Sequence[Path], subfolder: str, split: str) -> tuple[Path, ...]:
+    """The files ``{subfolder}/{subject}_{split}.csv`` of the first folder that has any, also below ``data/``."""
     for folder in folders:
         for start in (folder, folder / "data"):
-            files = tuple(sorted((start / split).glob(f"*_{split}.csv")))
+            files = tuple(sorted((start / subfolder).glob(f"*_{split}.csv")))
             if files:
                 return files
     return ()
@@ -82,18 +86,38 @@ def read_hendrycks(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     """Rows of the CSV files of one split, subject by subject."""
     for path in paths:
         subject = re.sub(rf"_{part.split}\.csv$", "", path.name)
-        for index, record in enumerate(csv_records(path, HENDRYCKS_COLUMNS)):
-            yield row_of_cells(record, part, subject, index)
+        for index, record in enumerate(csv_records(path, _COLUMNS)):
+            yield _row_of_cells(record, part, subject, index)
 
 
 def _find_hendrycks(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
-    return hendrycks_files(folders, part.split) if part.language == "en" else ()
+    # The published mixup rows lie in the same folders; only the name of the copy tells them apart.
+    plain = [folder for folder in folders if folder.name != MIXUP_REPOSITORY]
+    subfolder = part.split if part.language == "en" else f"{part.split}_full_{part.language}"
+    return hendrycks_files(plain, subfolder, part.split)
 
 
 def _read_aligned(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     for record in json_lines(paths[0]):
-        yield row_of_letters(record, part)
+        yield _row_of_letters(record, part)
 
+
+def _tables(part: Part) -> tuple[Table, ...]:
+    # The hub calls Filipino by its three-letter code, "fil".
+    config = "fil" if part.language == "tl" else part.language
+    return ((config, part.split),) if part.language in _LANGUAGES else ()
+
+
+def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
+    for record in tables[0]:
+        yield _row_of_hub(record, part)
+
+
+_LANGUAGES = tuple(
+    "en am ar bn cs de el es fa tl fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro ru si sn so sr sv sw te "
+    "tr uk vi yo zh".split()
+)
+_HUB = HubTables("CohereLabs/Global-MMLU", _tables, _read_tables)
 
 DATASET = Dataset(
     name="mmlu",
@@ -104,10 +128,8 @@ DATASET = Dataset(
     homepage="https://huggingface.co/datasets/CohereLabs/Global-MMLU",
     schema="fields question; 4 options; answer; extra subject, category (STEM, humanities, social sciences, other)",
     splits=("test", "dev"),
-    languages=tuple(
-        "en am ar bn cs de el es fa tl fr ha he hi id ig it ja ko ky lt mg ms ne nl ny pl pt ro ru si sn so sr sv sw "
-        "te tr uk vi yo zh".split()
-    ),
+    languages=_LANGUAGES,
+    sources=(_HUB,),
     formats=(
         Format(
             "aligned JSON lines: {test,dev}_LANGUAGE.jsonl with id, subject, question, A, B, C, D, answer",
@@ -115,10 +137,12 @@ DATASET = Dataset(
             _read_aligned,
         ),
         Format(
-            "CSV folders of Hendrycks et al., English: {test,dev}/SUBJECT_{test,dev}.csv",
+            "CSV folders of Hendrycks et al. and, translated, of Chua et al.: {test,dev}/SUBJECT_{test,dev}.csv, "
+            "{test,dev}_full_LANGUAGE/SUBJECT_{test,dev}.csv",
             _find_hendrycks,
             read_hendrycks,
         ),
+        _HUB.clone(),
     ),
     completed=frozenset({"dev"}),
 )

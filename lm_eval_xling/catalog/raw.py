@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.errors import UserError
 
-__all__ = ["Record", "csv_records", "file_sha256", "find_all", "json_array", "json_lines", "locate"]
+__all__ = ["Record", "csv_records", "find_all", "json_array", "json_lines", "json_object", "locate"]
 
 _LETTERS = "ABCD"
+_NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?", re.ASCII)
+"""A number in English spelling, as published answers have it: a comma before every three digits, or none."""
 
 
 class Record:
@@ -72,6 +75,21 @@ class Record:
                 raise self.error(f"item {index} of field {column!r} is empty or not text")
         return tuple(values)
 
+    def records(self, column: str) -> tuple[Record, ...]:
+        """A column that must hold a list of records."""
+        values = self.value(column)
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise self.error(f"field {column!r} does not hold a list of records")
+        return tuple(Record(value, f"{self.where}, {column}[{index}]") for index, value in enumerate(values))
+
+    def number(self, column: str) -> str:
+        """The number that a column's text or number stands for, in its shortest form: no commas, no final zeros."""
+        text = str(self.value(column)).strip()
+        if not _NUMBER.fullmatch(text):
+            raise self.error(f"field {column!r} holds {text!r}, not a number")
+        plain = text.replace(",", "")
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
     def letter(self, column: str) -> int:
         """The index, 0 to 3, that a column's letter A to D stands for."""
         letter = self.text(column).strip()
@@ -97,6 +115,11 @@ def json_lines(path: Path) -> Iterator[Record]:
         for number, line in enumerate(stream, 1):
             if line.strip():
                 yield _record(_parse(line, f"{path}:{number}"), f"{path}:{number}")
+
+
+def json_object(path: Path) -> Record:
+    """The record of a file that is one JSON object."""
+    return _record(_parse(path.read_text(encoding="utf-8"), str(path)), str(path))
 
 
 def json_array(path: Path) -> Iterator[Record]:
@@ -155,9 +178,9 @@ def locate(folders: Sequence[Path], name: str) -> Path | None:
     pieces = name.split("/")
     for folder in folders:
         for start in range(len(pieces)):
-            path = folder.joinpath(*pieces[start:])
-            if path.is_file():
-                return path
+            path = os.path.join(folder, *pieces[start:])
+            if os.path.isfile(path):
+                return Path(path)
     return None
 
 
@@ -169,12 +192,3 @@ def find_all(names: Callable[[Part], Iterable[str]]) -> Callable[[Sequence[Path]
         return tuple(path for path in paths if path is not None) if all(paths) else ()
 
     return find
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
