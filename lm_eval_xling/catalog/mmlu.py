@@ -12,7 +12,7 @@ from lm_eval_xling.catalog.sources import HubTables, Table
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.records import Row
 
-__all__ = ["CATEGORIES", "DATASET", "MIXUP_REPOSITORY", "hendrycks_files", "read_hendrycks"]
+__all__ = ["CATEGORIES", "DATASET", "hendrycks_files", "holds_mixup", "read_hendrycks"]
 
 _SUBJECTS = {
     "STEM": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science "
@@ -33,9 +33,6 @@ CATEGORIES = {subject: category for category, subjects in _SUBJECTS.items() for 
 """The category of each of the 57 subjects, as in the harness.
 
 They are those of Hendrycks et al. 2021 but for anatomy, which their script counts as other."""
-
-MIXUP_REPOSITORY = "mixup-lang-mmlu"
-"""Name of the hub's repository of the published mixup rows."""
 
 _COLUMNS = ("question", "A", "B", "C", "D", "answer")
 """Columns of the original CSV files, which name them in no header."""
@@ -72,6 +69,11 @@ def _row_of_cells(record: Record, part: Part, subject: str, index: int) -> Row:
     return _row(record, part, f"{subject}/{part.split}/{index}", subject, options, record.letter("answer"))
 
 
+def holds_mixup(folder: Path) -> bool:
+    """Whether CSV files in a folder are the published mixup rows: only its name tells them from the English ones."""
+    return "mixup" in folder.name
+
+
 def hendrycks_files(folders: Sequence[Path], subfolder: str, split: str) -> tuple[Path, ...]:
     """The files ``{subfolder}/{subject}_{split}.csv`` of the first folder that has any, also below ``data/``."""
     for folder in folders:
@@ -91,8 +93,7 @@ def read_hendrycks(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
 
 
 def _find_hendrycks(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
-    # The published mixup rows lie in the same folders; only the name of the copy tells them apart.
-    plain = [folder for folder in folders if folder.name != MIXUP_REPOSITORY]
+    plain = [folder for folder in folders if not holds_mixup(folder)]
     subfolder = part.split if part.language == "en" else f"{part.split}_full_{part.language}"
     return hendrycks_files(plain, subfolder, part.split)
 

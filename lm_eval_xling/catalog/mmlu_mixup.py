@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.mmlu import MIXUP_REPOSITORY, hendrycks_files, read_hendrycks
+from lm_eval_xling.catalog.mmlu import hendrycks_files, holds_mixup, read_hendrycks
 from lm_eval_xling.catalog.sources import HubFiles
 
 __all__ = ["DATASET"]
@@ -21,7 +21,7 @@ def _find_anywhere(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
 def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
     if part.language != _MIXED:
         return ()
-    copies = [folder for folder in folders if folder.name == MIXUP_REPOSITORY]
+    copies = [folder for folder in folders if holds_mixup(folder)]
     return _find_anywhere(copies, part) or hendrycks_files(folders, f"{part.split}_mixup", part.split)
 
 
@@ -45,8 +45,8 @@ DATASET = Dataset(
     ),
     formats=(
         Format(
-            "copy of the hub's repository in a folder named mixup-lang-mmlu, or, as the paper's script writes them, "
-            "{test,dev}_mixup/SUBJECT_{test,dev}.csv",
+            "copy of the hub's repository in a folder with `mixup` in its name, or, as the paper's script writes "
+            "them, {test,dev}_mixup/SUBJECT_{test,dev}.csv",
             _find,
             read_hendrycks,
         ),
