@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,12 +12,135 @@ from lm_eval_xling.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from lm_eval_xling.catalog.dataset import Dataset, Part
+    from lm_eval_xling.catalog.mirror import Mirror
 
 app = typer.Typer(help="List, fetch, import and verify the datasets.", no_args_is_help=True, rich_markup_mode="rich")
 
+Item = TypeVar("Item")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Datasets, as `xling data list` names them.")]
 Everything = Annotated[bool, typer.Option("--all", help="All datasets.")]
 To = Annotated[Path, typer.Option("--to", metavar="MIRROR", help="Folder of the mirror; made if it is not there.")]
+
+
+@app.command(
+    "list",
+    epilog="Examples: [bold]xling data list[/]; [bold]xling data list mmlu[/]; "
+    "[bold]xling data list --mirror mirror[/]",
+)
+def list_(
+    names: Names = None,
+    mirror: Annotated[
+        Path | None, typer.Option("--mirror", metavar="MIRROR", help="Folder of a mirror; default: $XLING_DATA.")
+    ] = None,
+) -> None:
+    """List the datasets: what each is, its languages, licence and source, and what the mirror holds.
+
+    With names, everything that the catalog says of these datasets.
+    """
+    from lm_eval_xling.catalog import DATASETS
+    from lm_eval_xling.catalog.mirror import Mirror, mirror_from_environment
+
+    opened = mirror_from_environment() if mirror is None else Mirror(mirror)
+    for name in names or ():
+        if name not in DATASETS:
+            raise unknown_name("dataset", name, DATASETS)
+        _describe(DATASETS[name], opened)
+    if not names:
+        for entry in DATASETS.values():
+            origin = ", ".join(source.name for source in entry.sources) or "part of the package"
+            typer.echo(f"{entry.name:15} {entry.title}")
+            typer.echo(f"{'':15} {_languages(len(entry.languages))} from {origin}; licence: {entry.licence}")
+            if opened is not None and entry.sources:
+                typer.echo(f"{'':15} {_held(entry, opened)}")
+
+
+def _describe(entry: Dataset, mirror: Mirror | None) -> None:
+    formats = [f"{'import:' if first else '':10} {form.name}" for first, form in _marked(entry.formats)]
+    sources = [f"{'fetch:' if first else '':10} {source.name}" for first, source in _marked(entry.sources)]
+    typer.echo(
+        "\n".join(
+            [
+                f"{entry.name}: {entry.title}",
+                f"{'licence:':10} {entry.licence}",
+                f"{'cite:':10} {entry.citation}",
+                f"{'read:':10} {entry.homepage}",
+                f"{'rows:':10} {entry.schema}",
+                f"{'splits:':10} {', '.join(entry.splits)}",
+                f"{'languages:':10} {', '.join(entry.languages)}",
+                *sources,
+                *formats,
+                f"{'mirror:':10} {_held(entry, mirror)}",
+            ]
+        )
+    )
+
+
+def _marked(items: Sequence[Item]) -> list[tuple[bool, Item]]:
+    return [(index == 0, item) for index, item in enumerate(items)]
+
+
+def _held(entry: Dataset, mirror: Mirror | None) -> str:
+    if mirror is None:
+        return "no mirror"
+    stored = mirror.of(entry.name)
+    if not stored:
+        return "not in the mirror"
+    languages = _languages(len({part.language for part in stored}))
+    origins = ", ".join(dict.fromkeys(part.source for part in stored))
+    return f"in the mirror: {sum(part.rows for part in stored):,} rows, {languages}, {origins}"
+
+
+def _languages(count: int) -> str:
+    return "1 language" if count == 1 else f"{count} languages"
+
+
+@app.command(
+    epilog="Examples: [bold]xling data fetch mmlu --languages en,de,fr,es,it --to mirror[/]; "
+    "[bold]xling data fetch --all --to mirror[/]; then [bold]export XLING_DATA=mirror[/]"
+)
+def fetch(
+    to: To,
+    names: Names = None,
+    everything: Everything = False,
+    languages: Annotated[
+        str | None, typer.Option("--languages", metavar="A,B", help="Only these languages; default: all published.")
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option("--splits", metavar="A,B", help="Only these splits; default: all published.")
+    ] = None,
+) -> None:
+    """Fetch datasets from the hub and from published files into a mirror.
+
+    Run it again after an interruption: what is complete is skipped, and the rest comes from the same commits.
+    """
+    from lm_eval_xling.catalog import DATASETS
+    from lm_eval_xling.catalog.mirroring import fetch_dataset, raise_all, writing
+    from lm_eval_xling.languages import resolve_all
+
+    codes = None if languages is None else resolve_all(languages.split(","))
+    chosen = _chosen(names, everything)
+    problems: list[UserError] = []
+    with writing(to, DATASETS) as mirror:
+        for entry in chosen:
+            kept = codes
+            if everything and codes is not None:
+                kept = tuple(code for code in codes if code in entry.languages)
+                if not kept:
+                    continue
+            try:
+                stored = fetch_dataset(
+                    entry,
+                    mirror,
+                    languages=kept,
+                    splits=None if splits is None else splits.split(","),
+                    progress=_bar(entry.name),
+                )
+            except UserError as error:
+                # The others may well be reachable: the hub and GitHub are not the same.
+                problems.append(error)
+                continue
+            typer.echo(f"{entry.name}: {sum(part.rows for part in stored):,} rows in {len(stored)} files")
+    raise_all(problems)
 
 
 @app.command(

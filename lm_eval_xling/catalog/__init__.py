@@ -22,6 +22,7 @@ from lm_eval_xling.catalog import (
     xquad,
     zhang,
 )
+from lm_eval_xling.catalog.availability import Availability, availability
 from lm_eval_xling.catalog.checking import check_rows
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.mirror import VARIABLE, mirror_from_environment
@@ -30,7 +31,7 @@ from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.records import Row
 
-__all__ = ["DATASETS", "Dataset", "load_rows"]
+__all__ = ["DATASETS", "Availability", "Dataset", "availability", "load_rows"]
 
 _ENTRIES = (
     atlas.DATASET,

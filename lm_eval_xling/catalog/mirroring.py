@@ -311,7 +311,7 @@ def raise_all(problems: Sequence[UserError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        first = problems[0]
+        lines = [f"{problem.where}: {problem.what}" for problem in problems]
         raise UserError(
-            f"{len(problems)} parts could not be stored; the first: {first.what}", where=first.where, fix=first.fix
+            f"{len(problems)} parts or datasets could not be stored", where="\n      ".join(lines), fix=problems[0].fix
         )

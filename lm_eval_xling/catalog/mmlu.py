@@ -71,7 +71,7 @@ def _row_of_cells(record: Record, part: Part, subject: str, index: int) -> Row:
 
 def holds_mixup(folder: Path) -> bool:
     """Whether CSV files in a folder are the published mixup rows: only its name tells them from the English ones."""
-    return "mixup" in folder.name
+    return "mixup" in (folder.parent if folder.name == "data" else folder).name
 
 
 def hendrycks_files(folders: Sequence[Path], subfolder: str, split: str) -> tuple[Path, ...]:

@@ -316,6 +316,12 @@ def _download(url: str, target: Path, sha256: str | None) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error, for the middle of a sentence."""
+    """What went wrong, in the middle of a sentence: the libraries' own texts run over many lines."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return text[0] if text else type(error).__name__
