@@ -1,0 +1,194 @@
+"""Word by word from a bilingual dictionary file: MUSE's word pairs, or FreeDict's dictd files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from icu4py.breakers import WordBreaker
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.translation.patterns import language_file
+from lm_eval_xling.translation.translator import Translator
+
+__all__ = ["Lexicon", "LexiconTranslator", "read_freedict", "read_muse"]
+
+_BASE64 = {
+    character: value
+    for value, character in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+}
+_SENSE = re.compile(r"^\s*(?:\d+\.\s*)?")
+_REMARK = re.compile(r"\s*(?:<[^>]*>|\[[^\]]*\]|\([^)]*\)|\{[^}]*\})\s*")
+
+
+def _add(pairs: dict[str, str], word: str, translation: str) -> None:
+    """Keep the first translation of a word that is not the word itself: names and loans switch nothing."""
+    if word and translation and word.casefold() != translation.casefold():
+        pairs.setdefault(word, translation)
+
+
+def read_muse(path: Path) -> dict[str, str]:
+    """Read a dictionary in MUSE's format: a word, white space, its translation; one pair a line.
+
+    Of several translations the first counts (MUSE does not order them by sense).
+
+    Raises:
+        UserError: if a line is not a pair.
+    """
+    pairs: dict[str, str] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            # Tabs allow for phrases; MUSE's own files have one space.
+            fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
+            if len(fields) != 2:
+                raise UserError(
+                    f"line {number} has {len(fields)} fields, a word pair has 2",
+                    where=path,
+                    fix="give a file in MUSE's format: word, tab or space, translation",
+                )
+            _add(pairs, *fields)
+    return pairs
+
+
+def _number(text: str) -> int:
+    value = 0
+    for character in text:
+        value = value * 64 + _BASE64[character]
+    return value
+
+
+def read_freedict(index: Path) -> dict[str, str]:
+    """Read a FreeDict dictionary in dictd's format: an ``.index`` file beside its ``.dict`` or ``.dict.dz``.
+
+    Entries have the headword with its pronunciation in the first line, then one line a sense: ``1. maison, foyer``,
+    grammar in ``<>``, subjects in ``[]``. The first translation of the first sense counts; examples, notes and
+    synonyms are indented and left out. An entry found under a word that is not its headword (an example or a
+    phrase) is left out, too.
+
+    Raises:
+        UserError: if the dictionary beside the index is missing, or an entry lies outside of it.
+    """
+    for data in (index.with_suffix(".dict.dz"), index.with_suffix(".dict")):
+        if data.is_file():
+            break
+    else:
+        raise UserError(f"{index.with_suffix('.dict.dz').name} is missing", where=index, fix="keep both files together")
+    # dictzip files are gzip files.
+    content = gzip.decompress(data.read_bytes()) if data.suffix == ".dz" else data.read_bytes()
+    pairs: dict[str, str] = {}
+    with index.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            word, _, place = line.rstrip("\n").partition("\t")
+            try:
+                start, length = (_number(part) for part in place.split("\t")[:2])
+            except (KeyError, ValueError):
+                raise UserError(f"line {number} is no entry of a dictd index", where=index) from None
+            if start + length > len(content):
+                raise UserError(f"line {number} points beyond the dictionary", where=index, fix="install it again")
+            # Only single words are looked up.
+            if " " not in word and not word.startswith("00database"):
+                _add_entry(pairs, word, content[start : start + length].decode("utf-8", "replace"))
+    return pairs
+
+
+def _add_entry(pairs: dict[str, str], word: str, entry: str) -> None:
+    head, _, body = entry.partition("\n")
+    headword = _REMARK.sub(" ", head.split(" /")[0]).strip()
+    # The index is lower-cased and without punctuation; the entry has the true spelling.
+    if headword.casefold() != word.casefold():
+        return
+    for line in body.split("\n"):
+        if line[:1].isspace() or not line.strip():
+            continue
+        sense = _REMARK.sub(" ", _SENSE.sub("", line))
+        for translation in re.split("[,;]", sense):
+            if any(map(str.isalpha, translation)):
+                _add(pairs, headword, " ".join(translation.split()))
+
+
+class Lexicon:
+    """A bilingual dictionary; looks words up as written, then in lower case.
+
+    Args:
+        pairs: word to translation.
+    """
+
+    def __init__(self, pairs: Mapping[str, str]) -> None:
+        self.pairs = pairs
+
+    @classmethod
+    def read(cls, path: Path) -> Lexicon:
+        """Read a MUSE file, or FreeDict's if the name ends in ``.index``.
+
+        Raises:
+            UserError: if the file cannot be read or holds no pairs.
+        """
+        try:
+            pairs = read_freedict(path) if path.suffix == ".index" else read_muse(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the dictionary cannot be read: {error}", where=path) from error
+        if not pairs:
+            raise UserError("the dictionary holds no word pairs", where=path)
+        return cls(pairs)
+
+    def word(self, word: str) -> str | None:
+        """Return the translation of one word in the word's case, or None if it is not in the dictionary."""
+        if (exact := self.pairs.get(word)) is not None:
+            return exact
+        translation = self.pairs.get(word.lower())
+        if translation is None:
+            return None
+        if len(word) > 1 and word.isupper():
+            return translation.upper()
+        # Only the first letter: "Öffnen", and German nouns keep their capital inside phrases.
+        return translation[:1].upper() + translation[1:] if word[:1].isupper() else translation
+
+    def text(self, text: str, language: str) -> str | None:
+        """Return a text word by word, unknown words kept; None if no word is in the dictionary.
+
+        Args:
+            text: in the dictionary's source language.
+            language: its code.
+        """
+        words = list(WordBreaker(text, language))
+        found = [self.word(word) for word in words]
+        if not any(found):
+            return None
+        return "".join(word if new is None else new for word, new in zip(words, found, strict=True))
+
+
+class LexiconTranslator(Translator):
+    """``lexicon:PATH``; the path may hold ``{source}`` and ``{target}`` (``{source3}``: ISO 639-3).
+
+    Inflected and unknown words are kept, a text without any known word has no translation.
+    """
+
+    batch = 10_000
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self._lexicons: dict[tuple[str, str], Lexicon] = {}
+
+    def identity(self, source: str, target: str) -> str:
+        """Return a hash of the pair's dictionary: the file's name does not matter."""
+        pairs = sorted(self._lexicon(source, target).pairs.items())
+        return f"lexicon:{hashlib.blake2b(repr(pairs).encode(), digest_size=8).hexdigest()}"
+
+    def check(self, source: str, target: str) -> None:
+        """Read the pair's dictionary."""
+        self._lexicon(source, target)
+
+    def translate(self, texts: Sequence[str], source: str, target: str, attempt: int = 0) -> list[str | None]:
+        """Translate word by word."""
+        lexicon = self._lexicon(source, target)
+        return [lexicon.text(text, source) for text in texts]
+
+    def _lexicon(self, source: str, target: str) -> Lexicon:
+        if (source, target) not in self._lexicons:
+            self._lexicons[source, target] = Lexicon.read(language_file(self.pattern, source, target))
+        return self._lexicons[source, target]

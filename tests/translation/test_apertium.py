@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import random
+import shutil
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.translation import open_translator
+from lm_eval_xling.translation.apertium import ApertiumTranslator
+
+installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="the program apertium is not installed")
+
+
+@pytest.fixture
+def translator() -> ApertiumTranslator:
+    found = ApertiumTranslator()
+    missing = {("en", "es"), ("es", "it")} - set(found.modes)
+    if missing:
+        pytest.skip(f"apertium language pairs are not installed: {missing}")
+    return found
+
+
+@installed
+def test_real_translation_direct_and_through_spanish(translator):
+    assert translator.translate(["The house is red."], "en", "es") == ["La casa es roja."]
+    assert translator.translate(["La casa es roja."], "es", "it") == ["La casa è rossa."]
+    assert translator.translate(["The house is red."], "en", "it") == ["La casa è rossa."]
+    assert translator.identity("en", "it").startswith("apertium:eng-spa+spa-ita:")
+
+
+@installed
+def test_marks_of_the_stream_format_and_odd_texts_come_through(translator):
+    texts = [
+        "He said: [yes] <b> \\ / {x} ^ @ *star $5",
+        "a [] b",
+        "日本語 text",
+        "No stop",
+        "Wait...",
+        "Tab\there",
+        "\x00",
+    ]
+    outputs = translator.translate(texts, "en", "es")
+    assert outputs[0] == "Dijo: [sí] <b> \\ / {x} ^ @ *estrella $5"
+    assert "[]" in outputs[1]
+    assert outputs[2] == "日本語 texto" or "日本語" in outputs[2]
+    assert not outputs[3].endswith(".")
+    assert outputs[4].endswith("...") and not outputs[4].endswith("....")
+    assert outputs[6] is None
+
+
+@installed
+def test_a_translation_does_not_depend_on_the_other_texts(translator, shared_data):
+    lines = (shared_data / "wikitext2/valid.txt").read_text(encoding="utf-8").split("\n")
+    # "known" makes Apertium's own tagger treat "as" otherwise in every later text.
+    texts = [line.strip()[:200] for line in lines if " as " in line][:30]
+    texts = ["He was known.", "Lawrence <unk> as Mr. <unk> , one of Gustav Graves ' henchmen .", *texts]
+    together = dict(zip(texts, translator.translate(texts, "en", "es"), strict=True))
+    shuffled = random.Random(3).sample(texts, len(texts))
+    assert dict(zip(shuffled, translator.translate(shuffled, "en", "es"), strict=True)) == together
+    assert translator.translate(texts[1:2], "en", "es") == [together[texts[1]]]
+
+
+@installed
+def test_unknown_pairs_say_what_to_install(translator):
+    with pytest.raises(UserError, match=r"cannot translate English \(en\) to Thai \(th\)") as caught:
+        translator.check("en", "th")
+    assert "apt-cache search apertium" in str(caught.value)
+
+
+@installed
+def test_a_failing_program_is_reported(translator, tmp_path):
+    (tmp_path / "modes").mkdir()
+    (tmp_path / "modes/eng-spa.mode").write_text("cat /does/not/exist | false")
+    with pytest.raises(UserError, match="apertium failed"):
+        ApertiumTranslator(str(tmp_path)).translate(["Hello"], "en", "es")
+
+
+def test_a_missing_program_names_the_packages(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="apt-get install apertium"):
+        open_translator("apertium")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import base64
+import gzip
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.translation import Lexicon, open_translator
+from lm_eval_xling.translation.lexicon import read_freedict
+
+FREEDICT = Path("/usr/share/dictd/freedict-eng-fra.index")
+
+
+@pytest.fixture
+def muse(tmp_path) -> Path:
+    path = tmp_path / "en-de.txt"
+    path.write_text("the the\nthe die\nthe der\ncat katze\nParis paris\nopen öffnen\nus uns\n", encoding="utf-8")
+    return path
+
+
+def test_muse_pairs_case_and_unknown_words(muse):
+    lexicon = Lexicon.read(muse)
+    assert lexicon.pairs == {"the": "die", "cat": "katze", "open": "öffnen", "us": "uns"}
+    assert lexicon.text("The CAT, cats; Open 3 in Paris!", "en") == "Die KATZE, cats; Öffnen 3 in Paris!"
+    assert lexicon.text("Paris 1990", "en") is None
+
+
+def test_the_real_muse_file(shared_data):
+    lexicon = Lexicon.read(shared_data / "lexicons/muse/en-de.first5000.tsv")
+    assert lexicon.word("House") == "Haus"
+    assert lexicon.word("gibberishword") is None
+    assert all(word.casefold() != new.casefold() for word, new in lexicon.pairs.items())
+
+
+def number(value: int) -> str:
+    """dictd's base-64 number, by way of the library: big-endian sextets without leading A."""
+    text = base64.b64encode(value.to_bytes(9, "big")).decode()
+    return text.lstrip("A") or "A"
+
+
+def write_freedict(folder: Path, entries: list[tuple[str, str]]) -> Path:
+    content, index = b"", []
+    for word, entry in entries:
+        data = entry.encode()
+        index.append(f"{word}\t{number(len(content))}\t{number(len(data))}\n")
+        content += data
+    (folder / "d.dict.dz").write_bytes(gzip.compress(content))
+    (folder / "d.index").write_text("".join(index), encoding="utf-8")
+    return folder / "d.index"
+
+
+def test_freedict_entries(tmp_path):
+    index = write_freedict(
+        tmp_path,
+        [
+            ("00databaseinfo", "English-German\nnot an entry\n"),
+            ("friday", "Friday /fɹˈaɪdeɪ/ <n>\nFreitag <masc> [time]\n"),
+            ("run", "run /ɹˈʌn/ (ran /ɹˈan/ <>) <v>\n1. laufen, rennen\n2. fließen\n"),
+            ("run", "run /ɹˈʌn/\nLauf\n"),
+            ("hotel", "hotel /x/\nHotel, Gasthaus\n"),
+            ("give", "give up /x/\naufgeben\n"),
+            ("dog", "dog /x/\n   Note: not this\nHund (Tier); Köter\n see: {dogs}\n"),
+        ],
+    )
+    assert read_freedict(index) == {"Friday": "Freitag", "run": "laufen", "hotel": "Gasthaus", "dog": "Hund"}
+
+
+def test_freedict_without_its_other_file(tmp_path):
+    index = write_freedict(tmp_path, [("dog", "dog\nHund\n")])
+    (tmp_path / "d.dict.dz").write_bytes(gzip.compress(b"dog"))
+    with pytest.raises(UserError, match="points beyond"):
+        Lexicon.read(index)
+    (tmp_path / "d.dict.dz").unlink()
+    with pytest.raises(UserError, match=r"d\.dict\.dz is missing"):
+        Lexicon.read(index)
+
+
+@pytest.mark.skipif(not FREEDICT.exists(), reason="Debian package dict-freedict-eng-fra is not installed")
+def test_the_real_freedict():
+    lexicon = Lexicon.read(FREEDICT)
+    assert (lexicon.word("house"), lexicon.word("Dog"), lexicon.word("BEAUTIFUL")) == ("maison", "Chien", "BEAU")
+    assert len(lexicon.pairs) > 5000
+
+
+def test_translator_takes_a_pattern_and_knows_files_by_content(muse, tmp_path):
+    translator = open_translator(f"lexicon:{tmp_path}/{{source}}-{{target}}.txt")
+    assert translator.translate(["The cat", "1"], "en", "de") == ["Die katze", None]
+    copy = tmp_path / "copy.txt"
+    copy.write_bytes(muse.read_bytes())
+    assert open_translator(f"lexicon:{copy}").identity("en", "de") == translator.identity("en", "de")
+    copy.write_text("cat kater\n")
+    assert open_translator(f"lexicon:{copy}").identity("en", "de") != translator.identity("en", "de")
+    with pytest.raises(UserError, match=r"no file for English \(en\) to French \(fr\)"):
+        translator.check("en", "fr")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a b c\n", "3 fields"), ("\n", "no word pairs"), ("paris Paris\n", "no word pairs")]
+)
+def test_bad_files(tmp_path, content, message):
+    (tmp_path / "x").write_text(content)
+    with pytest.raises(UserError, match=message):
+        Lexicon.read(tmp_path / "x")
+
+
+def test_unknown_placeholder(tmp_path):
+    with pytest.raises(UserError, match="placeholder"):
+        open_translator(f"lexicon:{tmp_path}/{{lang}}").check("en", "fr")
