@@ -10,12 +10,13 @@ import regex
 import yaml
 
 from lm_eval_xling import literals
+from lm_eval_xling.catalog import DATASETS
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.leaves import FAMILIES, family_leaves, languages_of
 from lm_eval_xling.languages import LANGUAGES
 
 FOLDER = Path(literals.__file__).parent
 FILES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
 
 # A language has all words of a group or none of them, so that a prompt is never half translated.
 GROUPS = {
@@ -34,17 +35,20 @@ GROUPS = {
     "hp": ["instructions.hp"],
     "question alignment": ["instructions.translate_input"],
 }
-# The languages that the tasks name: Zhang et al.; Chua et al.; MGSM, XQuAD, Belebele and the translations of TOFU.
-REQUIRED = {
-    "questions": [*ZHANG, *"ar el fa he id ko pt ro te tr uk vi".split()],
-    "reasoning": [*ZHANG, *"ar el fa he id ko pt ro te tr uk vi".split()],
-    "sentiment": ZHANG,
-    "nli": ZHANG,
-    "paraphrase": ZHANG,
-    "atlas": ZHANG,
-    "hp": "en fr de es it".split(),
-    "question alignment": ["en"],
+# What the prompts of a dataset are made of, in each of its languages.
+WORDS_OF = {
+    "atlas": ["questions", "atlas"],
+    "hp": ["questions", "hp"],
+    "sentiment": ["sentiment"],
+    "nli": ["questions", "nli"],
+    "paraphrase": ["questions", "paraphrase"],
+    "tofu": ["questions"],
+    "mgsm": ["questions", "reasoning"],
+    "msvamp": ["questions", "reasoning"],
+    "xquad": ["questions"],
 }
+# A family asks in languages that its leaves name. MMLU's and FLORES's prompts are in English in both papers.
+ENGLISH_PROMPTS = {"mmlu", "translation"}
 # Words that are spelled like an English one (of any key) and are right in their language.
 TRUE_LOANS = {
     ("de", "fields.emotion"): "Emotion",
@@ -64,7 +68,6 @@ PROPER_NAMES = re.compile("Harry Potter")
 
 def test_every_file_is_of_a_known_language() -> None:
     assert set(FILES) <= set(LANGUAGES)
-    assert set(FILES) >= {code for codes in REQUIRED.values() for code in codes}
 
 
 @pytest.mark.parametrize("code", FILES)
@@ -74,8 +77,21 @@ def test_words_are_complete(code: str) -> None:
     for group, keys in GROUPS.items():
         present = known.intersection(keys)
         assert present in (set(), set(keys)), f"{group}: without {set(keys) - present}"
-        assert present or code not in REQUIRED[group], f"{group} is required"
     assert known <= {key for keys in GROUPS.values() for key in keys}, "a key that is in no group"
+
+
+@pytest.mark.parametrize("name", WORDS_OF)
+def test_every_language_of_a_dataset_has_the_words_of_its_prompts(name: str) -> None:
+    for code in DATASETS[name].languages:
+        for group in WORDS_OF[name]:
+            assert set(GROUPS[group]) <= set(literals.words(code)), f"{code}: {group}"
+
+
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - ENGLISH_PROMPTS))
+def test_every_language_that_a_task_names_has_words(family: str) -> None:
+    for code in languages_of(family_leaves(family)):
+        for group in WORDS_OF.get(family, ["questions"]):
+            assert set(GROUPS[group]) <= set(literals.words(code)), f"{code}: {group}"
 
 
 @pytest.mark.parametrize("code", FILES)
@@ -129,7 +145,9 @@ def test_every_word_has_one_source(code: str) -> None:
     sources = yaml.safe_load((FOLDER / f"{code}.yaml").read_text(encoding="utf-8"))[literals.SOURCES]
     assert literals.__doc__ is not None
     assert all(f"``{source}``" in literals.__doc__ for source in sources)
-    assert all(meaning.strip() for meaning in sources.get("reviewed", {}).values())
+    for source in ("freedict", "reviewed"):
+        # Their words are ours, so that each gives what it means in English.
+        assert all(isinstance(meaning, str) and meaning.strip() for meaning in sources.get(source, {}).values())
     assert sorted(key for keys in sources.values() for key in keys) == sorted(literals.words(code))
 
 

@@ -9,7 +9,9 @@ word's origin:
 - ``mgsm``: exemplars released with MGSM (Shi et al. 2022, arXiv 2210.03057), github.com/google-research/url-nlp.
 - ``mmlu_prox``: prompts of MMLU-ProX (Xuan et al. 2025, arXiv 2503.10497), as lm-evaluation-harness has them.
 - ``hp``: ``HP/evaluate.py`` released with Chua et al. 2024 (arXiv 2406.16135).
-- ``reviewed``: our own, with its back-translation; used where no source has the word, or has a wrong sense of it.
+- ``freedict``: our own, confirmed by a FreeDict dictionary (2022.12.07), which translates the English word given.
+- ``reviewed``: our own, with its literal back-translation; no second reader has confirmed it yet. Stands where no
+  source has the word, or has a wrong sense of it.
 
 ``instructions.translate_input`` exists in English only, as in the question-alignment data of Zhang et al.; its
 placeholders are the English names of the source and the target language.
