@@ -1,0 +1,207 @@
+"""The classification families on the real rows, through the harness."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm_eval_xling import catalog
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families import nli, paraphrase, sentiment
+from lm_eval_xling.families.classification import HIGH_RESOURCE, LANGUAGES, LOW_RESOURCE
+from lm_eval_xling.harness import requests
+from lm_eval_xling.records import Document, Row
+
+TASKS = {"sentiment": sentiment, "nli": nli, "paraphrase": paraphrase}
+FILES = {
+    "sentiment": "ap_emotion/emotion_{}500_test.json",
+    "nli": "snli/snli_{}600_test.json",
+    "paraphrase": "paws/paws_{}500_test.json",
+}
+
+
+@pytest.fixture
+def mirrored(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", str(mirror))
+
+
+def published(folder: Path, family: str, language: str) -> list[dict[str, str]]:
+    """The published file, read without the catalog."""
+    path = folder / "zhang_eval" / FILES[family].format(language)
+    rows: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def evaluated(family: str, language: str, **xling: Any) -> list[Document]:
+    module = TASKS[family]
+    made = module.documents({"language": language}, module.Parameters(**xling))  # type: ignore[attr-defined]
+    return list(made.evaluated)
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_sentiment_is_the_published_prompt() -> None:
+    (request,) = requests("xling_sentiment_de", rows=[0])
+    review = catalog.load_rows("sentiment", "de", "test")[0].fields["text"]
+    # The two demonstrations are those of emotion_eval_2shot_enout.py.
+    assert request.context == (
+        "Es fängt etwas langsam an, aber sobald die Witze über die Produktplatzierung beginnen, geht es los.\n"
+        'Emotion: "positive"\n'
+        "Ich habe dieses Buch mit großer Erwartung gelesen, es war durchweg sehr langweilig\n"
+        'Emotion: "negative"\n'
+        f'{review}\nEmotion: "'
+    )
+    assert request.continuations == ("positive", "negative")
+
+
+@pytest.mark.usefixtures("mirrored")
+@pytest.mark.parametrize(("family", "shots"), [("sentiment", 2), ("nli", 6), ("paraphrase", 4)])
+def test_demonstrations_are_balanced_fixed_and_never_scored(shared_data: Path, family: str, shots: int) -> None:
+    module = TASKS[family]
+    english = published(shared_data, family, "en")
+    shown: set[tuple[str, ...]] = set()
+    for language in LANGUAGES:
+        made = module.documents({"language": language}, module.Parameters())  # type: ignore[attr-defined]
+        ids = tuple(document["id"] for document in made.demonstrations)
+        shown.add(ids)
+        # In the paper's label order, again and again.
+        labels = [document["answer"] for document in made.demonstrations]
+        assert labels == [index % len(module.TASK.labels) for index in range(shots)]  # type: ignore[attr-defined]
+        demonstrated = {document[name] for document in made.demonstrations for name in module.TASK.fields}  # type: ignore[attr-defined]
+        assert not set(ids) & {document["id"] for document in made.evaluated}
+        if language == "en":
+            texts = {text for document in made.evaluated for text in (document[n] for n in module.TASK.fields)}  # type: ignore[attr-defined]
+            assert not demonstrated & texts
+            # Rows that share a text with a demonstration are left out: for SNLI the other two of each premise.
+            assert len(made.evaluated) == len(english) - (18 if family == "nli" else shots)
+        counts = Counter(document["answer"] for document in made.evaluated)
+        assert len(set(counts.values())) == 1
+    assert len(shown) == 1
+
+
+@pytest.mark.usefixtures("mirrored")
+@pytest.mark.parametrize("family", TASKS)
+@pytest.mark.parametrize("language", ["no", "ja", "bn", "en"])
+def test_gold_is_that_of_the_english_row(shared_data: Path, family: str, language: str) -> None:
+    english = published(shared_data, family, "en")
+    here = published(shared_data, family, language)
+    names = list(TASKS[family].TASK.fields)  # type: ignore[attr-defined]
+    by_texts = {
+        tuple(value for key, value in row.items() if key != "answer"): answer["answer"]
+        for row, answer in zip(here, english, strict=True)
+    }
+    documents = evaluated(family, language)
+    for document in documents:
+        assert document["label"] == by_texts[tuple(document[name] for name in names)]
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_the_swapped_and_misspelt_labels_of_snli_are_scored_right(shared_data: Path) -> None:
+    english = [row["answer"] for row in published(shared_data, "nli", "en")]
+    norwegian = [row["answer"] for row in published(shared_data, "nli", "no")]
+    # The fault is in the data: what English calls neutral, the Norwegian file calls a contradiction.
+    assert Counter(zip(english, norwegian, strict=True))["neutral", "motsigelse"] == 200
+    for language, label, word in [
+        ("no", "neutral", "nøytral"),
+        ("no", "contradiction", "motsigelse"),
+        ("ja", "neutral", "中立"),
+        ("bn", "entailment", "অনুসিদ্ধান্ত"),
+    ]:
+        documents = [d for d in evaluated("nli", language, labels="native") if d["label"] == label]
+        assert len(documents) == 194
+        assert {document["choices"][document["answer"]] for document in documents} == {word}
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_output_modes() -> None:
+    def labels(task: str, mode: str) -> tuple[str, ...]:
+        (request,) = requests(task, rows=[0], metadata={"xling": {"labels": mode}})
+        # A demonstration shows the words that are scored.
+        assert all(f'"{word}"\n' in request.context for word in request.continuations)
+        return request.continuations
+
+    assert labels("xling_sentiment_fr", "english") == ("positive", "negative")
+    assert labels("xling_sentiment_fr", "native") == ("positif", "négatif")
+    assert labels("xling_sentiment_fr", "agnostic") == ("ox", "horse")
+    assert labels("xling_nli_sv", "native") == ("implikation", "neutral", "motsägelse")
+    assert labels("xling_nli_sv", "agnostic") == ("ox", "horse", "sheep")
+    assert labels("xling_paraphrase_it", "native") == ("uguale", "diverso")
+
+
+@pytest.mark.usefixtures("mirrored")
+def test_number_of_demonstrations() -> None:
+    (none,) = requests("xling_nli_es", rows=[0], num_fewshot=0)
+    assert none.context.count("Premisa: ") == 1
+    (three,) = requests("xling_nli_es", rows=[0], num_fewshot=3)
+    assert three.context.count("Premisa: ") == 4
+    with pytest.raises(UserError, match="7 demonstrations were asked for, but there are 6(.|\n)*--num_fewshot 6"):
+        requests("xling_nli_es", rows=[0], num_fewshot=7)
+
+
+@pytest.mark.usefixtures("mirrored")
+@pytest.mark.parametrize(("language", "identical"), [("en", 2), ("de", 52), ("sw", 16), ("ja", 33)])
+def test_drop_identical(shared_data: Path, language: str, identical: int) -> None:
+    rows = published(shared_data, "paraphrase", language)
+    assert sum(row["sentence1"] == row["sentence2"] for row in rows) == identical
+    kept = evaluated("paraphrase", language, drop_identical=True)
+    assert len(kept) == len(evaluated("paraphrase", language)) - identical
+    assert all(document["sentence_1"] != document["sentence_2"] for document in kept)
+
+
+def test_halves_are_disjoint() -> None:
+    assert len(set(HIGH_RESOURCE) | set(LOW_RESOURCE)) == 20
+    assert len(HIGH_RESOURCE) == len(LOW_RESOURCE) == 10
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, language: str, change: Any) -> None:
+    """Serve rows that we wrote, with one list of them changed."""
+
+    def rows(dataset: str, asked: str, split: str) -> list[Row]:
+        ids = [*nli.TASK.demonstrations, "0", "1"]
+        made = [
+            Row(i, asked, {"premise": f"{asked} p {i}", "hypothesis": f"{asked} h {i}"}, answer=k % 3)
+            for k, i in enumerate(ids)
+        ]
+        return change(made) if asked == language else made
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+
+
+def test_an_empty_field_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, "de", lambda rows: [*rows[:-1], Row("1", "de", {"premise": " ", "hypothesis": "h"})])
+    with pytest.raises(UserError, match="the field 'premise' is empty(.|\n)*nli in de, id 1"):
+        evaluated("nli", "de")
+
+
+def test_an_unknown_label_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(rows: list[Row]) -> list[Row]:
+        return [*rows[:-1], Row("1", "en", {"premise": "p", "hypothesis": "h"}, answer=3)]
+
+    broken(monkeypatch, "en", change)
+    with pytest.raises(UserError, match="unknown label 3(.|\n)*id 1(.|\n)*entailment, neutral, contradiction"):
+        evaluated("nli", "de")
+
+
+def test_an_id_that_a_language_lacks_is_an_error_or_dropped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken(monkeypatch, "de", lambda rows: rows[:-1])
+    with pytest.raises(UserError, match=r"1 of 8 ids (.|\n)*'1' \(not in de\)(.|\n)*\"missing\": \"drop\""):
+        evaluated("nli", "de")
+    assert [document["id"] for document in evaluated("nli", "de", missing="drop")] == ["0"]
+    assert "1 ids that a language lacks were dropped" in caplog.text
+
+
+def test_a_demonstration_that_the_data_lacks_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, "en", lambda rows: rows[1:])
+    with pytest.raises(UserError, match="the demonstrations 116 are not among the rows"):
+        evaluated("nli", "de", missing="drop")
+
+
+def test_an_id_that_occurs_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, "de", lambda rows: [*rows, rows[0]])
+    with pytest.raises(UserError, match="id '116' occurs twice(.|\n)*nli in de"):
+        evaluated("nli", "de")
