@@ -11,9 +11,7 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from lm_eval_xling.errors import UserError
-
-__all__ = ["DECIMAL_COMMA", "GROUPING_SPACE", "final_number", "numbers", "target_number"]
+__all__ = ["DECIMAL_COMMA", "GROUPING_SPACE", "final_number", "numbers"]
 
 DECIMAL_COMMA = frozenset("bg ca cs de el es fr id is it ky lt nl no pl pt ro ru sl sr sv tr uk vi".split())
 """Languages whose decimal mark is the comma (CLDR); all others of the project use the point."""
@@ -120,17 +118,3 @@ def final_number(text: str, language: str, marker: str | None = None) -> Decimal
             return stated[0]
     stated = numbers(text, language)
     return stated[-1] if stated else None
-
-
-def target_number(text: str, *, where: object = None) -> Decimal:
-    """Return the number that a gold answer is; the datasets write them the English way.
-
-    Raises:
-        UserError: if the text is not exactly one number.
-    """
-    stated = numbers(text, "en")
-    if len(stated) != 1 or re.search(r"[^\W\d_]", text):
-        raise UserError(
-            f"the answer {text!r} is not a number", where=where, fix="give the answer as digits, like 1,234"
-        )
-    return stated[0]
