@@ -33,6 +33,8 @@ from lm_eval.api.samplers import ContextSampler
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families.parameters import parse
+from lm_eval_xling.metrics.answers import best_exact_match, best_f1
+from lm_eval_xling.metrics.corpus import chrf_plus_plus, signatures
 from lm_eval_xling.metrics.fidelity import fidelity_scores
 from lm_eval_xling.metrics.numbers import final_number
 from lm_eval_xling.records import Document, Request
@@ -45,15 +47,19 @@ __all__ = [
     "SameSubject",
     "accuracy_by_category",
     "check_version",
+    "chrf_plus_plus",
     "demonstrations",
     "documents",
     "evaluated",
+    "extraction_scores",
     "is_visible",
     "number_scores",
     "requests",
     "task_names",
+    "sacrebleu_signatures",
     "tasks_folder",
     "translated_accuracy",
+    "translation_scores",
 ]
 
 OLDEST = "0.4.12"
@@ -152,6 +158,29 @@ def number_scores(document: Document, results: Sequence[str]) -> dict[str, float
     found = final_number(results[0], document["answer_language"], document["marker"])
     right = found is not None and found == Decimal(document["target"])
     return {"exact_match": float(right), **_language_scores(results[0], document["answer_language"], right)}
+
+
+def extraction_scores(document: Document, results: Sequence[str]) -> dict[str, float]:
+    """Return ``exact_match`` and ``f1`` over the gold answers, and the metrics of the answer's language."""
+    language = document["answer_language"]
+    right = best_exact_match(results[0], document["answers"], language)
+    return {
+        "exact_match": right,
+        "f1": best_f1(results[0], document["answers"], language),
+        **_language_scores(results[0], language, bool(right)),
+    }
+
+
+def translation_scores(document: Document, results: Sequence[str]) -> dict[str, Any]:
+    """Return the pair of reference and translation for every corpus score, and the metrics of its language."""
+    pair = (document["target"], results[0])
+    scores = dict.fromkeys(("bleu", "chrf", "chrf++", "sacrebleu"), pair)
+    return {**scores, **_language_scores(results[0], document["answer_language"])}
+
+
+def sacrebleu_signatures(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return sacrebleu's signatures in place of a score, so that they stand in the results."""
+    return signatures()
 
 
 def _language_scores(text: str, language: str, right: bool | None = None) -> dict[str, float]:

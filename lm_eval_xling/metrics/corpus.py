@@ -1,69 +1,43 @@
-"""Corpus scores of translation by sacrebleu: BLEU, chrF2 and chrF++, with their signatures.
+"""Corpus scores of translation by sacrebleu, with their signatures.
 
-Each is an aggregation for the harness: it takes all (reference, hypothesis) pairs of a task at once, because BLEU and
-chrF are defined on a corpus and the mean of sentence scores is another number.
+The harness has BLEU and chrF2 as aggregations; chrF++ is here. All three are defined on a corpus: the mean of sentence
+scores is another number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from lm_eval_xling.errors import unknown_name
-
-__all__ = ["METRICS", "Pair", "bleu", "chrf", "chrf_plus_plus", "score", "signature"]
-
-METRICS = ("bleu", "chrf", "chrf++")
-"""BLEU (Papineni et al. 2002), chrF2 (Popović 2015) and chrF++ (Popović 2017: chrF2 with word 1- and 2-grams)."""
-
-Pair = tuple[str, str]
-"""Reference and hypothesis."""
+__all__ = ["chrf_plus_plus", "signatures"]
 
 
-@cache
-def _metric(name: str) -> Any:
-    from sacrebleu.metrics import BLEU, CHRF
+def _chrf_plus_plus() -> Any:
+    from sacrebleu.metrics import CHRF
 
-    if name == "bleu":
-        # Tokenizer 13a, which is meant for the five languages of the FLORES sample; Chinese or Japanese need another.
-        return BLEU()
-    if name == "chrf":
-        return CHRF()
-    if name == "chrf++":
-        return CHRF(word_order=2)
-    raise unknown_name("translation metric", name, METRICS)
+    return CHRF(word_order=2)
 
 
-def score(pairs: Sequence[Pair], name: str) -> float:
-    """Return a corpus score, from 0 to 100.
+def chrf_plus_plus(pairs: Sequence[tuple[str, str]]) -> float:
+    """Return chrF++ (Popović 2017, https://aclanthology.org/W17-4770): chrF2 with word 1- and 2-grams, from 0 to 100.
 
     Args:
         pairs: reference and hypothesis of every sentence.
-        name: one of ``METRICS``.
     """
     references, hypotheses = zip(*pairs, strict=True)
-    return float(_metric(name).corpus_score(list(hypotheses), [list(references)]).score)
+    return float(_chrf_plus_plus().corpus_score(list(hypotheses), [list(references)]).score)
 
 
-def signature(name: str) -> str:
-    """Return sacrebleu's signature of a metric as used here, with one reference."""
-    metric = _metric(name)
-    # The number of references enters the signature with the first scoring.
-    metric.corpus_score([""], [[""]])
-    return str(metric.get_signature().format())
+def signatures() -> str:
+    """Return sacrebleu's signatures of BLEU, chrF2 and chrF++ as they are computed for a task.
 
+    BLEU's tokenizer is 13a, which is meant for the five languages of the FLORES sample; Chinese or Japanese would need
+    another.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
 
-def bleu(pairs: Sequence[Pair]) -> float:
-    """Aggregate to BLEU (Papineni et al. 2002), from 0 to 100."""
-    return score(pairs, "bleu")
-
-
-def chrf(pairs: Sequence[Pair]) -> float:
-    """Aggregate to chrF2 (Popović 2015), from 0 to 100."""
-    return score(pairs, "chrf")
-
-
-def chrf_plus_plus(pairs: Sequence[Pair]) -> float:
-    """Aggregate to chrF++ (Popović 2017), from 0 to 100."""
-    return score(pairs, "chrf++")
+    named = {"BLEU": BLEU(), "chrF2": CHRF(), "chrF++": _chrf_plus_plus()}
+    for metric in named.values():
+        # The number of references enters a signature with the first scoring.
+        metric.corpus_score([""], [[""]])
+    return " ".join(f"{name}|{metric.get_signature().format()}" for name, metric in named.items())
