@@ -42,4 +42,16 @@ def evaluate(context: typer.Context) -> None:
 
 
 def _with_backend(arguments: list[str]) -> list[str]:
-    return arguments
+    """Ask for the shared-prefix backend where the arguments ask for ``hf``, by name or by default."""
+    from lm_eval_xling.scoring import model_name
+
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--model", "-M"):
+            if equals:
+                return [*arguments[:index], f"{flag}={model_name(value)}", *arguments[index + 1 :]]
+            if index + 1 < len(arguments):
+                return [*arguments[: index + 1], model_name(arguments[index + 1]), *arguments[index + 2 :]]
+    # A configuration file may name the model.
+    by_file = any(argument.partition("=")[0] in ("--config", "-C") for argument in arguments)
+    return arguments if by_file else [*arguments, "--model", model_name("hf")]
