@@ -169,3 +169,170 @@ class MixedText:
 # ---------------------------------------------------------------------------------------------------------------
 # results ▸ report
 # ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % confidence interval."""
+
+    estimate: float
+    """Point estimate, in the unit of the scores."""
+    low: float
+    """Lower bound."""
+    high: float
+    """Upper bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Comparison of two conditions on the same items."""
+
+    difference: Interval
+    """Mean of first minus second."""
+    p_value: float
+    """Two-sided: exact McNemar for right or wrong, otherwise the paired randomisation test."""
+    n: int
+    """Number of paired items."""
+    units: int
+    """Number of resampled units: clusters, or items."""
+    only_first: int
+    """Items that score higher in the first condition."""
+    only_second: int
+    """Items that score higher in the second condition."""
+    detectable: float
+    """Minimum detectable effect at 80 % power and a level of 5 %."""
+    adjusted_p: float = float("nan")
+    """``p_value`` after Benjamini–Hochberg over its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model, with its adapter, that runs were made with."""
+
+    label: str
+    """Short name, unique in the report."""
+    source: str
+    """Folder or hub name of the weights, or the harness's model type where it names none."""
+    adapter: str | None = None
+    """Folder or hub name of the PEFT adapter."""
+    arguments: str = ""
+    """Other arguments that may change its numbers: revision, dtype, quantisation."""
+    trained_languages: tuple[str, ...] = ()
+    """Languages that the adapter's card says it was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What has to be equal for two evaluations to be compared at all."""
+
+    shots: int
+    """Number of demonstrations."""
+    shots_seed: int | None = None
+    """Seed of the sampled demonstrations; None without demonstrations."""
+    chat_template: bool = False
+    """Whether a chat template was applied."""
+    multiturn: bool = False
+    """Whether demonstrations were shown as turns of a conversation."""
+    system_instruction: str = ""
+    """Digest of the system instruction; empty without one."""
+    parameters: str = ""
+    """Parameters of ``--metadata`` under ``xling`` and generation arguments, as JSON."""
+    form: str = ""
+    """Form of the answer where a family has several: ``cloze``, ``letters``, ``native`` labels, …"""
+
+    @property
+    def label(self) -> str:
+        """What a reader needs to tell it from other settings."""
+        parts = [f"{self.shots}-shot"]
+        parts += [self.form] if self.form else []
+        parts += ["chat template"] if self.chat_template else []
+        parts += [f"system instruction {self.system_instruction[:6]}"] if self.system_instruction else []
+        parts += [f"demonstrations of seed {self.shots_seed}"] if self.shots_seed not in (None, 1234) else []
+        return ", ".join(parts + ([self.parameters] if self.parameters else []))
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Per-item results of one task in one run, one row an item."""
+
+    path: str
+    """The ``samples_*.jsonl`` file."""
+    ids: tuple[str, ...]
+    """Item ids, unique."""
+    metrics: Mapping[str, Any]
+    """Metric name to scores, shape (n,), nan where the item has none."""
+    chosen: Any
+    """Shape (n,): index of the option with the highest score; -1 where there are no options."""
+    answer: Any
+    """Shape (n,): index of the right option; -1 where unknown."""
+    scores: Any | None
+    """Shape (n, k): log-likelihood of every option; None for generated text or unequal numbers of options."""
+    option_languages: tuple[tuple[str, ...], ...]
+    """Language of every option of every item; empty tuples where the documents do not say."""
+    subjects: tuple[str, ...]
+    """Subject of every item; empty strings where there are none."""
+    clusters: tuple[str, ...]
+    """What makes items dependent (author, passage); empty strings where they are independent."""
+    prompts: Any
+    """Shape (n,): 60-bit digest of the prompt."""
+    offsets: Any
+    """Shape (n,): byte at which the item's line starts in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One task of one harness run."""
+
+    task: str
+    """Name of the leaf task."""
+    model: Model
+    """What was evaluated."""
+    setting: Setting
+    """How it was prompted."""
+    family: str
+    """Family of the task; the task's own name for tasks that are not ours."""
+    placement: str
+    """Placement name; empty where the task has none."""
+    question_language: str
+    """Code, ``mixed``, or empty where unknown."""
+    answer_language: str
+    """Code, ``mixed``, or empty where unknown."""
+    metrics: Mapping[str, tuple[float, float]]
+    """Metric name to the harness's aggregate and standard error (nan where it gives none), main metric first."""
+    higher_is_better: Mapping[str, bool]
+    """By metric name."""
+    averaged: frozenset[str]
+    """Metrics whose aggregate is the mean of the items' values."""
+    n: int
+    """Number of evaluated documents."""
+    path: str
+    """The ``results_*.json`` file."""
+    date: str
+    """When the run was written, ISO 8601; runs are ordered by it."""
+    circumstances: Mapping[str, str]
+    """What should be equal but does not forbid a comparison: seeds, limit, harness version, task version, …"""
+    samples: Samples | None = None
+    """Per-item results; None where the run has none that can be used."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the main metric."""
+        return next(iter(self.metrics))
+
+    @property
+    def condition(self) -> str:
+        """The task's name inside its family: ``fr_es``, ``question_de``, ``mixup``."""
+        return self.task.removeprefix("xling_").removeprefix(self.family).removeprefix("_") or self.task
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the reader has to know about the input before trusting a number."""
+
+    kind: str
+    """``refused`` (not compared), ``marked`` (compared, with a reservation), ``superseded`` (a newer run of the same
+    task was used), ``missing`` (aggregates only) or ``damaged`` (part of a file could not be read)."""
+    text: str
+    """What is the matter, in one sentence."""
+    where: str = ""
+    """File, task or model that it concerns."""

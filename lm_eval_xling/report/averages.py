@@ -1,0 +1,124 @@
+"""Scores of every task, and their averages over groups of languages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from lm_eval_xling.records import Evaluation, Interval
+from lm_eval_xling.report.blocks import Array, Block, is_fixed_pair
+from lm_eval_xling.report.schema import AverageRow, ScoreRow
+from lm_eval_xling.statistics import bootstrap_mean, wilson
+
+__all__ = ["RESOURCES", "average_rows", "score_rows"]
+
+_CLASSES = {
+    "high": "en es de ja fr ar zh sv tr ko hi fa pt cs ru nl pl it vi sr ca",
+    "mid": "uk id el he ms th tl sl ro bg lt bn",
+    "low": "am ha is sw yo ig ky mg ne no ny si sn so te",
+}
+RESOURCES: Mapping[str, str] = {code: level for level, codes in _CLASSES.items() for code in codes.split()}
+"""Language code to resource level: classes 4 and 5 (high), 3 (mid), 0 to 2 (low) of Joshi et al. 2020
+(arXiv 2004.09095). Norwegian is in class 1 there, because its text is labelled Bokmål or Nynorsk."""
+_LEVELS = ("high", "mid", "low")
+
+
+def score_rows(evaluations: Iterable[Evaluation]) -> list[ScoreRow]:
+    """Return one row for every task and metric of every model."""
+    return [_score(evaluation, metric) for evaluation in evaluations for metric in evaluation.metrics]
+
+
+def _score(evaluation: Evaluation, metric: str) -> ScoreRow:
+    aggregate, error = evaluation.metrics[metric]
+    values = None if evaluation.samples is None else evaluation.samples.metrics[metric]
+    values = None if values is None else values[np.isfinite(values)]
+    if values is None or not len(values) or metric not in evaluation.averaged:
+        # Corpus metrics (BLEU, perplexity) are not means of items: the harness's own aggregate is the score.
+        half = 1.96 * error
+        score, n, source = Interval(aggregate, aggregate - half, aggregate + half), evaluation.n, "aggregates"
+    elif np.isin(values, (0, 1)).all():
+        score, n, source = wilson(int(values.sum()), len(values)), len(values), "samples"
+    else:
+        score, n, source = bootstrap_mean(values), len(values), "samples"
+    role = "main" if metric == evaluation.metric else "fidelity" if "fidelity" in metric else "other"
+    return ScoreRow(
+        model=evaluation.model.label,
+        family=evaluation.family,
+        setting=evaluation.setting.label,
+        task=evaluation.task,
+        condition=evaluation.condition,
+        placement=evaluation.placement,
+        question_language=evaluation.question_language,
+        answer_language=evaluation.answer_language,
+        metric=metric,
+        role=role,
+        score=score,
+        n=n,
+        source=source,
+    )
+
+
+def average_rows(blocks: Sequence[Block], baselines: Mapping[str, str]) -> list[AverageRow]:
+    """Return averages over all tasks and over groups of languages.
+
+    Args:
+        blocks: of all models.
+        baselines: label of a model to that of its baseline, which is averaged over the same groups of languages
+            that an adapter has or has not seen.
+    """
+    trained: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    for block in blocks:
+        if block.model.trained_languages:
+            for label in (block.model.label, baselines.get(block.model.label, block.model.label)):
+                trained[label][block.model.label] = block.model.trained_languages
+    rows = []
+    for block in blocks:
+        for (grouping, group), members in _groups(block, trained[block.model.label]).items():
+            rows.append(_average(block, grouping, group, members))
+    return rows
+
+
+def _groups(block: Block, trained: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], list[int]]:
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    if len(block.evaluations) > 1:
+        groups["all", "all tasks"] = list(range(len(block.evaluations)))
+    for index, evaluation in enumerate(block.evaluations):
+        if not is_fixed_pair(evaluation):
+            continue
+        asked, answered = evaluation.question_language, evaluation.answer_language
+        # A pair of languages is as well resourced as the poorer of the two.
+        level = max((RESOURCES.get(code, "low") for code in (asked, answered)), key=_LEVELS.index)
+        groups["resources", level].append(index)
+        groups["question language", asked].append(index)
+        groups["answer language", answered].append(index)
+        for label, languages in trained.items():
+            seen = {asked, answered} <= set(languages)
+            groups["training", f"{'seen' if seen else 'unseen'} by {label}"].append(index)
+    kinds = [grouping for grouping, _ in groups]
+    # A grouping that puts everything into one group, or every task into its own, says nothing new.
+    sizes = {kind: [len(members) for (k, _), members in groups.items() if k == kind] for kind in kinds}
+    return {
+        key: members
+        for key, members in groups.items()
+        if key[0] == "all" or (kinds.count(key[0]) > 1 and max(sizes[key[0]]) > 1) or key[0] == "training"
+    }
+
+
+def _average(block: Block, grouping: str, group: str, members: Sequence[int]) -> AverageRow:
+    scores: Array = block.scores[list(members)]
+    finite = np.isfinite(scores)
+    items = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    labels = items if block.clusters is None else block.clusters[items]
+    return AverageRow(
+        model=block.model.label,
+        family=block.family,
+        setting=block.setting.label,
+        grouping=grouping,
+        group=group,
+        tasks=len(members),
+        n=int(finite.sum()),
+        macro=float(np.mean([row[ok].mean() for row, ok in zip(scores, finite, strict=True) if ok.any()])),
+        micro=bootstrap_mean(scores[finite], labels[finite]),
+    )

@@ -1,0 +1,250 @@
+"""Evaluations of one model, family and setting on a common table of items, and the contrasts between them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lm_eval_xling.records import Evaluation, Model, Samples, Setting
+
+__all__ = [
+    "Block",
+    "Contrast",
+    "contrasts",
+    "has_item_scores",
+    "is_fixed_pair",
+    "make_blocks",
+    "matrix_of",
+    "reference_row",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+BASE = "en"
+# Here the options of one item differ in language, so that the leaf has no answer language of its own.
+_UNEQUAL_OPTIONS = frozenset({"gt", "gt_question", "onewrong", "threewrong", "mixup", "mixup_paper"})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What may be compared within one model. T evaluations, N items in the order of the first that has each."""
+
+    model: Model
+    """The model."""
+    family: str
+    """The family."""
+    setting: Setting
+    """The setting."""
+    metric: str
+    """The main metric."""
+    sign: int
+    """1 where more is better, -1 where less is."""
+    evaluations: tuple[Evaluation, ...]
+    """T evaluations, each with samples."""
+    ids: tuple[str, ...]
+    """N item ids."""
+    scores: Array
+    """Shape (T, N): main metric; nan where the evaluation lacks the item."""
+    chosen: Array
+    """Shape (T, N): index of the chosen option; -1 where there is none."""
+    positions: Array
+    """Shape (T, N): row of the item in the evaluation's samples; -1 where it lacks the item."""
+    subjects: tuple[str, ...]
+    """N subjects; empty strings where there are none."""
+    clusters: Array | None
+    """Shape (N,): integer label of what makes items dependent; None where they are independent."""
+
+    def only(self, tasks: Iterable[str]) -> Block:
+        """Return the block without the other tasks; items stay."""
+        wanted = set(tasks)
+        rows = [index for index, evaluation in enumerate(self.evaluations) if evaluation.task in wanted]
+        return Block(
+            self.model,
+            self.family,
+            self.setting,
+            self.metric,
+            self.sign,
+            tuple(self.evaluations[row] for row in rows),
+            self.ids,
+            self.scores[rows],
+            self.chosen[rows],
+            self.positions[rows],
+            self.subjects,
+            self.clusters,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Two conditions of a block, item by item; shape (N,) each, nan where an item lacks a part."""
+
+    scope: str
+    """``task``, ``mean`` or ``crosslingual``, as in the report."""
+    condition: str
+    """Name of ``second``."""
+    reference: str
+    """Name of ``first``."""
+    tasks: tuple[str, ...]
+    """Tasks that it needs."""
+    first: Array
+    """Scores in the reference."""
+    second: Array
+    """Scores in the other condition."""
+
+
+def make_blocks(evaluations: Iterable[Evaluation]) -> list[Block]:
+    """Group the evaluations that have scores of items by model, family, setting and main metric."""
+    groups: dict[tuple[Model, str, Setting, str], list[tuple[Evaluation, Samples]]] = defaultdict(list)
+    for evaluation in evaluations:
+        if evaluation.samples is not None and has_item_scores(evaluation):
+            key = (evaluation.model, evaluation.family, evaluation.setting, evaluation.metric)
+            groups[key].append((evaluation, evaluation.samples))
+    return [_block(*key, group) for key, group in groups.items()]
+
+
+def _block(
+    model: Model, family: str, setting: Setting, metric: str, group: Sequence[tuple[Evaluation, Samples]]
+) -> Block:
+    # The reference comes first, so that subjects and clusters are named in its language.
+    group = sorted(group, key=lambda pair: pair[0].task)
+    reference = reference_row([evaluation for evaluation, _ in group])
+    if reference is not None:
+        group = [group[reference], *group[:reference], *group[reference + 1 :]]
+    column: dict[str, int] = {}
+    subjects: list[str] = []
+    labels: list[str] = []
+    for _, samples in group:
+        for item, subject, cluster in zip(samples.ids, samples.subjects, samples.clusters, strict=True):
+            if item not in column:
+                column[item] = len(column)
+                subjects.append(subject)
+                labels.append(cluster)
+    scores = np.full((len(group), len(column)), np.nan)
+    chosen = np.full(scores.shape, -1, dtype=np.int64)
+    positions = np.full(scores.shape, -1, dtype=np.int64)
+    for row, (_, samples) in enumerate(group):
+        columns = np.fromiter((column[item] for item in samples.ids), dtype=np.int64, count=len(samples.ids))
+        values = samples.metrics[metric]
+        scores[row, columns] = np.where(np.isfinite(values), values, np.nan)
+        chosen[row, columns] = samples.chosen
+        positions[row, columns] = np.arange(len(columns))
+    dependent = all(labels) and len(set(labels)) < len(labels)
+    return Block(
+        model=model,
+        family=family,
+        setting=setting,
+        metric=metric,
+        sign=1 if group[0][0].higher_is_better[metric] else -1,
+        evaluations=tuple(evaluation for evaluation, _ in group),
+        ids=tuple(column),
+        scores=scores,
+        chosen=chosen,
+        positions=positions,
+        subjects=tuple(subjects),
+        clusters=np.unique(labels, return_inverse=True)[1] if dependent else None,
+    )
+
+
+def reference_row(evaluations: Sequence[Evaluation]) -> int | None:
+    """Return the index of the evaluation that stands wholly in English, or None where there is none."""
+
+    def rank(evaluation: Evaluation) -> int:
+        if evaluation.placement == BASE:
+            return 0
+        if is_fixed_pair(evaluation) and evaluation.question_language == evaluation.answer_language == BASE:
+            return 1
+        return 2 if evaluation.question_language == BASE and not evaluation.answer_language else 3
+
+    rows = sorted(range(len(evaluations)), key=lambda row: (rank(evaluations[row]), evaluations[row].task))
+    return rows[0] if rows and rank(evaluations[rows[0]]) < 3 else None
+
+
+def has_item_scores(evaluation: Evaluation) -> bool:
+    """Tell whether items have a score of their own in the main metric (corpus metrics such as BLEU have none)."""
+    samples = evaluation.samples
+    return samples is not None and bool(np.isfinite(samples.metrics[evaluation.metric]).any())
+
+
+def is_fixed_pair(evaluation: Evaluation) -> bool:
+    """Tell whether all questions are in one language and all options in one language."""
+    return (
+        evaluation.question_language not in ("", "mixed")
+        and evaluation.answer_language not in ("", "mixed")
+        and evaluation.placement not in _UNEQUAL_OPTIONS
+    )
+
+
+def matrix_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
+    """Return question languages, answer languages, and the index of the evaluation of each pair, English first."""
+    cells: dict[tuple[str, str], int] = {}
+    for index, evaluation in enumerate(evaluations):
+        if is_fixed_pair(evaluation):
+            cells.setdefault((evaluation.question_language, evaluation.answer_language), index)
+
+    def ordered(codes: Iterable[str]) -> list[str]:
+        return sorted(set(codes), key=lambda code: (code != BASE, code))
+
+    return ordered(q for q, _ in cells), ordered(a for _, a in cells), cells
+
+
+def contrasts(block: Block) -> list[Contrast]:
+    """Return every comparison with the reference, and of equal with different languages, that the block allows."""
+    found: list[Contrast] = []
+    at = reference_row(block.evaluations)
+    if at is not None:
+        others = [index for index in range(len(block.evaluations)) if index != at]
+        names = {index: block.evaluations[index].condition for index in others}
+        found += [_against(block, at, [index], "task", names[index]) for index in others]
+        found += [_against(block, at, rows, "mean", name) for name, rows in _averaged(block, others).items()]
+    found += _crosslingual(block)
+    return found
+
+
+def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
+    """Groups of tasks over which a mean says something: one placement in several languages, or a whole matrix."""
+    by_placement: dict[str, list[int]] = defaultdict(list)
+    for index in others:
+        by_placement[block.evaluations[index].placement].append(index)
+    several = {
+        f"{name or 'other languages'} (mean of {len(rows)})": rows
+        for name, rows in by_placement.items()
+        if len(rows) > 1
+    }
+    pairs = [index for index in others if is_fixed_pair(block.evaluations[index])]
+    if len(by_placement) == len(others) and len(pairs) > 2:
+        several[f"all other pairs (mean of {len(pairs)})"] = pairs
+    return several
+
+
+def _against(block: Block, at: int, rows: Sequence[int], scope: str, condition: str) -> Contrast:
+    return Contrast(
+        scope=scope,
+        condition=condition,
+        reference=block.evaluations[at].condition,
+        tasks=tuple(block.evaluations[row].task for row in (at, *rows)),
+        first=block.scores[at],
+        second=block.scores[list(rows)].mean(axis=0),
+    )
+
+
+def _crosslingual(block: Block) -> list[Contrast]:
+    asked, answered, cells = matrix_of(block.evaluations)
+    both = [code for code in asked if code in answered]
+    if len(both) < 2 or any((q, a) not in cells for q in both for a in both):
+        return []
+    same = [cells[code, code] for code in both]
+    different = [cells[q, a] for q in both for a in both if q != a]
+    return [
+        Contrast(
+            scope="crosslingual",
+            condition=f"different languages (mean of {len(different)})",
+            reference=f"same language (mean of {len(same)})",
+            tasks=tuple(block.evaluations[row].task for row in (*same, *different)),
+            first=block.scores[same].mean(axis=0),
+            second=block.scores[different].mean(axis=0),
+        )
+    ]

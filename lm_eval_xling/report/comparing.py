@@ -1,0 +1,159 @@
+"""Evaluations ▸ report: blocks of what may be compared, then one table after the other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lm_eval_xling import __version__
+from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.records import Evaluation, Note
+from lm_eval_xling.report.averages import average_rows, score_rows
+from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
+from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
+from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
+from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
+from lm_eval_xling.statistics import RESAMPLES
+
+__all__ = ["compare", "resolve_baselines"]
+
+
+def compare(
+    evaluations: Sequence[Evaluation],
+    notes: Sequence[Note],
+    *,
+    baselines: Mapping[str, str],
+    say: Callable[[str], object] = lambda step: None,
+) -> tuple[Report, list[Block]]:
+    """Compute everything that the report says.
+
+    Args:
+        evaluations: what was read.
+        notes: what reading noticed.
+        baselines: label of a model to the label of the one it is compared with.
+        say: receives the name of each step.
+
+    Returns:
+        The report, and the blocks that it was computed from.
+    """
+    collected = list(notes)
+    blocks = make_blocks(evaluations)
+    collected += _reservations(evaluations, baselines)
+    say("barriers")
+    barriers = barrier_rows(blocks, evaluations)
+    changes = change_rows(blocks, baselines, collected)
+    subjects = subject_rows(blocks)
+    say("consistency")
+    agreement = agreement_rows(blocks, collected)
+    return (
+        Report(
+            schema_version=SCHEMA_VERSION,
+            version=__version__,
+            resamples=RESAMPLES,
+            models=tuple(sorted({e.model for e in evaluations}, key=lambda model: model.label)),
+            runs=tuple(_runs(evaluations)),
+            notes=tuple(dict.fromkeys(collected)),
+            scores=tuple(score_rows(evaluations)),
+            barriers=tuple(barriers),
+            changes=tuple(changes),
+            agreement=tuple(agreement),
+            consistency=tuple(consistency_rows(blocks)),
+            effects=tuple(effect_rows(blocks)),
+            lone_options=tuple(lone_option_rows(blocks)),
+            averages=tuple(average_rows(blocks, baselines)),
+            subjects=tuple(subjects),
+        ),
+        blocks,
+    )
+
+
+def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | None) -> dict[str, str]:
+    """Return the label of the baseline of every model that has one.
+
+    Args:
+        evaluations: of all runs, the baseline's among them.
+        baseline: label of a model, or a folder that holds the runs of one model; without it, a model with an adapter
+            is compared with the same weights without it.
+
+    Raises:
+        UserError: if no model has that label, or the folder's runs are of several models.
+    """
+    labels = sorted({evaluation.model.label for evaluation in evaluations})
+    if baseline is None:
+        plain = {(e.model.source, e.model.arguments): e.model.label for e in evaluations if e.model.adapter is None}
+        pairs = {e.model.label: plain.get((e.model.source, e.model.arguments)) for e in evaluations if e.model.adapter}
+        return {label: base for label, base in pairs.items() if base is not None}
+    if str(baseline) in labels:
+        chosen = str(baseline)
+    else:
+        folder = Path(baseline).resolve()
+        inside = {e.model.label for e in evaluations if folder == Path(e.path) or folder in Path(e.path).parents}
+        if not inside:
+            raise unknown_name("baseline", str(baseline), labels)
+        if len(inside) > 1:
+            raise UserError(
+                f"the baseline's runs are of {len(inside)} models: {', '.join(sorted(inside))}",
+                where=folder,
+                fix=f"--baseline '{min(inside)}'",
+            )
+        chosen = inside.pop()
+    return {label: chosen for label in labels if label != chosen}
+
+
+def _runs(evaluations: Sequence[Evaluation]) -> list[RunRow]:
+    by_file: dict[str, list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        by_file[evaluation.path].append(evaluation)
+    return [
+        RunRow(
+            path=path,
+            model=group[0].model.label,
+            date=group[0].date,
+            tasks=len(group),
+            harness=group[0].circumstances["harness version"],
+            model_type=group[0].circumstances["model type"],
+            limit=group[0].circumstances["limit"],
+            seeds=group[0].circumstances["seeds"],
+        )
+        for path, group in sorted(by_file.items(), key=lambda pair: (pair[1][0].model.label, pair[1][0].date))
+    ]
+
+
+def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str]) -> list[Note]:
+    """Notes on what is compared in spite of a difference, and on what is not."""
+    notes = []
+    by_family: dict[tuple[str, str], list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        by_family[evaluation.model.label, evaluation.family].append(evaluation)
+    for (label, family), group in by_family.items():
+        where = f"{label}, {family}"
+        settings = list(dict.fromkeys(evaluation.setting for evaluation in group))
+        if len(settings) > 1:
+            listed = "; ".join(setting.label for setting in settings)
+            notes.append(
+                Note("refused", f"runs in different settings are not compared with each other: {listed}", where)
+            )
+        for setting in settings:
+            same = [evaluation for evaluation in group if evaluation.setting == setting]
+            notes += _differences(same, where, ("seeds", "limit", "harness version", "model type"))
+            if len(same) > 1 and reference_row(same) is None:
+                text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
+                notes.append(Note("missing", text, where))
+    for label, baseline in baselines.items():
+        for (model, family), group in by_family.items():
+            if model == label and (baseline, family) in by_family:
+                both = [*group, *by_family[baseline, family]]
+                keys = ("seeds", "limit", "harness version", "model type", "chat template")
+                notes += _differences(both, f"{label} and {baseline}, {family}", keys)
+    return notes
+
+
+def _differences(group: Sequence[Evaluation], where: str, keys: Sequence[str]) -> list[Note]:
+    notes = []
+    for key in keys:
+        values = list(dict.fromkeys(evaluation.circumstances[key] for evaluation in group))
+        if len(values) > 1:
+            shown = "; ".join(value or "none" for value in values[:4])
+            notes.append(Note("marked", f"compared although the {key} differs: {shown}", where))
+    return notes

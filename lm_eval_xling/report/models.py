@@ -1,0 +1,85 @@
+"""Which model made a run: weights, adapter, and what else may change its numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.records import Model
+
+__all__ = ["identify", "labelled"]
+
+# Arguments that say where and how fast a model runs, not which model it is.
+_INCIDENTAL = frozenset(
+    "device batch_size max_batch_size parallelize trust_remote_code cache_dir tensor_parallel_size "
+    "data_parallel_size gpu_memory_utilization max_memory_per_gpu offload_folder num_concurrent max_retries "
+    "timeout low_cpu_mem_usage".split()
+)
+_WEIGHTS = ("pretrained", "model", "path", "engine")
+_ADAPTER = ("peft", "delta", "lora_local_path", "adapter")
+
+
+def identify(results: Mapping[str, Any]) -> Model:
+    """Return the model of a results file; its label is not yet unique."""
+    run = results.get("config") or {}
+    arguments = _parse(run.get("model_args"))
+    source = next((str(arguments.pop(key)) for key in _WEIGHTS if arguments.get(key)), "") or str(
+        run.get("model") or results.get("model_name") or "unknown"
+    )
+    adapter = next((str(arguments.pop(key)) for key in _ADAPTER if arguments.get(key)), None)
+    rest = {key: value for key, value in sorted(arguments.items()) if key not in _INCIDENTAL}
+    label = _short(source) + (f" + {_short(adapter)}" if adapter else "")
+    return Model(
+        label=label,
+        source=source,
+        adapter=adapter,
+        arguments=",".join(f"{key}={value}" for key, value in rest.items()),
+        trained_languages=_trained_languages(adapter),
+    )
+
+
+def _parse(arguments: Any) -> dict[str, Any]:
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    pairs = (part.partition("=") for part in str(arguments or "").split(",") if part)
+    return {key.strip(): value for key, _, value in pairs}
+
+
+def _short(name: str) -> str:
+    return name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or name
+
+
+def labelled(models: Sequence[Model]) -> list[Model]:
+    """Return the models with labels that differ where the models do, as short as that allows."""
+    distinct = list(dict.fromkeys(models))
+    labels = {model: model.label for model in distinct}
+    for lengthen in (_with_arguments, _in_full):
+        values = list(labels.values())
+        for model in distinct:
+            if values.count(labels[model]) > 1:
+                labels[model] = lengthen(model)
+    return [replace(model, label=labels[model]) for model in models]
+
+
+def _with_arguments(model: Model) -> str:
+    return f"{model.label} ({model.arguments})" if model.arguments else model.label
+
+
+def _in_full(model: Model) -> str:
+    weights = model.source + (f" + {model.adapter}" if model.adapter else "")
+    return f"{weights} ({model.arguments})" if model.arguments else weights
+
+
+def _trained_languages(adapter: str | None) -> tuple[str, ...]:
+    """Languages named by the card that our trainers write beside an adapter; empty where there is none."""
+    if adapter is None:
+        return ()
+    card = Path(adapter, "xling_training.json")
+    try:
+        languages = json.loads(card.read_text(encoding="utf-8")).get("languages", ())
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(str(language) for language in languages)

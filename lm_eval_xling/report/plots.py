@@ -1,0 +1,232 @@
+"""Pictures of a report, each drawn from numbers alone. Nothing is computed here.
+
+Figures are made without pyplot, so that no display and no global state is needed. The ink is one colour, which
+the page replaces by its own, so that a plot is legible in the light and in the dark theme.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["bars", "heat_map", "save", "slope", "themed_svg"]
+
+_INK = "#22262b"
+_FAINT = "#b9bec6"
+# Okabe & Ito (2008): distinguishable with the common colour vision deficiencies, and on black and white alike.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c2e", "#7a5195")
+_STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    # A model's name may hold a dollar sign, which is no formula.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+}
+
+Matrix = npt.NDArray[Any]
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _styled(draw: Any) -> Any:
+    from functools import wraps
+
+    @wraps(draw)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from matplotlib import rc_context
+
+        with rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+@_styled
+def heat_map(
+    scores: Matrix,
+    errors: Matrix | None,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    path: Path | None = None,
+    *,
+    title: str = "",
+    row_label: str = "question language",
+    column_label: str = "answer language",
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw a matrix of scores with the number, and its standard error, in every cell.
+
+    Args:
+        scores: shape (rows, columns); nan leaves a cell blank.
+        errors: standard errors of the same shape, or None.
+        rows: language codes or names of the rows, from top to bottom.
+        columns: those of the columns.
+        path: where to write the picture too; the suffix says the format, ``.png`` or ``.svg``.
+        title: stands above.
+        row_label: what the rows are.
+        column_label: what the columns are.
+        limits: scores of the darkest and the brightest colour; those of the matrix if not given.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import Normalize
+
+    scores = np.asarray(scores, dtype=np.float64)
+    known = scores[np.isfinite(scores)]
+    low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
+    scale = Normalize(low, high if high > low else low + 1e-9)
+    cell = 0.72 if errors is not None else 0.55
+    longest = max((len(name) for name in rows), default=2)
+    figure, axes = _figure(1.7 + 0.07 * longest + cell * len(columns), 1.2 + 0.55 * len(rows))
+    axes.imshow(np.ma.masked_invalid(scores), cmap="cividis", norm=scale, aspect="auto")
+    for (row, column), score in np.ndenumerate(scores):
+        if np.isfinite(score):
+            text = f"{score:.2f}".removeprefix("0") if score < 1 else f"{score:.2f}"
+            red, green, blue, _ = colormaps["cividis"](scale(score))
+            colour = "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
+            error = None if errors is None else errors[row, column]
+            axes.text(column, row, text, ha="center", va="bottom" if error is not None else "center", color=colour)
+            if error is not None and np.isfinite(error):
+                small = f"±{error:.2f}".replace("0.", ".")
+                axes.text(column, row + 0.05, small, ha="center", va="top", color=colour, fontsize=7)
+    axes.set_xticks(range(len(columns)), labels=list(columns), rotation=90 if _long(columns) else 0)
+    axes.set_yticks(range(len(rows)), labels=list(rows))
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set(xlabel=column_label, ylabel=row_label, title=title)
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def _long(names: Sequence[str]) -> bool:
+    return any(len(name) > 5 for name in names)
+
+
+@_styled
+def bars(
+    series: Mapping[str, Mapping[str, tuple[float, float, float, bool]]],
+    *,
+    title: str = "",
+    value_label: str,
+) -> Figure:
+    """Draw one group of horizontal bars a condition and one bar a model, with confidence intervals.
+
+    Args:
+        series: by model, then by condition: estimate, lower bound, upper bound, and whether it is significant;
+            what is not is drawn pale. Bounds that are not finite are left out.
+        title: stands above.
+        value_label: what the length means.
+    """
+    conditions = list(dict.fromkeys(condition for values in series.values() for condition in values))
+    thickness = 0.8 / max(1, len(series))
+    height = 1.1 + max(0.3 * len(conditions), 0.16 * len(conditions) * len(series))
+    figure, axes = _figure(7.2, height)
+    for index, (model, values) in enumerate(series.items()):
+        colour = _COLOURS[index % len(_COLOURS)]
+        for condition, (estimate, low, high, significant) in values.items():
+            y = conditions.index(condition) + (index - (len(series) - 1) / 2) * thickness
+            axes.barh(y, estimate, thickness, color=colour, alpha=1.0 if significant else 0.4)
+            if np.isfinite(low) and np.isfinite(high):
+                axes.plot([low, high], [y, y], color=_INK, linewidth=1)
+        axes.barh(0, 0, 0, color=colour, label=model)
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(range(len(conditions)), labels=conditions)
+    axes.set_ylim(len(conditions) - 0.4, -0.6)
+    axes.set(xlabel=value_label, title=title)
+    axes.grid(axis="x", color=_FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    if len(series) > 1:
+        figure.legend(loc="outside lower center", ncols=min(3, len(series)), frameon=False)
+    return figure
+
+
+@_styled
+def slope(
+    pairs: Mapping[str, tuple[float, float]], *, title: str = "", value_label: str, names: tuple[str, str]
+) -> Figure:
+    """Draw a line from each condition's value before to the one after; the outermost are named.
+
+    Args:
+        pairs: value before and after, by condition.
+        title: stands above.
+        value_label: what the height means.
+        names: what stands under the two ends.
+    """
+    figure, axes = _figure(4.6, 4.2)
+    changes = sorted(pairs, key=lambda condition: pairs[condition][1] - pairs[condition][0])
+    named = set(changes if len(changes) <= 10 else [*changes[:4], *changes[-4:]])
+    for condition, (before, after) in pairs.items():
+        colour = _COLOURS[0] if after > before else _COLOURS[1] if after < before else _FAINT
+        strong = condition in named
+        axes.plot([0, 1], [before, after], color=colour, marker="o", markersize=3, alpha=1.0 if strong else 0.35)
+    for condition, y in _spread({condition: pairs[condition][1] for condition in named}, axes.get_ylim()).items():
+        axes.annotate(condition, (1, pairs[condition][1]), xytext=(1.06, y), fontsize=7, va="center")
+    axes.set_xlim(-0.1, 1.5)
+    axes.set_xticks([0, 1], labels=list(names))
+    axes.set(ylabel=value_label, title=title)
+    return figure
+
+
+def _spread(heights: Mapping[str, float], limits: tuple[float, float]) -> dict[str, float]:
+    """Heights moved apart, so that names do not cover one another."""
+    gap = (limits[1] - limits[0]) / 22
+    spread: dict[str, float] = {}
+    last = -np.inf
+    for name, height in sorted(heights.items(), key=lambda pair: pair[1]):
+        last = spread[name] = max(height, last + gap)
+    return spread
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, in the format that the suffix names, under a temporary name first."""
+    from matplotlib import rc_context
+
+    temporary = path.with_name(f".{path.name}.part")
+    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    with rc_context({**_STYLE, "svg.hashsalt": path.stem}):
+        figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata, facecolor="white")
+    return temporary.replace(path)
+
+
+def themed_svg(figure: Figure, name: str, description: str) -> str:
+    """Return a figure as an SVG element whose ink is the colour of the surrounding text.
+
+    Args:
+        figure: the figure.
+        name: unique on the page, because it goes into the ids of the drawing.
+        description: what the picture shows, for those who do not see it.
+    """
+    from html import escape
+
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    opening, _, rest = text.partition(">")
+    return f'{opening} role="img" aria-label="{escape(description, quote=True)}">{rest}'

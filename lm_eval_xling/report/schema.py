@@ -1,0 +1,326 @@
+"""What ``report.json`` holds: the typed result of a comparison, one dataclass a table.
+
+Every number that a table, a plot or the page shows stands here. Scores are in the metric's own unit (accuracies in
+[0, 1]); a barrier is positive where the reference scores higher. Numbers that are not defined are ``null`` in JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lm_eval_xling.records import Interval, Model, Note, PairedDifference
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AgreementRow",
+    "AverageRow",
+    "BarrierRow",
+    "ChangeRow",
+    "ConsistencyRow",
+    "EffectRow",
+    "LoneOptionRow",
+    "Report",
+    "RunRow",
+    "ScoreRow",
+    "SubjectRow",
+]
+
+SCHEMA_VERSION = 1
+"""Raised by every change after which a reader of the older version would be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One results file that was used."""
+
+    path: str
+    """The file."""
+    model: str
+    """Label of the model."""
+    date: str
+    """When it was written, ISO 8601."""
+    tasks: int
+    """Number of its tasks in this report."""
+    harness: str
+    """Release of lm-evaluation-harness."""
+    model_type: str
+    """The harness's model type (``hf``, …)."""
+    limit: str
+    """The ``--limit`` of the run, ``None`` without."""
+    seeds: str
+    """Seeds of Python, NumPy and torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """Score of one model on one task in one metric."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the task."""
+    setting: str
+    """Number of demonstrations and what else has to be equal in a comparison."""
+    task: str
+    """Name of the task."""
+    condition: str
+    """The task's name inside its family."""
+    placement: str
+    """Placement, where the task has one."""
+    question_language: str
+    """Code, ``mixed``, or empty."""
+    answer_language: str
+    """Code, ``mixed``, or empty."""
+    metric: str
+    """Name of the metric."""
+    role: str
+    """``main`` (what barriers are computed from), ``fidelity`` (is the text in the right language), ``other``."""
+    score: Interval
+    """Wilson interval for right or wrong, bootstrap otherwise; from aggregates the normal approximation."""
+    n: int
+    """Number of items with a score."""
+    source: str
+    """``samples`` or ``aggregates``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierRow:
+    """Reference condition minus another condition, of one model."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    metric: str
+    """Name of the main metric."""
+    scope: str
+    """``task``: one task; ``mean``: an item's mean over all tasks of a placement, or over all pairs of languages;
+    ``crosslingual``: its mean over equal languages against different languages of a question × answer matrix."""
+    condition: str
+    """The other condition."""
+    reference: str
+    """The reference condition."""
+    reference_score: float
+    """Score of the reference on the paired items."""
+    score: float
+    """Score of the other condition on the paired items."""
+    barrier: float
+    """``reference_score - score`` (the reverse for metrics of which less is better)."""
+    paired: PairedDifference | None
+    """Interval and tests; None where samples are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """What changed from the baseline model to another one."""
+
+    model: str
+    """Label of the model."""
+    baseline: str
+    """Label of the baseline."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    metric: str
+    """Name of the main metric."""
+    what: str
+    """``score`` or ``barrier``."""
+    scope: str
+    """As in ``BarrierRow``."""
+    condition: str
+    """The condition."""
+    before: float
+    """Of the baseline, on the paired items."""
+    after: float
+    """Of the model, on the same items."""
+    change: float
+    """``after - before``: for a score more is better, for a barrier less is."""
+    paired: PairedDifference | None
+    """Interval and tests of ``change``; None where samples are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRow:
+    """Whether a model gives the same answers in two conditions."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    first: str
+    """One condition."""
+    second: str
+    """The other condition."""
+    n: int
+    """Number of items with an answer in both."""
+    same: Interval
+    """Share of items with the same answer."""
+    same_if_first_right: float
+    """Share of the same answers among items that are right in the first condition."""
+    same_if_second_right: float
+    """Share of the same answers among items that are right in the second condition."""
+    rank_consistency: float
+    """RankC (Qi et al. 2023), mean over items; nan without options' scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyRow:
+    """Whether a model gives the same answers in all conditions of a family."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    conditions: int
+    """Number of conditions."""
+    n: int
+    """Number of items with an answer in all of them."""
+    all_same: Interval
+    """Share of items with the same answer everywhere (Wang et al. 2023, with s = all)."""
+    all_right: Interval
+    """Share of items that are right everywhere."""
+    pairwise: float
+    """Mean over pairs of conditions of the share of items with the same answer."""
+    ac3: float
+    """Harmonic mean of mean accuracy and ``pairwise`` (Wang et al. 2023, eq. 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """One effect of the two-way decomposition of a question × answer matrix."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    factor: str
+    """``question`` or ``answer`` language; ``same``: what equal languages add beyond both."""
+    language: str
+    """Code; empty for ``same``."""
+    effect: Interval
+    """Departure from the mean of all cells."""
+    share: float
+    """Share of the matrix's sum of squares that the factor explains; for ``same`` that of the residual."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoneOptionRow:
+    """How often the option that alone is in (or not in) English is chosen: avoiding is not the same as not knowing."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    condition: str
+    """The condition."""
+    option: str
+    """``non-English`` or ``English``: what the lone option is."""
+    right: str
+    """Whether the lone option is the right one: ``yes``, ``no`` or ``sometimes``."""
+    n: int
+    """Number of items."""
+    chosen: Interval
+    """Share of items in which it is chosen."""
+    chance: float
+    """That share for a model that guesses."""
+    chance_p: float
+    """Exact binomial p-value against chance, Benjamini–Hochberg adjusted over the table."""
+    reference: float
+    """Share of the same items whose same option is chosen where all options are English; nan if not evaluated."""
+    difference: PairedDifference | None
+    """``reference`` minus ``chosen``: positive where the model avoids the lone option."""
+
+
+@dataclass(frozen=True, slots=True)
+class AverageRow:
+    """Average of a model over a group of tasks."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    grouping: str
+    """``all``, ``resources`` (Joshi et al. 2020), ``training`` (the adapter's card), or ``question language``."""
+    group: str
+    """The group: ``high``, ``seen``, a language code, …"""
+    tasks: int
+    """Number of tasks."""
+    n: int
+    """Number of scored items over all tasks."""
+    macro: float
+    """Unweighted mean of the tasks' scores."""
+    micro: Interval
+    """Mean over all scored items; the interval resamples items with all their conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRow:
+    """Score and barrier of one condition in one subject."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    condition: str
+    """The condition."""
+    subject: str
+    """The subject."""
+    n: int
+    """Number of items with a score in the reference and the condition."""
+    reference_score: float
+    """Score of the reference."""
+    score: float
+    """Score of the condition."""
+    paired: PairedDifference
+    """The barrier, its interval and tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a report says."""
+
+    schema_version: int
+    """See ``SCHEMA_VERSION``."""
+    version: str
+    """Of lm-eval-xling."""
+    resamples: int
+    """Bootstrap samples behind every interval."""
+    models: tuple[Model, ...]
+    """Every model, in the order of labels."""
+    runs: tuple[RunRow, ...]
+    """Every results file that was used."""
+    notes: tuple[Note, ...]
+    """What to know of the input; never empty by accident."""
+    scores: tuple[ScoreRow, ...]
+    """Scores."""
+    barriers: tuple[BarrierRow, ...]
+    """Barriers."""
+    changes: tuple[ChangeRow, ...]
+    """Changes from baseline to model."""
+    agreement: tuple[AgreementRow, ...]
+    """Same answers, by pair of conditions."""
+    consistency: tuple[ConsistencyRow, ...]
+    """Same answers, over all conditions."""
+    effects: tuple[EffectRow, ...]
+    """Two-way decompositions."""
+    lone_options: tuple[LoneOptionRow, ...]
+    """Bias towards English options."""
+    averages: tuple[AverageRow, ...]
+    """Macro and micro averages."""
+    subjects: tuple[SubjectRow, ...]
+    """By subject."""

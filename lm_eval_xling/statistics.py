@@ -1,0 +1,363 @@
+"""Paired statistics on item scores: intervals, tests and consistency. Arrays in, numbers out, nothing drawn.
+
+Every comparison is between two conditions on the *same* items, so that the spread between items cancels. Where
+items are not independent (questions on one author, on one passage), ``clusters`` names the unit that is resampled.
+Scores are in [0, 1] for accuracies and in the metric's own unit otherwise; a barrier has the unit of its scores.
+
+References:
+    Wilson (1927), *Probable inference, the law of succession, and statistical inference*, JASA 22.
+    McNemar (1947), Psychometrika 12. Fisher (1935), *The Design of Experiments*, §21 (paired randomisation).
+    Connor (1987), *Sample size for testing differences in proportions for the paired-sample design*, Biometrics 43.
+    Benjamini & Hochberg (1995), *Controlling the false discovery rate*, JRSS B 57.
+    Phipson & Smyth (2010), *Permutation p-values should never be zero*, SAGMB 9.
+    Hesterberg (2015), *What teachers should know about the bootstrap*, The American Statistician 69.
+    Qi, Fernández & Bisazza (2023), *Cross-lingual consistency of factual knowledge* (arXiv 2310.10378).
+    Wang et al. (2023), *SeaEval for multilingual foundation models* (arXiv 2309.04766).
+    Miller (2024), *Adding error bars to evals* (arXiv 2411.00640).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from lm_eval_xling.records import Interval, PairedDifference
+
+__all__ = [
+    "TwoWay",
+    "agreement",
+    "all_agree",
+    "benjamini_hochberg",
+    "binomial_test",
+    "bootstrap_mean",
+    "mcnemar_exact",
+    "minimum_detectable_effect",
+    "paired_difference",
+    "rank_consistency",
+    "sign_flip_test",
+    "two_way",
+    "wilson",
+]
+
+Array: TypeAlias = npt.NDArray[Any]
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return a share with its score interval (Wilson 1927, eq. 4), which stays inside [0, 1] and is never empty.
+
+    Args:
+        successes: number of successes, 0 to ``n``.
+        n: number of items, at least 1.
+        confidence: nominal coverage, in (0, 1).
+    """
+    from scipy.stats import binomtest
+
+    bounds = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(bounds.low), float(bounds.high))
+
+
+def binomial_test(successes: int, n: int, chance: float) -> float:
+    """Return the two-sided exact p-value of ``successes`` in ``n`` trials against the probability ``chance``."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(successes, n, chance).pvalue)
+
+
+def bootstrap_mean(
+    values: Array,
+    clusters: Array | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """Return the mean with its percentile bootstrap interval.
+
+    The percentiles are widened for small samples (Hesterberg 2015, §5.3 "expanded percentile interval"): with m
+    resampled units, the tail is ``Φ(-t · sqrt(m / (m - 1)))``, t the quantile of Student's t with m - 1 degrees of
+    freedom, because the plain percentile interval is too narrow by about that factor.
+
+    Args:
+        values: shape (n,), finite, n at least 1: one value an item, for a paired comparison its difference.
+        clusters: shape (n,), equal labels for items that are resampled together; None resamples items.
+        resamples: number of bootstrap samples.
+        confidence: nominal coverage, in (0, 1).
+        seed: of the generator; the same input gives the same interval.
+
+    Returns:
+        The mean of the items and the bounds. With one unit only, the bounds are infinite: nothing is known.
+    """
+    from scipy.stats import norm, t
+
+    sums, counts = _units(values, clusters)
+    m = len(sums)
+    mean = float(np.mean(values))
+    if m < 2:
+        return Interval(mean, -np.inf, np.inf)
+    means = _resampled_means(sums, counts, resamples, np.random.default_rng(seed))
+    tail = float(norm.cdf(-np.sqrt(m / (m - 1)) * t.ppf((1 + confidence) / 2, m - 1)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high))
+
+
+def _units(values: Array, clusters: Array | None) -> tuple[Array, Array]:
+    """Sum and size of every resampled unit, each of shape (m,)."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("no items: a statistic of an empty sample is not defined")
+    if clusters is None:
+        return values, np.ones(len(values))
+    _, codes = np.unique(clusters, return_inverse=True)
+    return np.bincount(codes, weights=values), np.bincount(codes).astype(np.float64)
+
+
+def _resampled_means(sums: Array, counts: Array, resamples: int, rng: np.random.Generator) -> Array:
+    m = len(sums)
+    # Units with the same sum and size are exchangeable, so how often each kind is drawn is multinomial. Differences
+    # of correctness have three kinds, which makes 10,000 resamples of 14,042 items a matter of a millisecond.
+    kinds, multiplicity = np.unique(sums + 1j * counts, return_counts=True)
+    if len(kinds) <= 1000:
+        draws = rng.multinomial(m, multiplicity / m, size=resamples)
+        return np.asarray((draws @ kinds.real) / (draws @ kinds.imag))
+    step = max(1, 4_000_000 // m)
+    means = np.empty(resamples)
+    for start in range(0, resamples, step):
+        chosen = rng.integers(m, size=(min(step, resamples - start), m))
+        means[start : start + step] = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    return means
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Return the two-sided p-value of the exact McNemar test.
+
+    Args:
+        only_first: items right in the first condition only.
+        only_second: items right in the second condition only.
+    """
+    n = only_first + only_second
+    return 1.0 if n == 0 else binomial_test(only_first, n, 0.5)
+
+
+def sign_flip_test(
+    differences: Array, clusters: Array | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> float:
+    """Return the two-sided p-value that paired differences are symmetric about 0 (Fisher's paired randomisation).
+
+    The sign of every unit's summed difference is flipped at random. For correctness and single items that is the
+    exact McNemar test and is computed so; up to 14 units all signs are enumerated; otherwise they are sampled, and
+    the observed assignment counts as one of the samples (Phipson & Smyth 2010), so that p is never 0.
+
+    Args:
+        differences: shape (n,), finite.
+        clusters: shape (n,), units that are flipped together; None flips every item by itself.
+        resamples: number of sampled assignments.
+        seed: of the generator.
+    """
+    sums, _ = _units(differences, clusters)
+    # A difference of nearly zero comes from rounding, and its sign carries no information.
+    sums = sums[np.abs(sums) > 1e-12]
+    m = len(sums)
+    if m == 0:
+        return 1.0
+    if np.ptp(np.abs(sums)) < 1e-12:
+        positive = int((sums > 0).sum())
+        return mcnemar_exact(positive, m - positive)
+    # Ties with the observed sum must count in spite of rounding.
+    observed = abs(sums.sum()) * (1 - 1e-9)
+    if m <= 14:
+        signs = 1.0 - 2.0 * ((np.arange(2**m)[:, None] >> np.arange(m)) & 1)
+        return float(np.mean(np.abs(signs @ sums) >= observed))
+    rng = np.random.default_rng(seed)
+    step = max(1, 4_000_000 // m)
+    extreme = 0
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        signs = 1.0 - 2.0 * rng.integers(0, 2, size=(rows, m), dtype=np.int8)
+        extreme += int((np.abs(signs @ sums) >= observed).sum())
+    return (extreme + 1) / (resamples + 1)
+
+
+def paired_difference(
+    first: Array, second: Array, clusters: Array | None = None, *, power: float = 0.8, seed: int = 0
+) -> PairedDifference:
+    """Compare two conditions on the same items: mean of ``first - second``, interval, test, detectable effect.
+
+    With ``first`` the reference placement and ``second`` another one this is the barrier. With ``first`` the
+    barrier's differences of one model and ``second`` those of another it is the change of the barrier.
+
+    Args:
+        first: shape (n,), score of each item in the first condition.
+        second: shape (n,), score of the same items in the second.
+        clusters: shape (n,) or None, see ``bootstrap_mean``.
+        power: of the minimum detectable effect.
+        seed: of bootstrap and randomisation.
+    """
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"paired scores need the same shape (n,), got {first.shape} and {second.shape}")
+    differences = first - second
+    sums, counts = _units(differences, clusters)
+    binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
+    return PairedDifference(
+        difference=bootstrap_mean(differences, clusters, seed=seed),
+        p_value=sign_flip_test(differences, clusters, seed=seed),
+        n=len(differences),
+        units=len(sums),
+        only_first=int((differences > 0).sum()),
+        only_second=int((differences < 0).sum()),
+        detectable=minimum_detectable_effect(differences, clusters, binary=binary, power=power),
+    )
+
+
+def minimum_detectable_effect(
+    differences: Array,
+    clusters: Array | None = None,
+    *,
+    binary: bool = True,
+    alpha: float = 1 - CONFIDENCE,
+    power: float = 0.8,
+) -> float:
+    """Return the smallest true mean difference that a two-sided paired test finds with the given power.
+
+    For correctness it solves Connor (1987, eq. 3) for δ: ``n δ² = (z_{1-α/2} sqrt(ψ) + z_power sqrt(ψ - δ²))²``,
+    ψ the share of discordant items, here with one discordant item of two added, because a sample without any does
+    not show that nothing could be found. Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024, eq. 9).
+    Clusters lower n by the design effect, the ratio of clustered to plain variance of the mean.
+
+    Args:
+        differences: shape (n,), of the sample at hand.
+        clusters: shape (n,) or None.
+        binary: whether the scores are right or wrong.
+        alpha: level of the test.
+        power: probability of finding the effect.
+
+    Returns:
+        The effect in the unit of the scores, at most 1 for correctness; infinite for a single unit.
+    """
+    from scipy.stats import norm
+
+    differences = np.asarray(differences, dtype=np.float64)
+    sums, counts = _units(differences, clusters)
+    n, m = len(differences), len(sums)
+    if m < 2:
+        return float("inf")
+    z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
+    mean = differences.mean()
+    plain = float(np.var(differences, ddof=1)) / n
+    clustered = m / (m - 1) * float(((sums - counts * mean) ** 2).sum()) / n**2
+    if not binary:
+        return (z_alpha + z_power) * float(np.sqrt(clustered))
+    n_effective = n / max(1.0, clustered / plain) if plain > 0 else float(m)
+    psi = (int((differences != 0).sum()) + 1) / (n + 2)
+    return _connor(psi, n_effective, z_alpha, z_power)
+
+
+def _connor(psi: float, n: float, z_alpha: float, z_power: float) -> float:
+    from scipy.optimize import brentq
+
+    def excess(delta: float) -> float:
+        return float(delta * np.sqrt(n) - z_alpha * np.sqrt(psi) - z_power * np.sqrt(max(0.0, psi - delta**2)))
+
+    if excess(psi) <= 0:
+        # Not even if all discordant items spoke for one side: then the share itself has to grow to z² / n.
+        return min(1.0, z_alpha**2 / n)
+    return float(brentq(excess, 0.0, psi))
+
+
+def benjamini_hochberg(p_values: Array) -> Array:
+    """Return adjusted p-values that control the false discovery rate over one table (Benjamini & Hochberg 1995).
+
+    Args:
+        p_values: shape (k,), in [0, 1]; nan marks a comparison that was not made and stays nan.
+    """
+    from scipy.stats import false_discovery_control
+
+    p_values = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p_values.shape, np.nan)
+    made = ~np.isnan(p_values)
+    if made.any():
+        adjusted[made] = false_discovery_control(p_values[made], method="bh")
+    return adjusted
+
+
+def agreement(first: Array, second: Array) -> Array:
+    """Return per item whether the same answer was chosen, as 0.0 or 1.0.
+
+    Args:
+        first: shape (n,), index of the chosen option, -1 where none was.
+        second: shape (n,), the same for the other condition.
+    """
+    return np.asarray((first == second) & (first >= 0), dtype=np.float64)
+
+
+def all_agree(chosen: Array) -> Array:
+    """Return per item whether all conditions chose the same answer (Wang et al. 2023, eq. 1 with s = all).
+
+    Args:
+        chosen: shape (conditions, n), index of the chosen option, -1 where none was.
+    """
+    return np.asarray((chosen == chosen[0]).all(axis=0) & (chosen[0] >= 0), dtype=np.float64)
+
+
+def rank_consistency(first: Array, second: Array) -> Array:
+    """Return RankC per item (Qi et al. 2023, eq. 2 and 3): agreement of two rankings, the top weighing most.
+
+    ``Σ_j w_j P@j``, P@j the share of common options among the j best, ``w_j = e^{k-j} / Σ_i e^{k-i}``.
+
+    Args:
+        first: shape (n, k), scores of the options, higher is better.
+        second: shape (n, k), scores of the same options in the other condition.
+
+    Returns:
+        Shape (n,), in [0, 1]; 1 for equal rankings. Ties are broken by the option's index, in both alike.
+    """
+    n, k = first.shape
+    ranks = []
+    for scores in (first, second):
+        order = np.argsort(-scores, axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(k)[None, :], axis=1)
+        ranks.append(rank)
+    # Option o is among the j best of both from the larger of its two ranks on.
+    later = np.maximum(ranks[0], ranks[1])
+    common = (later[:, :, None] <= np.arange(k)[None, None, :]).sum(axis=1)
+    weights = np.exp(-np.arange(k, dtype=np.float64))
+    return np.asarray((common / np.arange(1, k + 1)) @ (weights / weights.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class TwoWay:
+    """Additive decomposition of a question language × answer language matrix, without replication."""
+
+    mean: float
+    """Unweighted mean of all cells."""
+    rows: Array
+    """Shape (rows,): effect of each question language; they sum to 0."""
+    columns: Array
+    """Shape (columns,): effect of each answer language; they sum to 0."""
+    residuals: Array
+    """Shape (rows, columns): what the two effects leave; each row and column sums to 0."""
+    shares: tuple[float, float, float]
+    """Shares of the sum of squares about the mean: rows, columns, residual; nan where all cells are equal."""
+
+
+def two_way(matrix: Array) -> TwoWay:
+    """Decompose ``matrix[q, a] = mean + row_q + column_a + residual_qa`` by least squares.
+
+    Args:
+        matrix: shape (rows, columns), finite.
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    mean = float(matrix.mean())
+    rows = matrix.mean(axis=1) - mean
+    columns = matrix.mean(axis=0) - mean
+    residuals = matrix - mean - rows[:, None] - columns[None, :]
+    squares = np.array([matrix.shape[1] * (rows**2).sum(), matrix.shape[0] * (columns**2).sum(), (residuals**2).sum()])
+    total = squares.sum()
+    shares = squares / total if total > 1e-15 else np.full(3, np.nan)
+    return TwoWay(mean, rows, columns, residuals, (float(shares[0]), float(shares[1]), float(shares[2])))
