@@ -7,9 +7,10 @@ the page replaces by its own, so that a plot is legible in the light and in the 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ _STYLE = {
 }
 
 Matrix = npt.NDArray[Any]
+_Arguments = ParamSpec("_Arguments")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -50,11 +52,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _styled(draw: Any) -> Any:
-    from functools import wraps
-
+def _styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
     @wraps(draw)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
         from matplotlib import rc_context
 
         with rc_context(_STYLE):

@@ -1,0 +1,83 @@
+"""Report ▸ sentences: what a reader should take away first, each with its uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lm_eval_xling.records import PairedDifference
+from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
+from lm_eval_xling.report.tables import groups_of, scale_of
+
+__all__ = ["Finding", "findings"]
+
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence."""
+
+    family: str
+    """Family that it is about."""
+    model: str
+    """Label of the model that it is about."""
+    text: str
+    """The sentence."""
+    certain: bool
+    """Whether it is significant after adjustment."""
+
+
+def findings(report: Report) -> list[Finding]:
+    """Return what the broadest contrasts of every family say, and what adapters changed in them."""
+    found: list[Finding] = []
+    for family, setting in groups_of(report):
+        scale = scale_of(report, family, setting)
+        barriers = [row for row in report.barriers if (row.family, row.setting) == (family, setting)]
+        changes = [row for row in report.changes if (row.family, row.setting) == (family, setting)]
+        for model in dict.fromkeys(row.model for row in barriers):
+            rows = _broadest([row for row in barriers if row.model == model])
+            found += [Finding(family, model, _barrier(row, scale), _certain(row.paired)) for row in rows]
+        for model in dict.fromkeys(row.model for row in changes):
+            rows_of_change = [row for row in changes if row.model == model and row.what == "barrier"]
+            broad = _broadest(rows_of_change) or [row for row in changes if row.model == model][:3]
+            found += [Finding(family, model, _change(row, scale), _certain(row.paired)) for row in broad]
+    return found
+
+
+_Row = TypeVar("_Row", BarrierRow, ChangeRow)
+
+
+def _broadest(rows: list[_Row]) -> list[_Row]:
+    return [row for row in rows if row.scope != "task"] or rows[:3]
+
+
+def _certain(paired: PairedDifference | None) -> bool:
+    return paired is not None and paired.adjusted_p < _LEVEL
+
+
+def _barrier(row: BarrierRow, scale: float) -> str:
+    scores = f"{row.reference} {row.reference_score * scale:.1f}, {row.condition} {row.score * scale:.1f}"
+    if row.paired is None:
+        return f"{scores}: a difference of {row.barrier * scale:+.1f}, from aggregates alone and therefore untested."
+    bounds = _bounds(row.paired, scale)
+    if _certain(row.paired):
+        return f"{scores}: a barrier of {row.barrier * scale:.1f} points {bounds}."
+    return (
+        f"{scores}: no barrier shown ({row.barrier * scale:+.1f} {bounds}); {row.paired.n} items show one of "
+        f"{row.paired.detectable * scale:.1f} points or more."
+    )
+
+
+def _change(row: ChangeRow, scale: float) -> str:
+    what = f"the {row.what} of {row.condition} goes from {row.before * scale:.1f} to {row.after * scale:.1f}"
+    if row.paired is None:
+        return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
+    verdict = "" if _certain(row.paired) else ", which the sample does not tell from no change"
+    return f"Against {row.baseline}, {what}: {row.change * scale:+.1f} points {_bounds(row.paired, scale)}{verdict}."
+
+
+def _bounds(paired: PairedDifference, scale: float) -> str:
+    p = "p < .001" if paired.adjusted_p < 0.001 else f"p = {paired.adjusted_p:.3f}".replace("0.", ".")
+    low, high = paired.difference.low * scale, paired.difference.high * scale
+    return f"[{low:.1f}, {high:.1f}] ({p}, n = {paired.n})"

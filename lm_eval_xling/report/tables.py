@@ -1,0 +1,489 @@
+"""Report ▸ tables: one list of columns a table, which CSV files, terminal and page share."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.records import Interval, PairedDifference
+from lm_eval_xling.report.schema import Report
+
+__all__ = ["CSV_TABLES", "Cell", "Line", "Table", "group_tables", "write_csv"]
+
+CSV_TABLES = (
+    "scores",
+    "barriers",
+    "changes",
+    "agreement",
+    "consistency",
+    "effects",
+    "lone_options",
+    "averages",
+    "subjects",
+    "runs",
+    "notes",
+)
+"""Fields of ``Report`` that become ``<name>.csv``."""
+
+
+def write_csv(report: Report, folder: Path) -> list[Path]:
+    """Write every table that has rows as CSV, in full precision, and return the files."""
+    written = []
+    for name in CSV_TABLES:
+        rows = [_flat(row) for row in getattr(report, name)]
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        path = folder / f"{name}.csv"
+        if not rows:
+            # An older report may have had some.
+            path.unlink(missing_ok=True)
+            continue
+        temporary = path.with_name(f".{path.name}.part")
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        written.append(temporary.replace(path))
+    return written
+
+
+def _flat(row: Any, prefix: str = "") -> dict[str, Any]:
+    """Column to value; an interval becomes three columns, a missing record none."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(row):
+        value, name = getattr(row, field.name), prefix + field.name
+        if isinstance(value, Interval):
+            flat |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+        elif isinstance(value, PairedDifference):
+            flat |= _flat(value, f"{name}_")
+        elif isinstance(value, str) and value[:1] in "=+-@\t\r" and value:
+            # Spreadsheets run such text as a formula.
+            flat[name] = f"'{value}"
+        elif value is not None:
+            flat[name] = value
+    return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a reader sees, and what the column is sorted by."""
+
+    text: str
+    """As shown."""
+    value: float | str
+    """Sort key."""
+    strong: bool = False
+    """Whether it is set in bold: significant after adjustment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table, with what it can be filtered by."""
+
+    cells: tuple[Cell, ...]
+    """One a column."""
+    model: str = ""
+    """Label of the model."""
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that it concerns; empty where it concerns all."""
+    subject: str = ""
+    """Subject, where it concerns one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as a reader sees it."""
+
+    name: str
+    """Field of the report."""
+    title: str
+    """Heading."""
+    explanation: str
+    """How to read it, in a sentence or two."""
+    columns: tuple[str, ...]
+    """Headings."""
+    lines: tuple[Line, ...]
+    """Lines."""
+
+
+def group_tables(report: Report, family: str, setting: str) -> list[Table]:
+    """Return the tables of one family in one setting, empty ones left out."""
+    scale = scale_of(report, family, setting)
+    languages = _languages(report, family)
+    tables = [build(report, family, setting, scale, languages) for build in _BUILDERS]
+    return [table for table in tables if table.lines]
+
+
+def scale_of(report: Report, family: str, setting: str) -> float:
+    """Return 100 where the main metric lies in [0, 1], so that scores are shown as points, and 1 otherwise."""
+    values = [
+        abs(row.score.estimate)
+        for row in _of(report.scores, family, setting)
+        if row.role == "main" and math.isfinite(row.score.estimate)
+    ]
+    return 100.0 if all(value <= 1 for value in values) else 1.0
+
+
+def _languages(report: Report, family: str) -> dict[str, tuple[str, ...]]:
+    return {
+        row.condition: tuple(code for code in (row.question_language, row.answer_language) if code not in ("", "mixed"))
+        for row in report.scores
+        if row.family == family
+    }
+
+
+def _of(rows: Iterable[Any], family: str, setting: str) -> list[Any]:
+    return [row for row in rows if row.family == family and row.setting == setting]
+
+
+def text(value: str) -> Cell:
+    """Return a cell of text."""
+    return Cell(value, value)
+
+
+def number(value: float, scale: float = 1.0, digits: int = 1, sign: bool = False, strong: bool = False) -> Cell:
+    """Return a cell of a number; what is not defined is a dash that sorts last."""
+    if not math.isfinite(value):
+        return Cell("–", math.inf)
+    shown = f"{value * scale:+.{digits}f}" if sign else f"{value * scale:.{digits}f}"
+    return Cell(shown.replace("-", "−"), value * scale, strong)
+
+
+def interval(low: float, high: float, scale: float) -> Cell:
+    """Return a cell of the two bounds, sorted by the lower one."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Cell("–", math.inf)
+    return Cell(f"[{low * scale:.1f}, {high * scale:.1f}]".replace("-", "−"), low * scale)
+
+
+def p_value(value: float) -> Cell:
+    """Return a cell of a p-value."""
+    if not math.isfinite(value):
+        return Cell("–", math.inf)
+    return Cell("<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0"), value, value < 0.05)
+
+
+def _paired_cells(paired: PairedDifference | None, value: float, scale: float) -> tuple[Cell, ...]:
+    """Difference, interval, adjusted p, items, detectable effect."""
+    if paired is None:
+        unknown = Cell("aggregates only", math.inf)
+        return (number(value, scale, sign=True), unknown, number(math.nan), number(math.nan), number(math.nan))
+    significant = paired.adjusted_p < 0.05
+    return (
+        number(value, scale, sign=True, strong=significant),
+        interval(paired.difference.low, paired.difference.high, scale),
+        p_value(paired.adjusted_p),
+        number(paired.n, digits=0),
+        number(paired.detectable, scale),
+    )
+
+
+_PAIRED = ("95 % interval", "adjusted p", "items", "detectable")
+
+
+def _barriers(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.condition),
+                text(row.reference),
+                number(row.reference_score, scale),
+                number(row.score, scale),
+                *_paired_cells(row.paired, row.barrier, scale),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+        )
+        for row in _of(report.barriers, family, setting)
+    ]
+    return Table(
+        "barriers",
+        "Barriers",
+        "Score in the reference minus score in the condition, on the same items. Bold: significant after "
+        "Benjamini–Hochberg over all barriers of this report. Detectable: the smallest true barrier that so many "
+        "items show with 80 % probability; a barrier below it may exist unseen.",
+        ("model", "condition", "reference", "reference score", "score", "barrier", *_PAIRED),
+        tuple(lines),
+    )
+
+
+def _changes(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.baseline),
+                text(row.what),
+                text(row.condition),
+                number(row.before, scale, sign=row.what == "barrier"),
+                number(row.after, scale, sign=row.what == "barrier"),
+                *_paired_cells(row.paired, row.change, scale),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+        )
+        for row in _of(report.changes, family, setting)
+    ]
+    return Table(
+        "changes",
+        "Change from the baseline",
+        "After minus before, on the same items. Of a score more is better; of a barrier less is.",
+        ("model", "baseline", "what", "condition", "before", "after", "change", *_PAIRED),
+        tuple(lines),
+    )
+
+
+def _scores(report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.condition),
+                text(row.question_language or "–"),
+                text(row.answer_language or "–"),
+                text(row.metric if row.role != "fidelity" else f"{row.metric} (language fidelity)"),
+                number(row.score.estimate, scale if abs(row.score.estimate) <= 1 else 1),
+                interval(row.score.low, row.score.high, scale if abs(row.score.estimate) <= 1 else 1),
+                number(row.n, digits=0),
+                text(row.source),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+        )
+        for row in _of(report.scores, family, setting)
+    ]
+    return Table(
+        "scores",
+        "Scores",
+        "Wilson intervals for right or wrong, bootstrap otherwise. For generated text, how good it is and whether it "
+        "is in the right language are two metrics.",
+        ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "items", "from"),
+        tuple(lines),
+    )
+
+
+def _effects(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(f"{row.factor} language" if row.factor != "same" else "equal languages"),
+                text(row.language or "all"),
+                number(row.effect.estimate, scale, sign=True, strong=row.effect.low > 0 or row.effect.high < 0),
+                interval(row.effect.low, row.effect.high, scale),
+                number(row.share, 100),
+            ),
+            row.model,
+            (row.language,) if row.language else (),
+        )
+        for row in _of(report.effects, family, setting)
+    ]
+    return Table(
+        "effects",
+        "Which language matters: question or answer",
+        "Two-way decomposition of the question × answer matrix: departure of a language's mean from the mean of all "
+        "cells, and the share of the matrix's variation that the factor explains. Equal languages: what asking and "
+        "answering in one language adds beyond both.",
+        ("model", "factor", "language", "effect", "95 % interval", "share %"),
+        tuple(lines),
+    )
+
+
+def _consistency(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                number(row.conditions, digits=0),
+                number(row.n, digits=0),
+                number(row.pairwise, 100),
+                number(row.all_same.estimate, 100),
+                interval(row.all_same.low, row.all_same.high, 100),
+                number(row.all_right.estimate, 100),
+                number(row.ac3, 100),
+            ),
+            row.model,
+        )
+        for row in _of(report.consistency, family, setting)
+    ]
+    return Table(
+        "consistency",
+        "Consistency over all conditions",
+        "Whether the same item gets the same answer, right or wrong. AC3 is the harmonic mean of accuracy and "
+        "pairwise agreement.",
+        (
+            "model",
+            "conditions",
+            "items",
+            "same in a pair %",
+            "same in all %",
+            "95 % interval",
+            "right in all %",
+            "AC3 %",
+        ),
+        tuple(lines),
+    )
+
+
+def _agreement(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.first),
+                text(row.second),
+                number(row.same.estimate, 100),
+                interval(row.same.low, row.same.high, 100),
+                number(row.same_if_first_right, 100),
+                number(row.same_if_second_right, 100),
+                number(row.rank_consistency, digits=3),
+                number(row.n, digits=0),
+            ),
+            row.model,
+            tuple(dict.fromkeys((*languages.get(row.first, ()), *languages.get(row.second, ())))),
+        )
+        for row in _of(report.agreement, family, setting)
+    ]
+    return Table(
+        "agreement",
+        "Agreement of pairs of conditions",
+        "Share of items with the same answer; the same among items that are right in the first, and in the second; "
+        "RankC, agreement of the options' ranking.",
+        ("model", "first", "second", "same %", "95 % interval", "if first right", "if second right", "RankC", "items"),
+        tuple(lines),
+    )
+
+
+def _lone(report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.condition),
+                text(row.option),
+                text(row.right),
+                number(row.chosen.estimate, 100),
+                interval(row.chosen.low, row.chosen.high, 100),
+                number(row.chance, 100),
+                p_value(row.chance_p),
+                number(row.reference, 100),
+                number(math.nan if row.difference is None else row.difference.difference.estimate, 100, sign=True),
+                number(row.n, digits=0),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+        )
+        for row in _of(report.lone_options, family, setting)
+    ]
+    return Table(
+        "lone_options",
+        "Bias towards English options",
+        "How often the option that alone is (not) in English is chosen. In English: how often the same option is "
+        "chosen where all are in English; avoided is the difference. A model that avoids foreign options avoids them "
+        "where they are wrong, too.",
+        (
+            "model",
+            "condition",
+            "lone option",
+            "is right",
+            "chosen %",
+            "95 % interval",
+            "chance %",
+            "p against chance",
+            "in English %",
+            "avoided",
+            "items",
+        ),
+        tuple(lines),
+    )
+
+
+def _averages(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.grouping),
+                text(row.group),
+                number(row.macro, scale),
+                number(row.micro.estimate, scale),
+                interval(row.micro.low, row.micro.high, scale),
+                number(row.tasks, digits=0),
+                number(row.n, digits=0),
+            ),
+            row.model,
+            (row.group,) if row.grouping.endswith("language") else (),
+        )
+        for row in _of(report.averages, family, setting)
+    ]
+    return Table(
+        "averages",
+        "Averages over groups of languages",
+        "Macro: every task counts the same. Micro: every item does. Resource levels of Joshi et al. 2020, of the "
+        "poorer language of a pair; seen and unseen by what the adapter's card says.",
+        ("model", "grouping", "group", "macro", "micro", "95 % interval", "tasks", "scored items"),
+        tuple(lines),
+    )
+
+
+def _subjects(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
+) -> Table:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.subject),
+                text(row.condition),
+                number(row.reference_score, scale),
+                number(row.score, scale),
+                *_paired_cells(row.paired, row.paired.difference.estimate, scale),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+            row.subject,
+        )
+        for row in _of(report.subjects, family, setting)
+    ]
+    return Table(
+        "subjects",
+        "Barriers by subject",
+        "Where the barrier is. Few items a subject: mind the detectable effect.",
+        ("model", "subject", "condition", "reference score", "score", "barrier", *_PAIRED),
+        tuple(lines),
+    )
+
+
+_BUILDERS = (
+    _barriers,
+    _changes,
+    _scores,
+    _effects,
+    _lone,
+    _consistency,
+    _averages,
+    _subjects,
+    _agreement,
+)
+
+
+def groups_of(report: Report) -> Sequence[tuple[str, str]]:
+    """Return every family with its settings, in the order of the page."""
+    return list(dict.fromkeys((row.family, row.setting) for row in report.scores))

@@ -1,0 +1,131 @@
+"""Run folders ▸ a folder with the report: JSON, tables, plots and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.report.comparing import compare, resolve_baselines
+from lm_eval_xling.report.gallery import draw
+from lm_eval_xling.report.items import item_groups
+from lm_eval_xling.report.page import render
+from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.report.schema import SCHEMA_VERSION, Report
+from lm_eval_xling.report.tables import write_csv
+
+__all__ = ["make_report", "read_report", "write_report"]
+
+PAGE = "report.html"
+
+
+def write_report(
+    run_dirs: Sequence[Path],
+    out: Path,
+    baseline: Path | str | None = None,
+    *,
+    say: Callable[[str], object] = lambda step: None,
+) -> Path:
+    """Compare harness runs and write the report.
+
+    Args:
+        run_dirs: folders that ``lm_eval --output_path`` wrote, or single results files.
+        out: folder of the report; made if it is not there, files of an older report are replaced.
+        baseline: run folder or label of the model that the others are compared with; without it, every adapter is
+            compared with its own base model, where that was run.
+        say: receives the name of each step.
+
+    Returns:
+        Path of the HTML page.
+
+    Raises:
+        UserError: no readable results, or a baseline that is not among them.
+    """
+    return make_report(run_dirs, out, baseline, say=say)[1]
+
+
+def make_report(
+    run_dirs: Sequence[Path],
+    out: Path,
+    baseline: Path | str | None = None,
+    *,
+    say: Callable[[str], object] = lambda step: None,
+    progress: Callable[[int], Callable[[int], object]] | None = None,
+) -> tuple[Report, Path]:
+    """Do what ``write_report`` does and return the report beside the page's path."""
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UserError("the report needs a folder, and this is a file", where=out, fix="pass another --out")
+    paths = [Path(path) for path in run_dirs]
+    if baseline is not None and Path(baseline).exists():
+        paths.append(Path(baseline))
+    say("reading")
+    evaluations, notes = read_runs(paths, progress=progress)
+    baselines = resolve_baselines(evaluations, baseline)
+    report, blocks = compare(evaluations, notes, baselines=baselines, say=say)
+    plots = out / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    _write(out / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+    _write(out / "report.schema.json", msgspec.json.format(msgspec.json.encode(_schema()), indent=1))
+    write_csv(report, out)
+    say("plots")
+    pictures = draw(report, plots)
+    say("page")
+    return report, _write(out / PAGE, render(report, pictures, item_groups(blocks)).encode())
+
+
+def read_report(path: Path) -> Report:
+    """Read a ``report.json`` back.
+
+    Raises:
+        UserError: if the file is not a report, or one of another schema version.
+    """
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"a report of schema version {version}, expected {SCHEMA_VERSION}",
+                where=path,
+                fix="write it again with xling report",
+            )
+        return msgspec.convert(_with_nan(raw, Report), Report)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UserError(f"not a report ({error})", where=path, fix="xling report RUN_DIR") from error
+
+
+def _with_nan(value: Any, kind: Any) -> Any:
+    """JSON has no nan and no infinity: where a number is expected, null stands for what is not defined."""
+    if value is None and kind is float:
+        return float("nan")
+    if isinstance(value, list):
+        return [_with_nan(entry, get_args(kind)[0]) for entry in value]
+    if isinstance(value, dict):
+        kind = next((option for option in get_args(kind) or (kind,) if is_dataclass(option)), kind)
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        return {name: _with_nan(entry, hints.get(name)) for name, entry in value.items()}
+    return value
+
+
+def _schema() -> dict[str, Any]:
+    """JSON Schema of the report, in which every number may be null."""
+    return dict(_nullable(msgspec.json.schema(Report)))
+
+
+def _nullable(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {
+            key: ["number", "null"] if key == "type" and value == "number" else _nullable(value)
+            for key, value in schema.items()
+        }
+    return [_nullable(entry) for entry in schema] if isinstance(schema, list) else schema
+
+
+def _write(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    return temporary.replace(path)
