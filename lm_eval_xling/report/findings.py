@@ -59,12 +59,14 @@ def _certain(paired: PairedDifference | None) -> bool:
 def _barrier(row: BarrierRow, scale: float) -> str:
     scores = f"{row.reference} {row.reference_score * scale:.1f}, {row.condition} {row.score * scale:.1f}"
     if row.paired is None:
-        return f"{scores}: a difference of {row.barrier * scale:+.1f}, from aggregates alone and therefore untested."
+        return (
+            f"{scores}: a difference of {_signed(row.barrier * scale)}, from aggregates alone and therefore untested."
+        )
     bounds = _bounds(row.paired, scale)
     if _certain(row.paired):
         return f"{scores}: a barrier of {row.barrier * scale:.1f} points {bounds}."
     return (
-        f"{scores}: no barrier shown ({row.barrier * scale:+.1f} {bounds}); {row.paired.n} items show one of "
+        f"{scores}: no barrier shown ({_signed(row.barrier * scale)} {bounds}); {row.paired.n} items show one of "
         f"{row.paired.detectable * scale:.1f} points or more."
     )
 
@@ -74,10 +76,16 @@ def _change(row: ChangeRow, scale: float) -> str:
     if row.paired is None:
         return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
     verdict = "" if _certain(row.paired) else ", which the sample does not tell from no change"
-    return f"Against {row.baseline}, {what}: {row.change * scale:+.1f} points {_bounds(row.paired, scale)}{verdict}."
+    return (
+        f"Against {row.baseline}, {what}: {_signed(row.change * scale)} points {_bounds(row.paired, scale)}{verdict}."
+    )
 
 
 def _bounds(paired: PairedDifference, scale: float) -> str:
     p = "p < .001" if paired.adjusted_p < 0.001 else f"p = {paired.adjusted_p:.3f}".replace("0.", ".")
     low, high = paired.difference.low * scale, paired.difference.high * scale
-    return f"[{low:.1f}, {high:.1f}] ({p}, n = {paired.n})"
+    return f"[{low:.1f}, {high:.1f}]".replace("-", "−") + f" ({p}, n = {paired.n})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")

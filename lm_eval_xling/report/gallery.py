@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lm_eval_xling.records import Interval
-from lm_eval_xling.report.plots import bars, heat_map, save, slope, themed_svg
+from lm_eval_xling.report.plots import bars, heat_map, save, slope, svg, themed
 from lm_eval_xling.report.schema import AgreementRow, Report, ScoreRow
 from lm_eval_xling.report.tables import groups_of, scale_of
 
@@ -47,9 +47,10 @@ def draw(report: Report, folder: Path) -> list[Plot]:
         for kind, model, title, figure in _figures(report, family, setting):
             name = re.sub(r"[^\w.+-]+", "_", "_".join(filter(None, (family, setting, kind, model))))[:120]
             save(figure, folder / f"{name}.png")
-            save(figure, folder / f"{name}.svg")
-            svg = themed_svg(figure, f"plot{len(plots)}", f"{title} ({model})" if model else title)
-            plots.append(Plot(family, setting, model, title, svg))
+            drawing = svg(figure, name)
+            (folder / f"{name}.svg").write_text(drawing, encoding="utf-8")
+            described = f"{title} ({model})" if model else title
+            plots.append(Plot(family, setting, model, title, themed(drawing, described)))
     return plots
 
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bars", "heat_map", "save", "slope", "themed_svg"]
+__all__ = ["bars", "heat_map", "save", "slope", "svg", "themed"]
 
 _INK = "#22262b"
 _FAINT = "#b9bec6"
 # Okabe & Ito (2008): distinguishable with the common colour vision deficiencies, and on black and white alike.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c2e", "#7a5195")
+_MOST_NUMBERS = 150
 _STYLE = {
     "font.size": 9,
     "font.family": "sans-serif",
@@ -96,11 +97,12 @@ def heat_map(
     known = scores[np.isfinite(scores)]
     low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
     scale = Normalize(low, high if high > low else low + 1e-9)
-    cell = 0.72 if errors is not None else 0.55
+    cell = 0.72 if errors is not None else 0.55 if scores.size <= _MOST_NUMBERS else 0.26
     longest = max((len(name) for name in rows), default=2)
-    figure, axes = _figure(1.7 + 0.07 * longest + cell * len(columns), 1.2 + 0.55 * len(rows))
-    axes.imshow(np.ma.masked_invalid(scores), cmap="cividis", norm=scale, aspect="auto")
-    for (row, column), score in np.ndenumerate(scores):
+    figure, axes = _figure(1.7 + 0.07 * longest + cell * len(columns), 1.2 + min(cell, 0.55) * len(rows))
+    image = axes.imshow(np.ma.masked_invalid(scores), cmap="cividis", norm=scale, aspect="auto")
+    # Numbers in very many cells are too small to be read.
+    for (row, column), score in np.ndenumerate(scores) if scores.size <= _MOST_NUMBERS else ():
         if np.isfinite(score):
             text = f"{score:.2f}".removeprefix("0") if score < 1 else f"{score:.2f}"
             red, green, blue, _ = colormaps["cividis"](scale(score))
@@ -110,7 +112,10 @@ def heat_map(
             if error is not None and np.isfinite(error):
                 small = f"±{error:.2f}".replace("0.", ".")
                 axes.text(column, row + 0.05, small, ha="center", va="top", color=colour, fontsize=7)
-    axes.set_xticks(range(len(columns)), labels=list(columns), rotation=90 if _long(columns) else 0)
+    if scores.size > _MOST_NUMBERS:
+        figure.colorbar(image, ax=axes, fraction=0.04)
+    crowded = scores.size > _MOST_NUMBERS or any(len(name) > 5 for name in columns)
+    axes.set_xticks(range(len(columns)), labels=list(columns), rotation=90 if crowded else 0)
     axes.set_yticks(range(len(rows)), labels=list(rows))
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -119,10 +124,6 @@ def heat_map(
     if path is not None:
         save(figure, path)
     return figure
-
-
-def _long(names: Sequence[str]) -> bool:
-    return any(len(name) > 5 for name in names)
 
 
 @_styled
@@ -204,29 +205,39 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure, in the format that the suffix names, under a temporary name first."""
     from matplotlib import rc_context
 
+    if path.suffix == ".svg":
+        return _replace(path, svg(figure, path.stem).encode())
+    buffer = io.BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format=path.suffix[1:], dpi=140, metadata={"Software": None}, facecolor="white")
+    return _replace(path, buffer.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name}.part")
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    with rc_context({**_STYLE, "svg.hashsalt": path.stem}):
-        figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata, facecolor="white")
+    temporary.write_bytes(content)
     return temporary.replace(path)
 
 
-def themed_svg(figure: Figure, name: str, description: str) -> str:
-    """Return a figure as an SVG element whose ink is the colour of the surrounding text.
-
-    Args:
-        figure: the figure.
-        name: unique on the page, because it goes into the ids of the drawing.
-        description: what the picture shows, for those who do not see it.
-    """
-    from html import escape
-
+def svg(figure: Figure, name: str) -> str:
+    """Return a figure as an SVG document with a transparent ground; ``name`` goes into the ids of the drawing."""
     from matplotlib import rc_context
 
     buffer = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    opening, _, rest = text.partition(">")
+    return buffer.getvalue()
+
+
+def themed(document: str, description: str) -> str:
+    """Return an SVG document of ours as an element whose ink is the colour of the surrounding text.
+
+    Args:
+        document: from ``svg``.
+        description: what the picture shows, for those who do not see it.
+    """
+    from html import escape
+
+    element = document[document.index("<svg") :].replace(_INK, "currentColor")
+    opening, _, rest = element.partition(">")
     return f'{opening} role="img" aria-label="{escape(description, quote=True)}">{rest}'

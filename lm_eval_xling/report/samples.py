@@ -94,13 +94,16 @@ def read_samples(
 
 
 def _lines(path: Path, advance: Callable[[int], object]) -> Iterator[tuple[int, bytes]]:
-    offset = 0
+    offset = reported = 0
     with path.open("rb") as stream:
         for line in stream:
             if line.strip():
                 yield offset, line
             offset += len(line)
-            advance(len(line))
+            if offset - reported >= 1_000_000:
+                advance(offset - reported)
+                reported = offset
+    advance(offset - reported)
 
 
 def _constant(values: set[str]) -> str:
