@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lm_eval_xling._cli import data, doctor, eval, report, tasks
+from lm_eval_xling._cli import data, doctor, eval, probe, report, tasks
 from lm_eval_xling.errors import UserError
 
 __all__ = ["app", "main"]
@@ -26,6 +26,7 @@ app.command("tasks", epilog=tasks.EPILOG)(tasks.tasks)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(data.app, name="data")
+app.add_typer(probe.app, name="probe")
 
 
 def main() -> None:

@@ -1,0 +1,199 @@
+"""One pass over texts: each batch runs once, what a probe needs of it is kept, and a killed pass continues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.probes.models import ProbedModel
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["POOLINGS", "Batch", "Tokens", "encode", "pool", "sweep"]
+
+POOLINGS = ("last", "mean", "weighted")
+"""Last token; mean over the text's own tokens; mean weighted by position (SGPT, as in MEXA)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text as the model reads it."""
+
+    ids: tuple[int, ...]
+    """Token ids, special tokens included."""
+    special: tuple[bool, ...]
+    """Which of them the tokenizer added; a first special token gathers attention and dwarfs a plain mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts of one forward pass, padded on the right."""
+
+    items: tuple[int, ...]
+    """Indices of the items; the texts of one item follow one another."""
+    ids: torch.Tensor
+    """``(texts, length)``, int64."""
+    mask: torch.Tensor
+    """1 at tokens of the text, 0 at padding."""
+    special: torch.Tensor
+    """True at tokens that the tokenizer added."""
+
+
+def encode(model: ProbedModel, texts: Sequence[str]) -> list[Tokens]:
+    """Tokenize texts with the tokenizer's own special tokens; the left end of a text that is too long is cut.
+
+    Raises:
+        UserError: if a text has no tokens.
+    """
+    encoded = []
+    special_ids = set(model.tokenizer.all_special_ids)
+    for text in texts:
+        ids = model.tokenizer(text)["input_ids"]
+        special = [token in special_ids for token in ids]
+        # Only those at the ends are the tokenizer's; the same id inside comes from the text.
+        inner = [index for index, is_special in enumerate(special) if not is_special]
+        if not inner:
+            raise UserError("a text without tokens", where=repr(text), fix="leave out empty texts")
+        special = [not inner[0] <= index <= inner[-1] for index in range(len(ids))]
+        limit = model.max_length
+        if limit is not None and len(ids) > limit:
+            head = inner[0]
+            ids = ids[:head] + ids[len(ids) - limit + head :]
+            special = special[:head] + special[len(special) - limit + head :]
+        encoded.append(Tokens(tuple(ids), tuple(special)))
+    return encoded
+
+
+def pool(states: Sequence[torch.Tensor], batch: Batch, pooling: str) -> torch.Tensor:
+    """Reduce the hidden states of each text to one vector a layer.
+
+    Args:
+        states: one tensor ``(texts, length, width)`` a layer.
+        batch: the batch that gave them.
+        pooling: one of ``POOLINGS``. ``weighted`` gives position ``t`` of all tokens the weight
+            ``t / (1 + … + T)`` (Muennighoff 2022, arXiv 2202.08904, section 4.1; used by MEXA), special tokens
+            included as there; ``mean`` leaves special tokens out.
+
+    Returns:
+        ``(texts, layers + 1, width)`` in float32.
+    """
+    import torch
+
+    if pooling == "last":
+        last = batch.mask.sum(1) - 1
+        rows = torch.arange(len(last), device=last.device)
+        return torch.stack([state[rows, last] for state in states], dim=1).float()
+    if pooling == "mean":
+        weights = (batch.mask.bool() & ~batch.special).float()
+    else:
+        weights = batch.mask * torch.arange(1, batch.mask.shape[1] + 1, device=batch.mask.device).float()
+    weights = weights / weights.sum(1, keepdim=True)
+    return torch.stack([torch.einsum("bt,btd->bd", weights, state.float()) for state in states], dim=1)
+
+
+def sweep(
+    model: ProbedModel,
+    variant: str,
+    items: Sequence[Sequence[Tokens]],
+    compute: Callable[[Sequence[torch.Tensor], Batch], torch.Tensor],
+    shape: tuple[int, ...],
+    *,
+    folder: Path,
+    name: str,
+    key: Mapping[str, Any],
+    batch_tokens: int = 2048,
+) -> NDArray[np.float32]:
+    """Run all items once and return what ``compute`` makes of each, as a memory-mapped file.
+
+    A finished batch is written before the next begins, and batches are the same in every run, so that a killed pass
+    continues with the same result.
+
+    Args:
+        model: the model, whose ``variant`` is switched on.
+        variant: ``base`` or an adapter's name.
+        items: the texts of each item; all items have equally many.
+        compute: from one hidden state a layer ``(texts, length, width)`` and the batch to ``(items, *shape)``.
+        shape: of one item's result.
+        folder: where the file stands.
+        name: first part of the file's name.
+        key: what the result depends on besides the tokens; another key is another file.
+        batch_tokens: greatest number of tokens in a batch, padding included.
+
+    Returns:
+        ``(items, *shape)``, read-only.
+    """
+    import torch
+    from tqdm import tqdm
+
+    parts = {"variant": variant, "shape": shape, "batch_tokens": batch_tokens, **key}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    for item in items:
+        digest.update(repr([text.ids for text in item]).encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{variant}-{digest.hexdigest()[:16]}.npy"
+    done_path = path.with_suffix(".done")
+    # The array is created whole under its name before the first batch counts as done.
+    if not path.exists():
+        done_path.unlink(missing_ok=True)
+        fresh = path.with_suffix(".new")
+        np.lib.format.open_memmap(fresh, mode="w+", dtype=np.float32, shape=(len(items), *shape)).flush()
+        fresh.rename(path)
+    results = np.lib.format.open_memmap(path, mode="r+")
+    batches = _plan(items, batch_tokens)
+    done = set(map(int, done_path.read_text().split("\n")[:-1])) if done_path.exists() else set()
+    with (
+        done_path.open("a", encoding="ascii") as journal,
+        model.use(variant),
+        torch.inference_mode(),
+        tqdm(total=len(items), desc=f"{name} [{variant}]", unit="text", disable=None) as progress,
+    ):
+        for number, indices in enumerate(batches):
+            if number not in done:
+                batch = _batch(model, items, indices)
+                states = model.hidden_states(batch.ids, batch.mask)
+                results[list(indices)] = compute(states, batch).float().cpu().numpy()
+                results.flush()
+                journal.write(f"{number}\n")
+                journal.flush()
+            progress.update(len(indices))
+    finished: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return finished
+
+
+def _plan(items: Sequence[Sequence[Tokens]], batch_tokens: int) -> list[tuple[int, ...]]:
+    """Return batches of item indices: the longest first, so that too little memory shows at once."""
+    longest = [max(len(text.ids) for text in item) for item in items]
+    order = sorted(range(len(items)), key=lambda index: (-longest[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        texts = len(items[index])
+        if batches and longest[batches[-1][0]] * texts * (len(batches[-1]) + 1) <= batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return [tuple(batch) for batch in batches]
+
+
+def _batch(model: ProbedModel, items: Sequence[Sequence[Tokens]], indices: tuple[int, ...]) -> Batch:
+    import torch
+
+    texts = [text for index in indices for text in items[index]]
+    length = max(len(text.ids) for text in texts)
+    # The id of padding is never read: its attention mask is 0 and it stands to the right.
+    ids = torch.zeros(len(texts), length, dtype=torch.long)
+    mask = torch.zeros(len(texts), length, dtype=torch.long)
+    special = torch.zeros(len(texts), length, dtype=torch.bool)
+    for row, text in enumerate(texts):
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        mask[row, : len(text.ids)] = 1
+        special[row, : len(text.ids)] = torch.tensor(text.special)
+    return Batch(indices, ids.to(model.device), mask.to(model.device), special.to(model.device))

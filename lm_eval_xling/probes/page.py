@@ -1,0 +1,92 @@
+"""One self-contained HTML page a run: its pictures, and its numbers as a table that sorts and filters."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.probes.drawing import Picture, language_name
+from lm_eval_xling.probes.quantities import quantity
+from lm_eval_xling.records import Measure
+
+__all__ = ["write_page"]
+
+_TITLES = {
+    "logit-lens": "Logit lens",
+    "pca": "Principal components",
+    "similarity": "Crosslingual similarity",
+    "mexa": "MEXA alignment",
+}
+# Heading, and whether the column is one of numbers.
+_COLUMNS = (
+    ("quantity", False),
+    ("model", False),
+    ("language", False),
+    ("other", False),
+    ("layer", True),
+    ("value", True),
+    ("low", True),
+    ("high", True),
+    ("n", True),
+    ("adjusted p", True),
+)
+
+
+def write_page(
+    path: Path, probe: str, measures: Sequence[Measure], pictures: Sequence[Picture], manifest: Mapping[str, Any]
+) -> None:
+    """Write the page of a run; it needs no network and no file beside it.
+
+    Args:
+        path: of the HTML file.
+        probe: as in ``xling probe``.
+        measures: rows of the table.
+        pictures: shown above the table.
+        manifest: what made the run.
+    """
+    from jinja2 import Environment
+
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    )
+    model = Path(str(manifest["model"])).name
+    text = template.render(
+        title=f"{_TITLES[probe]}: {model}",
+        pictures=[
+            {"caption": picture.caption, "data": base64.b64encode(picture.path.read_bytes()).decode()}
+            for picture in pictures
+        ],
+        columns=_COLUMNS,
+        rows=[_row(measure) for measure in measures],
+        quantities=[quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],
+        manifest=list(_flat(manifest)),
+    )
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _row(measure: Measure) -> tuple[str, ...]:
+    return (
+        quantity(measure.quantity).label,
+        f"{measure.variant} minus {measure.minus}" if measure.minus else measure.variant,
+        language_name(measure.language),
+        "" if measure.other is None else language_name(measure.other),
+        "" if measure.layer is None else str(measure.layer),
+        *(f"{number:.5g}" if number == number else "" for number in (measure.value, measure.low, measure.high)),
+        str(measure.n),
+        "" if measure.p is None else f"{measure.p:.2g}",
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name} · ")
+        else:
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            yield f"{prefix}{name}", shown

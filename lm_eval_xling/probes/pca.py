@@ -1,0 +1,196 @@
+"""Principal components of prompt representations, per layer and jointly over languages, and how languages agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm_eval_xling.probes import bands, geometry
+from lm_eval_xling.probes.activations import encode, pool, sweep
+from lm_eval_xling.probes.measures import levels_and_differences, to_measures
+from lm_eval_xling.probes.models import BASE, ProbedModel
+from lm_eval_xling.probes.prompts import common_items
+from lm_eval_xling.records import Measure, Point, Prompt
+
+__all__ = ["PcaResult", "pca", "representations"]
+
+
+@dataclass(frozen=True, slots=True)
+class PcaResult:
+    """What the components and comparisons show."""
+
+    points: list[Point]
+    """Every prompt on the first two components of every layer and variant."""
+    measures: list[Measure]
+    """Per pair of languages and layer: correlation of the first component, centred cosine, CKA."""
+
+
+def representations(
+    model: ProbedModel, groups: Sequence[Sequence[Prompt]], pooling: str, *, folder: Path, name: str, batch_tokens: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return per variant the vectors of parallel items ``(languages, items, layers + 1, width)``, memory-mapped."""
+    texts = [prompt.text for group in groups for prompt in group]
+    encoded = [(tokens,) for tokens in encode(model, texts)]
+    return {
+        variant: sweep(
+            model,
+            variant,
+            encoded,
+            lambda states, batch: pool(states, batch, pooling),
+            (model.states, model.width),
+            folder=folder,
+            name=name,
+            key={"pooling": pooling, "model": model.describe()},
+            batch_tokens=batch_tokens,
+        ).reshape(len(groups), len(groups[0]), model.states, model.width)
+        for variant in model.variants
+    }
+
+
+def pca(
+    model: ProbedModel,
+    prompts: Sequence[Prompt],
+    *,
+    folder: Path,
+    pooling: str = "last",
+    batch_tokens: int = 2048,
+    seed: int = 0,
+) -> PcaResult:
+    """Fit components on all languages together, and compare each pair of languages on the same items.
+
+    The joint fit makes scores of two languages comparable: they are on one axis, so that the axis's arbitrary sign
+    cannot turn a correlation round. The bands take the axis as given.
+
+    Args:
+        model: the model with its adapters; each variant gets its own components.
+        prompts: the same ids in at least two languages.
+        folder: where the activations stand.
+        pooling: ``last`` or ``mean``.
+        batch_tokens: greatest number of tokens in a batch.
+        seed: of the bands.
+
+    Raises:
+        UserError: if there are too few languages or items in common.
+    """
+    languages, groups = common_items(prompts)
+    ids = [prompt.id for prompt in groups[0]]
+    vectors = representations(model, groups, pooling, folder=folder, name="pca", batch_tokens=batch_tokens)
+    points: list[Point] = []
+    measures: list[Measure] = []
+    first: dict[str, NDArray[np.float64]] = {}
+    for variant, array in vectors.items():
+        components, explained = _components(array)
+        first[variant] = components[..., 0]
+        points += [
+            Point(variant, layer, language, id, float(x), float(y))
+            for row, language in enumerate(languages)
+            for column, id in enumerate(ids)
+            for layer, (x, y) in enumerate(components[row, column])
+        ]
+        share = explained[:, :1]
+        measures += to_measures(
+            # The share describes these very items: there is nothing to resample.
+            (share, share, share),
+            ["explained_variance"],
+            variant=variant,
+            minus=None,
+            language="all",
+            counts=len(ids) * len(languages),
+        )
+    for one, other in combinations(range(len(languages)), 2):
+        scores = {name: array[[one, other]] for name, array in first.items()}
+        pair = {name: array[[one, other]] for name, array in vectors.items()}
+        codes = languages[one], languages[other]
+        measures += _correlations(scores, language=codes[0], other=codes[1], seed=seed)
+        measures += _cosines(pair, language=codes[0], other=codes[1], seed=seed)
+        measures += _alignments(pair, language=codes[0], other=codes[1], seed=seed)
+    return PcaResult(points, measures)
+
+
+def _components(array: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return scores ``(languages, items, layers + 1, 2)`` and shares of variance ``(layers + 1, 2)``."""
+    languages, items, layers, width = array.shape
+    scores = np.empty((languages, items, layers, 2))
+    explained = np.empty((layers, 2))
+    for layer in range(layers):
+        flat = np.asarray(array[:, :, layer], dtype=np.float64).reshape(-1, width)
+        found, explained[layer] = geometry.principal_components(flat)
+        scores[:, :, layer] = found.reshape(languages, items, 2)
+    return scores, explained
+
+
+def _correlations(first: Mapping[str, NDArray[np.float64]], *, language: str, other: str, seed: int) -> list[Measure]:
+    # Items come first for the resampling, then both languages' scores: (items, 2, layers + 1).
+    values = {name: scores.transpose(1, 0, 2)[..., None] for name, scores in first.items()}
+
+    def level(array: NDArray[np.float64]) -> bands.Statistic:
+        return bands.correlation(array[:, 0], array[:, 1])
+
+    def difference(array: NDArray[np.float64], base: NDArray[np.float64]) -> bands.Statistic:
+        return bands.minus(level(array), level(base))
+
+    return levels_and_differences(
+        values, level, difference=difference, names=["pc1_correlation"], language=language, other=other, seed=seed
+    )
+
+
+def _cosines(vectors: Mapping[str, NDArray[np.float32]], *, language: str, other: str, seed: int) -> list[Measure]:
+    values = {}
+    for name, array in vectors.items():
+        per_layer = [
+            geometry.cosine(*(geometry.centred(np.asarray(side[:, layer], dtype=np.float64)) for side in array))
+            for layer in range(array.shape[2])
+        ]
+        values[name] = np.stack(per_layer, axis=1)[..., None]
+    return levels_and_differences(
+        values,
+        bands.mean,
+        difference=lambda array, base: bands.mean(array - base),
+        names=["centred_cosine"],
+        language=language,
+        other=other,
+        seed=seed,
+    )
+
+
+def _alignments(vectors: Mapping[str, NDArray[np.float32]], *, language: str, other: str, seed: int) -> list[Measure]:
+    """Return both forms of CKA with jackknife bands, and their differences from the base."""
+    _, items, layers, _ = next(iter(vectors.values())).shape
+    found: dict[tuple[str, str | None], list[bands.Band]] = {}
+    # One layer at a time: the inner products of all items are the greatest thing that is held.
+    for layer in range(layers):
+        levels = {name: _alignment(np.asarray(array[:, :, layer], dtype=float)) for name, array in vectors.items()}
+        for variant, level in levels.items():
+            found.setdefault((variant, None), []).append(bands.jackknife(level, items, seed=seed))
+            if variant != BASE:
+                change = bands.minus(level, levels[BASE])
+                found.setdefault((variant, BASE), []).append(bands.jackknife(change, items, seed=seed))
+    measures = []
+    for (variant, minus), of_layers in found.items():
+        value, low, high = (np.stack(part) for part in zip(*of_layers, strict=True))
+        measures += to_measures(
+            (value, low, high),
+            ["cka", "cka_debiased"],
+            variant=variant,
+            minus=minus,
+            language=language,
+            other=other,
+            counts=items,
+        )
+    return measures
+
+
+def _alignment(pair: NDArray[np.float64]) -> bands.Statistic:
+    """Return both forms of CKA of two languages' vectors ``(2, items, width)`` as a statistic of kept items."""
+    gram_x, gram_y = (side @ side.T for side in pair)
+
+    def statistic(kept: NDArray[np.intp]) -> NDArray[np.float64]:
+        block = np.ix_(kept, kept)
+        return np.array([geometry.cka(gram_x[block], gram_y[block], debiased=form) for form in (False, True)])
+
+    return statistic

@@ -1,0 +1,240 @@
+"""Where a probe's texts come from: the task documents that the harness scores, text files, or parallel sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import LANGUAGES, resolve
+from lm_eval_xling.literals import words
+from lm_eval_xling.probes.labels import ENGLISH
+from lm_eval_xling.records import Document, Prompt
+
+__all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]
+
+
+def from_tasks(
+    tasks: Sequence[str],
+    *,
+    limit: int | None = None,
+    num_fewshot: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    labels: bool,
+) -> list[Prompt]:
+    """Return the prompts of leaf tasks exactly as the harness sends them to the model, demonstrations included.
+
+    Args:
+        tasks: names of leaf tasks.
+        limit: the first documents of each task only.
+        num_fewshot: instead of each task's own.
+        metadata: as with ``--metadata``.
+        labels: whether label words are needed.
+
+    Raises:
+        UserError: if a task is unknown, or its labels are no words of ``literals``.
+    """
+    from lm_eval_xling.harness import requests
+
+    prompts = []
+    for task in tasks:
+        for request in requests(task, limit=limit, num_fewshot=num_fewshot, metadata=metadata):
+            document = request.document
+            language = document["question_language"]
+            found = _label_words(task, document, language) if labels else {}
+            answer = document.get("answer") if labels else None
+            prompts.append(Prompt(str(document["id"]), language, request.context, found, answer))
+    return _checked(prompts, "--task")
+
+
+def _label_words(task: str, document: Document, language: str) -> dict[str, tuple[str, ...]]:
+    """Return the words of the document's choices in English and in the prompt's language, in the choices' order."""
+    prefix = f"labels.{document['family']}."
+    names = {
+        words(code)[key]: key
+        for code in (ENGLISH, language)
+        for key in words(ENGLISH)
+        if key.startswith(prefix) and key in words(code)
+    }
+    choices = [str(choice).strip(' "') for choice in document.get("choices") or ()]
+    unknown = [choice for choice in choices if choice not in names]
+    if unknown or not choices:
+        raise UserError(
+            f"the choices of this task are no label words: {', '.join(unknown) or 'none'}",
+            where=f"task {task}, document {document['id']}",
+            fix="probe a sentiment, NLI or paraphrase task with English or native labels, or give --texts FILE.jsonl "
+            "with labels",
+        )
+    return {code: tuple(words(code)[names[choice]] for choice in choices) for code in (ENGLISH, language)}
+
+
+def from_files(specifications: Iterable[str], *, limit: int | None = None) -> list[Prompt]:
+    """Return the texts of files, one a line.
+
+    Args:
+        specifications: ``FILE`` or ``LANGUAGE=FILE``; without a language the file's name begins with one, as in
+            ``de.txt``. A ``.jsonl`` file has objects with ``text``, ``language``, and for the logit lens ``labels``
+            (language to words) and ``answer`` (index); lines of the same number, or the same ``id``, are the same
+            item in several languages.
+        limit: the first texts of each file only.
+
+    Raises:
+        UserError: if a file cannot be read or names no language.
+    """
+    prompts = []
+    for specification in specifications:
+        language, path = _language_and_path(specification)
+        if path.suffix == ".jsonl":
+            prompts += _from_json_lines(path, language, limit)
+        else:
+            if language is None:
+                raise UserError(
+                    "the file's name says no language", where=path, fix=f"write the language first: en={path}"
+                )
+            lines = read_lines(path)
+            prompts += [Prompt(str(number), language, line) for number, line in enumerate(lines) if line][:limit]
+    return _checked(prompts, "--texts")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file without white space at their ends; empty lines stay, as pairs count lines.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        # Not splitlines(): a form feed or a line separator inside a sentence ends no line of a parallel file.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the file cannot be read: {error}", where=path, fix="give a UTF-8 text file") from error
+    if lines and not lines[-1]:
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]:
+    """Return parallel sentences, by line.
+
+    Args:
+        source: a folder with one file a language, whose names begin with the language's code in any spelling
+            (``de.devtest``, ``deu_Latn.txt``), or the name of a dataset of the catalog such as ``flores``.
+        limit: the first sentences only.
+
+    Raises:
+        UserError: if there are fewer than two languages, or the files differ in length.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return _from_catalog(source, limit)
+    found = {
+        language: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and (language := _language_of(path)) is not None
+    }
+    if len(found) < 2:
+        raise UserError(
+            f"parallel sentences need files of at least two languages, here are {len(found)}",
+            where=folder,
+            fix="name each file after its language: en.txt, de.txt",
+        )
+    lines = {language: read_lines(path) for language, path in found.items()}
+    lengths = {language: len(of_language) for language, of_language in lines.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"the files are not parallel: {lengths} lines", where=folder, fix="give one sentence a line")
+    # A pair with an empty side says nothing, in no language.
+    kept = [number for number, row in enumerate(zip(*lines.values(), strict=True)) if all(row)][:limit]
+    return [Prompt(str(number), language, lines[language][number]) for language in lines for number in kept]
+
+
+def _from_catalog(name: str, limit: int | None) -> list[Prompt]:
+    from lm_eval_xling.catalog import DATASETS, load_rows
+
+    if name not in DATASETS:
+        raise UserError(
+            "neither a folder nor a dataset of the catalog",
+            where=name,
+            fix=f"give a folder with one file a language, or one of: {', '.join(DATASETS)}",
+        )
+    rows = [row for language in DATASETS[name].languages for row in load_rows(name, language, "devtest")[:limit]]
+    return _checked([Prompt(row.id, row.language, row.fields["sentence"]) for row in rows], name)
+
+
+def common_items(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[list[Prompt]]]:
+    """Return the languages, and each language's prompts of the ids that all languages have, in one order.
+
+    Raises:
+        UserError: if there are fewer than two languages, or fewer than three ids in common.
+    """
+    by_language: dict[str, dict[str, Prompt]] = {}
+    for prompt in prompts:
+        by_language.setdefault(prompt.language, {})[prompt.id] = prompt
+    if len(by_language) < 2:
+        raise UserError(
+            f"languages cannot be compared: there is only {', '.join(by_language)}",
+            fix="give the same items in at least two languages, for example --task xling_sentiment_en "
+            "--task xling_sentiment_de",
+        )
+    shared = [id for id in next(iter(by_language.values())) if all(id in found for found in by_language.values())]
+    if len(shared) < 3:
+        sizes = {language: len(found) for language, found in by_language.items()}
+        raise UserError(
+            f"the languages have {len(shared)} items in common, of {sizes}",
+            fix="give texts whose ids, or line numbers, are the same in every language",
+        )
+    return tuple(by_language), [[found[id] for id in shared] for found in by_language.values()]
+
+
+def _from_json_lines(path: Path, language: str | None, limit: int | None) -> list[Prompt]:
+    prompts: list[Prompt] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line or (limit is not None and len(prompts) >= limit):
+            continue
+        try:
+            row = json.loads(line)
+            labels = {resolve(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
+            code = resolve(row["language"]).code if "language" in row else language
+            text, answer = str(row["text"]), row.get("answer")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"the line is no prompt: {type(error).__name__} {error}",
+                where=f"{path}, line {number}",
+                fix='write {"id": "1", "language": "de", "text": "…", "labels": {"en": ["positive", "negative"], '
+                '"de": ["positiv", "negativ"]}, "answer": 0}',
+            ) from error
+        if code is None:
+            raise UserError("no language", where=f"{path}, line {number}", fix='add "language": "de"')
+        prompts.append(Prompt(str(row.get("id", number)), code, text, labels, answer))
+    return prompts
+
+
+def _language_and_path(specification: str) -> tuple[str | None, Path]:
+    language, separator, rest = specification.partition("=")
+    if separator and not Path(specification).exists():
+        return resolve(language).code, Path(rest)
+    path = Path(specification)
+    return _language_of(path), path
+
+
+def _language_of(path: Path) -> str | None:
+    stem = path.name.split(".")[0]
+    try:
+        return resolve(stem).code
+    except UserError:
+        return None
+
+
+def _checked(prompts: list[Prompt], where: str) -> list[Prompt]:
+    if not prompts:
+        raise UserError("there are no texts", where=where, fix="give a task or a file that is not empty")
+    seen: set[tuple[str, str]] = set()
+    for prompt in prompts:
+        if (prompt.language, prompt.id) in seen:
+            raise UserError(
+                f"the item {prompt.id!r} occurs twice in {LANGUAGES[prompt.language].name}",
+                where=where,
+                fix="give each item once a language",
+            )
+        seen.add((prompt.language, prompt.id))
+    return prompts

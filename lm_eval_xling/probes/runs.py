@@ -1,0 +1,197 @@
+"""The folder of a run: what made it, its numbers as JSON lines and Parquet, then pictures and the page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import Measure, Point, Prompt
+
+__all__ = ["Run", "observation_rows"]
+
+_LIBRARIES = ("lm-eval-xling", "lm_eval", "torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
+_ROWS_AT_ONCE = 20_000
+
+
+class Run:
+    """One probe of one model on one set of texts, in one folder.
+
+    Args:
+        folder: made if it does not exist; a killed run is continued by the same call with the same folder.
+        probe: ``logit-lens``, ``pca``, ``similarity`` or ``mexa``.
+        model: what ``ProbedModel.describe`` says.
+        prompts: the texts.
+        settings: everything else that the numbers depend on.
+
+    Raises:
+        UserError: if the folder holds another run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        probe: str,
+        *,
+        model: Mapping[str, Any],
+        prompts: Sequence[Prompt],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.folder = folder
+        self.probe = probe
+        digest = hashlib.sha256()
+        for prompt in prompts:
+            digest.update(json.dumps(asdict(prompt), sort_keys=True, default=dict).encode())
+        languages: dict[str, int] = {}
+        for prompt in prompts:
+            languages[prompt.language] = languages.get(prompt.language, 0) + 1
+        identity = {
+            "probe": probe,
+            **model,
+            "texts": {"sha256": digest.hexdigest(), "per_language": languages},
+            "settings": dict(settings),
+        }
+        self.manifest: dict[str, Any] = {**identity, "versions": {name: version(name) for name in _LIBRARIES}}
+        path = folder / "run.json"
+        if path.exists():
+            known = json.loads(path.read_text(encoding="utf-8"))
+            changed = [name for name, value in _plain(identity).items() if known.get(name) != value]
+            if changed:
+                raise UserError(
+                    f"the folder holds another run: {', '.join(changed)} differ",
+                    where=folder,
+                    fix="choose another --out, or remove that folder",
+                )
+        elif folder.exists() and any(folder.iterdir()):
+            raise UserError("the folder is not empty and holds no run", where=folder, fix="choose another --out")
+        self.describe()
+
+    @property
+    def activations(self) -> Path:
+        """Where the memory-mapped files stand; they can be removed when the run is finished."""
+        return self.folder / "activations"
+
+    @property
+    def figures(self) -> Path:
+        """Where the pictures stand."""
+        return self.folder / "figures"
+
+    def describe(self, **found: Any) -> None:
+        """Write ``run.json``, with what the run found out besides its numbers."""
+        self.manifest |= found
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace(self.folder / "run.json", json.dumps(_plain(self.manifest), indent=2, ensure_ascii=False) + "\n")
+
+    def save(
+        self,
+        measures: Sequence[Measure],
+        *,
+        points: Sequence[Point] = (),
+        observations: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        """Write the numbers: ``measures``, and where there are any ``points`` and ``observations``, in both formats.
+
+        Args:
+            measures: means, scores and differences with their bands.
+            points: prompts on principal components.
+            observations: one row a text and layer, as ``observation_rows`` gives them.
+        """
+        _write_table(self.folder / "measures", (asdict(measure) for measure in measures))
+        _write_table(self.folder / "points", (asdict(point) for point in points))
+        _write_table(self.folder / "observations", observations)
+
+
+def observation_rows(
+    values: Mapping[str, NDArray[Any]], names: Sequence[str], ids: Sequence[str], languages: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield one row a variant, text and layer.
+
+    Args:
+        values: per variant ``(texts, layers + 1, names)``.
+        names: of the columns.
+        ids: of the texts.
+        languages: of the texts.
+    """
+    for variant, array in values.items():
+        for row, (id, language) in enumerate(zip(ids, languages, strict=True)):
+            for layer, numbers in enumerate(np.asarray(array[row])):
+                yield {
+                    "variant": variant,
+                    "id": id,
+                    "language": language,
+                    "layer": layer,
+                    **dict(zip(names, map(float, numbers), strict=True)),
+                }
+
+
+def _write_table(stem: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as ``.jsonl`` and ``.parquet``, a block at a time; nothing if there are no rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    lines, table = stem.with_suffix(".jsonl"), stem.with_suffix(".parquet")
+    partial_lines, partial_table = _partial(lines), _partial(table)
+    writer: Any = None
+    with partial_lines.open("w", encoding="utf-8") as out:
+        for block in _blocks(rows):
+            out.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in block)
+            batch = pa.Table.from_pylist(block, schema=None if writer is None else writer.schema)
+            if writer is None:
+                # A column that is empty in the first block may have values in a later one.
+                texts = {"minus", "other"}
+                fields = [
+                    pa.field(f.name, pa.string() if f.name in texts else pa.float64())
+                    if pa.types.is_null(f.type)
+                    else f
+                    for f in batch.schema
+                ]
+                writer = parquet.ParquetWriter(partial_table, pa.schema(fields))
+                batch = pa.Table.from_pylist(block, schema=writer.schema)
+            writer.write_table(batch)
+    if writer is None:
+        partial_lines.unlink()
+        return
+    writer.close()
+    os.replace(partial_lines, lines)
+    os.replace(partial_table, table)
+
+
+def _blocks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    block: list[dict[str, Any]] = []
+    for row in rows:
+        block.append(row)
+        if len(block) == _ROWS_AT_ONCE:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's own types; NaN, which JSON has not, becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _replace(path: Path, text: str) -> None:
+    _partial(path).write_text(text, encoding="utf-8")
+    os.replace(_partial(path), path)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.probes.activations import Batch, encode, pool, sweep
+from lm_eval_xling.probes.models import ProbedModel
+from tests import tiny
+
+TEXTS = ["ein Satz", "longer text, of several words", "短い", "x", "mittel lang ist der hier", "the end"] * 3
+
+
+def run(model: ProbedModel, folder: Path, pooling: str = "last", compute: Any = None, **options: Any) -> np.ndarray:
+    def pooled(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+        return pool(states, batch, pooling)
+
+    return sweep(
+        model,
+        "base",
+        [(text,) for text in encode(model, TEXTS)],
+        compute or pooled,
+        (model.states, model.width),
+        folder=folder,
+        name="test",
+        key={"pooling": pooling},
+        **{"batch_tokens": 64, **options},
+    )
+
+
+def alone(model: ProbedModel, text: str) -> torch.Tensor:
+    """Hidden states of one text without padding, ``(layers + 1, length, width)``."""
+    ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+    with torch.inference_mode():
+        return torch.cat(model.model(ids, output_hidden_states=True).hidden_states)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma3", "gpt_neox", "opt"])
+def test_batches_give_what_single_texts_give(architecture: str, tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    model = ProbedModel(str(tiny(architecture)))
+    last, mean, weighted = (run(model, tmp_path, pooling) for pooling in ("last", "mean", "weighted"))
+    for row, text in enumerate(TEXTS):
+        states = alone(model, text).double().numpy()
+        weights = np.arange(1, states.shape[1] + 1)
+        np.testing.assert_allclose(last[row], states[:, -1], atol=2e-5)
+        np.testing.assert_allclose(mean[row], states.mean(1), atol=2e-5)
+        np.testing.assert_allclose(weighted[row], np.average(states, axis=1, weights=weights), atol=2e-5)
+
+
+def test_the_mean_leaves_out_what_the_tokenizer_added() -> None:
+    states = [torch.tensor([[[100.0], [1.0], [3.0], [7.0]]])]
+    batch = Batch((0,), torch.zeros(1, 4), torch.tensor([[1, 1, 1, 0]]), torch.tensor([[True, False, False, False]]))
+    assert pool(states, batch, "mean").item() == 2
+    assert pool(states, batch, "last").item() == 3
+    assert pool(states, batch, "weighted").item() == pytest.approx((100 + 2 + 9) / 6)
+
+
+def test_a_killed_pass_continues_with_the_same_result(llama: ProbedModel, tmp_path: Path) -> None:
+    whole = np.array(run(llama, tmp_path / "whole"))
+    calls = 0
+
+    def failing(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return pool(states, batch, "last")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(llama, tmp_path / "killed", compute=failing)
+    before = calls
+    continued = run(llama, tmp_path / "killed", compute=failing)
+    np.testing.assert_array_equal(continued, whole)
+    batches = len((next((tmp_path / "killed").glob("*.done"))).read_text().split())
+    assert batches > 4 and calls - before == batches - 3
+    run(llama, tmp_path / "killed", compute=failing)
+    assert calls - before == batches - 3, "a finished pass computes nothing"
+
+
+def test_another_setting_is_another_file(llama: ProbedModel, tmp_path: Path) -> None:
+    run(llama, tmp_path, "last")
+    run(llama, tmp_path, "mean")
+    assert len(list(tmp_path.glob("*.npy"))) == 2
+
+
+def test_batches_stay_within_the_token_budget(llama: ProbedModel, tmp_path: Path) -> None:
+    sizes = []
+
+    def watch(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+        sizes.append(tuple(batch.ids.shape))
+        return pool(states, batch, "last")
+
+    run(llama, tmp_path, compute=watch, batch_tokens=64)
+    assert all(rows * length <= 64 or rows == 1 for rows, length in sizes)
+    assert max(rows for rows, _ in sizes) > 1
+
+
+def test_long_texts_lose_their_left_end(llama: ProbedModel) -> None:
+    (cut,) = encode(llama, ["a" * 600 + "end"])
+    assert len(cut.ids) == 512
+    assert llama.tokenizer.decode(list(cut.ids)[-5:]) == "aaend"
+
+
+def test_an_empty_text_is_an_error(llama: ProbedModel) -> None:
+    with pytest.raises(UserError, match="without tokens"):
+        encode(llama, ["x", ""])
+
+
+def test_only_added_tokens_at_the_ends_are_special(llama: ProbedModel) -> None:
+    tokenizer = tiny.tokenizer()
+    (found,) = encode(llama, ["a<unk>b"])
+    assert found.ids[1] == tokenizer.unk_token_id and found.special == (False, False, False)

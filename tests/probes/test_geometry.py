@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lm_eval_xling.probes import geometry
+from lm_eval_xling.probes.mexa import hits
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(40, 60))
+
+
+def test_points_on_a_line_have_one_component() -> None:
+    line = np.linspace(-3, 4, 30)[:, None] * np.arange(1, 8)[None] + 5
+    scores, shares = geometry.principal_components(line)
+    np.testing.assert_allclose(shares, [1, 0], atol=1e-12)
+    assert abs(np.corrcoef(scores[:, 0], np.arange(30))[0, 1]) == pytest.approx(1)
+    np.testing.assert_allclose(scores[:, 1], 0, atol=1e-9)
+
+
+def test_equal_points_have_no_component() -> None:
+    scores, shares = geometry.principal_components(np.ones((5, 3)))
+    assert not scores.any() and np.isnan(shares).all()
+
+
+def test_cosine_of_itself_is_one(x: np.ndarray) -> None:
+    np.testing.assert_allclose(geometry.cosine(x, 3 * x), 1)
+    np.testing.assert_allclose(geometry.cosine(x, -x), -1)
+    np.testing.assert_allclose(np.diag(geometry.cosine_matrix(x, x[::-1]))[::-1], geometry.cosine(x, x[::-1])[::-1])
+
+
+def test_cka_sees_through_rotation_and_scale(x: np.ndarray) -> None:
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(60, 60)))[0]
+    y = 7 * x @ rotation + 2
+    for debiased in (False, True):
+        assert geometry.cka(x @ x.T, y @ y.T, debiased=debiased) == pytest.approx(1)
+
+
+def test_cka_is_kornbliths(x: np.ndarray) -> None:
+    y = np.random.default_rng(2).normal(size=(40, 25)) + x[:, :25]
+    cx, cy = x - x.mean(0), y - y.mean(0)
+    expected = np.linalg.norm(cx.T @ cy) ** 2 / (np.linalg.norm(cx.T @ cx) * np.linalg.norm(cy.T @ cy))
+    assert geometry.cka(x @ x.T, y @ y.T, debiased=False) == pytest.approx(expected)
+
+
+def test_debiased_cka_of_unrelated_vectors_is_about_nothing() -> None:
+    generator = np.random.default_rng(3)
+    pairs = [(generator.normal(size=(40, 200)), generator.normal(size=(40, 200))) for _ in range(30)]
+    biased, debiased = (
+        np.mean([geometry.cka(a @ a.T, b @ b.T, debiased=form) for a, b in pairs]) for form in (False, True)
+    )
+    assert biased > 0.7
+    assert abs(debiased) < 0.03
+
+
+def test_mexa_of_identical_vectors_is_one(x: np.ndarray) -> None:
+    np.testing.assert_array_equal(hits(x, x), 1)
+
+
+def test_mexa_of_random_vectors_is_chance() -> None:
+    generator = np.random.default_rng(4)
+    n, repeats = 20, 400
+    found = np.mean([hits(*generator.normal(size=(2, n, 200))).mean(0) for _ in range(repeats)], axis=0)
+    error = 4 * np.sqrt(np.array([1 / (2 * n - 1), 1 / n, 1 / n]) / (n * repeats))
+    assert (abs(found - [1 / (2 * n - 1), 1 / n, 1 / n]) < error).all()
+
+
+def test_mexa_is_its_definition(x: np.ndarray) -> None:
+    y = x + np.random.default_rng(5).normal(size=x.shape) * 2.5
+    n, aligned, forward, backward = len(x), 0, 0, 0
+    cosine = [[a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) for b in y] for a in x]
+    for i in range(n):
+        row = all(cosine[i][i] > cosine[i][j] for j in range(n) if j != i)
+        column = all(cosine[i][i] > cosine[j][i] for j in range(n) if j != i)
+        aligned, forward, backward = aligned + (row and column), forward + row, backward + column
+    assert 0 < aligned < n
+    np.testing.assert_allclose(hits(x, y).mean(0), [aligned / n, forward / n, backward / n])
+
+
+def test_ties_are_no_alignment() -> None:
+    same = np.ones((3, 4))
+    np.testing.assert_array_equal(hits(same, same), 0)
