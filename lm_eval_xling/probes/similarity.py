@@ -20,6 +20,7 @@ from lm_eval_xling.probes.measures import levels_and_differences
 from lm_eval_xling.probes.models import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Measure, MixedText, Prompt
+from lm_eval_xling.translation.lexicon import Lexicon
 
 if TYPE_CHECKING:
     import torch
@@ -165,9 +166,13 @@ def changed_versions(
                 fix=f"add {language}-{target}.txt to the folder, or leave {target} out of --languages",
             )
 
+    first = {
+        pair: Lexicon({word: translations[0] for word, translations in entries.items()})
+        for pair, entries in lexicons.items()
+    }
+
     def translate(texts: Sequence[str], source: str, target: str) -> list[str | None]:
-        entries = lexicons[source, target]
-        return [_cased(word, entries[word.lower()][0]) if word.lower() in entries else None for word in texts]
+        return [first[source, target].word(word) for word in texts]
 
     sources = [Source(id=prompt.id, text=prompt.text, language=prompt.language) for prompt in prompts]
     mixture = Mixture(dict.fromkeys(languages, 1.0))
@@ -218,7 +223,8 @@ def _with_foreign_words(text: MixedText, lexicons: Lexicons, vocabularies: dict[
             right = lexicons[text.source_language, unit.language][unit.source.lower()]
             start = int(uniform(seed, text.id, position, "foreign") * len(vocabulary))
             turned = vocabulary[start:] + vocabulary[:start]
-            word = _cased(unit.source, next(found for found in turned if found not in right))
+            random = next(found for found in turned if found not in right)
+            word = Lexicon({unit.source.lower(): random}).word(unit.source) or random
             # The space that code-switching adds after a word where the matrix language has none.
             word += unit.text[len(unit.text.rstrip()) :]
         parts += [word, unit.separator]
@@ -263,13 +269,6 @@ def _with_random_tokens(
 def _without(original: Tokens, touched: Sequence[int]) -> Tokens:
     kept = [position for position in range(len(original.ids)) if position not in set(touched)]
     return Tokens(tuple(original.ids[p] for p in kept), tuple(original.special[p] for p in kept))
-
-
-def _cased(word: str, replacement: str) -> str:
-    """Return the replacement with the capital letters of the word it stands for."""
-    if len(word) > 1 and word.isupper():
-        return replacement.upper()
-    return replacement[:1].upper() + replacement[1:] if word[:1].isupper() else replacement
 
 
 def _measures(values: dict[str, NDArray[np.float64]], language: str, seed: int) -> list[Measure]:
