@@ -110,6 +110,13 @@ def test_no_option_stands_in_the_prompt_nor_the_country_in_an_option() -> None:
             assert country not in option, rows["en"]
 
 
+def test_no_option_repeats_the_field_that_it_answers() -> None:
+    for language, rows in ROWS.items():
+        for row in rows:
+            field = literals.word(language, f"fields.{row.extra['relation']}").casefold()
+            assert not any(field in option.casefold() for option in row.options), row
+
+
 def test_names_are_clean_text_in_the_script_of_their_language() -> None:
     for record in RECORDS:
         for language, text in record.get("names", {}).items():

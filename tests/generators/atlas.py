@@ -46,6 +46,7 @@ LAST_START = date(2015, 1, 1)
 # A tenth of the speakers is where a language can pass for official without being so in CLDR.
 SPOKEN_PERCENT = 10
 DISTRACTORS = 3
+NORTH_AMERICA, NORTHERN_AMERICA = "003", "021"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def name(kind: str, entity: str, language: str) -> str:
         # German hyphenates Reykjavík softly, which no reader sees and every tokenizer does.
         return (city or entity.rsplit("/", 1)[1].replace("_", " ")).replace("\N{SOFT HYPHEN}", "")
     table = {"currency": locale.currencies, "official_language": locale.languages}.get(kind, locale.territories)
+    if entity == NORTH_AMERICA and literals.word(language, "fields.continent").casefold() in table[entity].casefold():
+        # Japanese and Bulgarian name it 'North American continent', to tell it from what all others call otherwise.
+        return table[NORTHERN_AMERICA]
     return table[entity]
 
 
