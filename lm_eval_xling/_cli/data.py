@@ -47,9 +47,9 @@ def list_(
         _describe(DATASETS[name], opened)
     if not names:
         for entry in DATASETS.values():
-            origin = ", ".join(source.name for source in entry.sources) or "part of the package"
+            origin = f"from {', '.join(source.name for source in entry.sources)}" if entry.sources else "in the package"
             typer.echo(f"{entry.name:15} {entry.title}")
-            typer.echo(f"{'':15} {_languages(len(entry.languages))} from {origin}; licence: {entry.licence}")
+            typer.echo(f"{'':15} {_languages(len(entry.languages))}, {origin}; licence: {entry.licence}")
             if opened is not None and entry.sources:
                 typer.echo(f"{'':15} {_held(entry, opened)}")
 

@@ -195,18 +195,18 @@ class Mirror:
 @lru_cache(maxsize=8)
 def _read_manifest(path: Path, changed: int) -> Mapping[tuple[str, Part], StoredPart]:
     """Read a manifest; ``changed`` is the file's time stamp, so that a newer one is read again."""
-    fix = "xling data verify says what else was changed; fetch or import into a new folder"
+    fix = "fetch or import into a new folder"
     try:
         manifest = json.loads(path.read_bytes())
         digest, content = manifest.pop("sha256"), manifest
         layout, datasets = content["layout"], content["datasets"]
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError("the manifest is not one that xling wrote", where=path, fix=fix) from None
     if layout != _LAYOUT:
         raise UserError(
             f"the mirror has layout {layout}, this version reads layout {_LAYOUT}",
             where=path,
-            fix="fetch or import into a new folder",
+            fix=fix,
         )
     if digest != _digest(content):
         raise UserError("the manifest was changed: its own sha256 does not match", where=path, fix=fix)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import lm_eval.tasks as lm_eval_tasks
@@ -11,6 +12,8 @@ import yaml
 
 from lm_eval_xling.catalog import load_rows
 from lm_eval_xling.catalog.mmlu import CATEGORIES
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import Row
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +61,101 @@ def test_english_demonstrations_are_completed_from_the_csv_folders(shared_data: 
 
 def test_scored_rows_are_not_completed() -> None:
     assert len(load_rows("mmlu", "en", "test")) == 736
+
+
+def test_the_csv_folders_alone_are_the_whole_english_mmlu(
+    shared_data: Path, imported: Callable[..., list[Row]]
+) -> None:
+    rows = imported("mmlu", shared_data / "mmlu_en", "en", "test")
+    assert len(rows) == 14042
+    aligned = {row.id: row for row in load_rows("mmlu", "en", "test")}
+    by_id = {row.id: row for row in rows}
+    # The aligned file was made from these folders by somebody else's code.
+    assert {identifier: by_id[identifier] for identifier in aligned} == aligned
+
+
+def test_translated_csv_folders_of_the_paper_are_read(tmp_path: Path, imported: Callable[..., list[Row]]) -> None:
+    for folder, text in (("test", "Heart?"), ("test_full_de", "Herz?"), ("test_mixup", "Cœur?")):
+        path = tmp_path / "data" / folder / "anatomy_test.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{text},a,b,c,d,B\n")
+    for dataset, language, text in (("mmlu", "en", "Heart?"), ("mmlu", "de", "Herz?"), ("mmlu_mixup", "mul", "Cœur?")):
+        (row,) = imported(dataset, tmp_path, language, "test")
+        assert (row.id, row.fields["question"], row.answer) == ("anatomy/test/0", text, 1)
+
+
+HEADERS = ["question,A,B,C,D,answer", "Question,a,b,c,d,Answer", "0,1,2,3,4,5"]
+
+
+@pytest.mark.parametrize("header", [None, *HEADERS])
+def test_mixup_files_may_have_a_header(header: str | None, tmp_path: Path, imported: Callable[..., list[Row]]) -> None:
+    path = tmp_path / "mixup-lang-mmlu" / "data" / "test" / "virology_test.csv"
+    path.parent.mkdir(parents=True)
+    rows = 'Was?,one,"due, tre",trois,cuatro,C\n"a\nb",1,2,3,4,A\n'
+    path.write_text(rows if header is None else f"{header}\n{rows}")
+    found = imported("mmlu_mixup", tmp_path / "mixup-lang-mmlu", "mul", "test")
+    assert [(row.id, row.options, row.answer) for row in found] == [
+        ("virology/test/0", ("one", "due, tre", "trois", "cuatro"), 2),
+        ("virology/test/1", ("1", "2", "3", "4"), 0),
+    ]
+    assert {row.language for row in found} == {"mul"} and found[1].fields["question"] == "a\nb"
+
+
+def test_mixup_rows_are_never_taken_for_english_ones(tmp_path: Path, imported: Callable[..., list[Row]]) -> None:
+    path = tmp_path / "mixup-lang-mmlu" / "data" / "test" / "virology_test.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("Was?,one,due,trois,cuatro,C\n")
+    with pytest.raises(UserError, match="there are no files of dataset 'mmlu'"):
+        imported("mmlu", path.parents[2], "en", "test")
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("Q?,a,b,c,d,E", "field 'answer' holds 'E', not a letter from A to D"),
+        ("Q?,a,b,,d,A", "field 'C' is empty"),
+        (",a,b,c,d,A", "field 'question' is empty"),
+        ("Q?,a,b,c,A", "the row has 5 cells, expected 6"),
+        ("Q?,a,b,c,d,e,A", "the row has 7 cells, expected 6"),
+    ],
+)
+def test_a_bad_row_is_named(cells: str, message: str, tmp_path: Path, imported: Callable[..., object]) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "virology_test.csv").write_text(f"Q?,a,b,c,d,A\n{cells}\n")
+    with pytest.raises(UserError, match=f"{message}(?s:.*)virology_test.csv:2"):
+        imported("mmlu", tmp_path, "en", "test")
+
+
+def test_an_unknown_subject_is_named(tmp_path: Path, imported: Callable[..., object]) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "virolgy_test.csv").write_text("Q?,a,b,c,d,A\n")
+    with pytest.raises(UserError, match="unknown MMLU subject 'virolgy'(?s:.*)did you mean virology"):
+        imported("mmlu", tmp_path, "en", "test")
+
+
+def test_an_id_that_occurs_twice_is_named(shared_data: Path, tmp_path: Path, imported: Callable[..., object]) -> None:
+    line = (shared_data / "mmlu_parallel" / "test_de.jsonl").read_text().split("\n")[0]
+    (tmp_path / "test_de.jsonl").write_text(f"{line}\n{line}\n")
+    with pytest.raises(UserError, match="the id 'abstract_algebra/test/1' occurs twice(?s:.*)mmlu de test"):
+        imported("mmlu", tmp_path, "de", "test")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("{", "not JSON: "), ("[]", "the record is not a JSON object"), ('{"id": "x"}', "there is no field 'A'")],
+)
+def test_a_line_that_is_no_row_is_named(
+    line: str, message: str, tmp_path: Path, imported: Callable[..., object]
+) -> None:
+    (tmp_path / "test_de.jsonl").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=f"{message}(?s:.*)test_de.jsonl:1"):
+        imported("mmlu", tmp_path, "de", "test")
+
+
+def test_the_quiz_is_the_file(shared_data: Path) -> None:
+    raw = [json.loads(line) for line in open(shared_data / "harry_potter_ende" / "quiz_de.jsonl")]
+    rows = load_rows("hp", "de", "test")
+    assert [(row.id, row.fields["question"], row.options) for row in rows] == [
+        (str(r["id"]), r["question"], (r["A"], r["B"], r["C"], r["D"])) for r in raw
+    ]
+    assert ["ABCD"[row.answer or 0] for row in rows] == [r["answer"] for r in raw]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.catalog import DATASETS, availability, load_rows
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import LANGUAGES
+
+
+def test_every_entry_is_complete() -> None:
+    assert set(DATASETS) == {
+        "atlas", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "tofu", "mgsm", "msvamp", "xquad",
+        "belebele", "flores", "wikitext", "question_pairs",
+    }  # fmt: skip
+    for name, entry in DATASETS.items():
+        assert entry.name == name
+        assert all((entry.title, entry.licence, entry.citation, entry.schema)), name
+        assert entry.homepage.startswith("https://")
+        assert set(entry.languages) <= {*LANGUAGES, "mul"}
+        assert len(set(entry.languages)) == len(entry.languages)
+        assert entry.parts(), name
+        assert (entry.built_in is None) == bool(entry.sources) == bool(entry.formats)
+
+
+def test_every_real_part_has_whole_rows(mirror: Path, use_mirror: None) -> None:
+    from lm_eval_xling.catalog.mirror import Mirror
+
+    for (name, part), stored in Mirror(mirror).parts.items():
+        rows = load_rows(name, *part)
+        assert len(rows) == stored.rows
+        assert len({row.id for row in rows}) == len(rows)
+        assert all(row.language == part.language for row in rows)
+        assert all(text.strip() for row in rows for text in (*row.fields.values(), *row.options))
+        assert all(row.answer is not None and row.answer < len(row.options) for row in rows if row.options)
+
+
+def test_languages_of_a_dataset_are_parallel_in_the_mirror(mirror: Path, use_mirror: None) -> None:
+    from lm_eval_xling.catalog.mirror import Mirror
+
+    for (name, part), _ in Mirror(mirror).parts.items():
+        rows = {row.id: row for row in load_rows(name, *part)}
+        others = {row.id: row for row in load_rows(name, "en", part.split)} if name != "question_pairs" else rows
+        assert set(rows) <= set(others)
+        if name == "wikitext":
+            continue
+        for identifier, row in rows.items():
+            other = others[identifier]
+            assert (row.answer, tuple(row.fields)) == (other.answer, tuple(other.fields))
+
+
+def test_rows_are_read_once_and_each_caller_has_its_own_list(use_mirror: None) -> None:
+    first, second = load_rows("hp", "de", "test"), load_rows("hp", "German", "test")
+    assert first == second and first is not second and first[0] is second[0]
+    first.clear()
+    assert load_rows("hp", "deu_Latn", "test") == second
+
+
+def test_another_mirror_is_read_anew(
+    use_mirror: None, imported: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(load_rows("hp", "en", "test")) == 45
+    imported("hp", Path(__file__).parents[1] / "fixtures" / "hp", "en", "test")
+    monkeypatch.setenv("XLING_DATA", str(tmp_path / "mirror"))
+    assert len(load_rows("hp", "en", "test")) == 4
+
+
+def test_atlas_needs_no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", "/nowhere")
+    assert len(load_rows("atlas", "fr", "test")) >= 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mmul", "en", "test"), r"unknown dataset 'mmul'\n  fix: did you mean mmlu"),
+        (("mmlu", "en", "tset"), r"unknown split of dataset 'mmlu' 'tset'\n  fix: did you mean test"),
+        (("mmlu", "Germn", "test"), r"unknown language 'Germn'\n  fix: did you mean de"),
+        (("atlas", "ko", "test"), r"dataset 'atlas' is not published in language 'ko', split 'test'"),
+    ],
+)
+def test_wrong_names_are_answered_with_the_nearest(arguments: tuple[str, str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_rows(*arguments)
+
+
+def test_without_mirror_and_network_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLING_DATA", raising=False)
+    with pytest.raises(UserError) as raised:
+        load_rows("mmlu", "de", "test")
+    text = str(raised.value)
+    assert "dataset 'mmlu' (de test) cannot be reached" in text
+    assert "hub:CohereLabs/Global-MMLU" in text
+    assert "xling data fetch mmlu --to MIRROR" in text and "export XLING_DATA=MIRROR" in text
+
+
+def test_a_language_nobody_publishes_can_still_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLING_DATA", raising=False)
+    with pytest.raises(UserError, match=r"not published in language 'it'(?s:.*)xling data import mgsm --from"):
+        load_rows("mgsm", "it", "test")
+
+
+def test_availability_tells_sources_and_mirror(use_mirror: None) -> None:
+    states = {state.name: state for state in availability(DATASETS.values())}
+    assert list(states) == list(DATASETS)
+    assert states["atlas"].built_in and not states["atlas"].unreachable
+    assert states["mmlu"].unreachable[0].startswith("hub:CohereLabs/Global-MMLU: ")
+    assert {stored.language for stored in states["mgsm"].stored} == set(DATASETS["mgsm"].languages)
+    assert states["mmlu_mixup"].stored == ()
