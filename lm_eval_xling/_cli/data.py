@@ -196,7 +196,7 @@ def verify(mirror: Annotated[Path, typer.Argument(metavar="MIRROR", help="Folder
         typer.echo(problem)
     if problems:
         raise UserError(
-            f"{len(problems)} files of the mirror are not as they were stored",
+            f"the mirror is not as it was stored; files: {len(problems)}",
             where=mirror,
             fix="delete them, then run the same xling data fetch or import again: it makes only what is missing",
         )

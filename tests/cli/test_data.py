@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def xling(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from lm_eval_xling._cli import main; main()", "data", *map(str, arguments)]
+    settings = {name: value for name, value in os.environ.items() if name != "XLING_DATA"}
+    return subprocess.run(command, env={**settings, **environment}, capture_output=True, text=True)
+
+
+def refused(result: subprocess.CompletedProcess[str], *texts: str) -> None:
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert all(text in result.stderr for text in texts), result.stderr
+
+
+def test_import_verify_and_list(shared_data: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    result = xling("import", "mgsm", "hp", "--from", shared_data, "--to", mirror)
+    assert (result.returncode, result.stdout) == (0, "mgsm: 2,750 rows in 11 files\nhp: 90 rows in 2 files\n")
+    assert xling("verify", mirror).stdout == "13 files, 2,840 rows: all as they were stored\n"
+    listed = xling("list", XLING_DATA=str(mirror)).stdout
+    assert listed.count("not in the mirror") == 12
+    assert "in the mirror: 90 rows, 2 languages, imported: JSON lines" in listed
+    told = xling("list", "mgsm", "--mirror", mirror).stdout
+    for text in ("CC BY 4.0", "arXiv 2210.03057", "github:google-research/url-nlp", "mgsm_LANGUAGE.tsv", "2,750 rows"):
+        assert text in told
+
+    path = mirror / "mgsm" / "test" / "sw.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"18", b"81", 1))
+    result = xling("verify", mirror)
+    refused(result, "the mirror is not as it was stored; files: 1")
+    assert result.stdout.startswith("mgsm/test/sw.jsonl: the file was changed: sha256")
+    # What the message says mends it.
+    path.unlink()
+    assert xling("import", "mgsm", "--from", shared_data, "--to", mirror).returncode == 0
+    assert xling("verify", mirror).returncode == 0
+
+
+def test_import_all_takes_what_is_there(tmp_path: Path) -> None:
+    result = xling("import", "--all", "--from", Path(__file__).parents[1] / "fixtures", "--to", tmp_path / "mirror")
+    assert result.stdout == "mmlu_mixup: 5 rows in 2 files\nhp: 20 rows in 5 files\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["import", "mgmm", "--from", ".", "--to", "M"], ["unknown dataset 'mgmm'", "did you mean mgsm"]),
+        (["import", "atlas", "--from", ".", "--to", "M"], ["'atlas' is part of the package and needs no mirror"]),
+        (["import", "--from", ".", "--to", "M"], ["name the datasets, or say --all", "known: mmlu, "]),
+        (["import", "mgsm", "--all", "--from", ".", "--to", "M"], ["name the datasets, or say --all"]),
+        (["import", "mgsm", "--from", "nowhere", "--to", "M"], ["there is no such folder", "nowhere"]),
+        (["import", "mgsm", "--from", ".", "--to", "M"], ["no files of dataset 'mgsm'", "mgsm_LANGUAGE.tsv"]),
+        (["import", "--all", "--from", ".", "--to", "M"], ["the folders hold no dataset's files"]),
+        (["verify", "nowhere"], ["there is no mirror: manifest.json is missing"]),
+        (["list", "mgmm"], ["unknown dataset 'mgmm'", "did you mean mgsm"]),
+        (["fetch", "mmlu", "--languages", "de,xx", "--to", "M"], ["unknown language 'xx'"]),
+        (["fetch", "xquad", "--languages", "fr", "--to", "M"], ["unknown language of dataset 'xquad' 'fr'"]),
+        (["fetch", "mmlu", "--splits", "val", "--to", "M"], ["unknown split of dataset 'mmlu' 'val'"]),
+        (["fetch", "mmlu", "--to", "M"], ["'mmlu' (en test) cannot be reached", "hub:CohereLabs/Global-MMLU"]),
+    ],
+)
+def test_wrong_input_is_one_message(arguments: list[str], texts: list[str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {".": str(tmp_path / "empty"), "M": str(tmp_path / "mirror"), "nowhere": str(tmp_path / "nowhere")}
+    refused(xling(*(places.get(argument, argument) for argument in arguments)), *texts)
