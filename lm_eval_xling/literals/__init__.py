@@ -13,6 +13,9 @@ word's origin:
 - ``reviewed``: our own, with its literal back-translation; no second reader has confirmed it yet. Stands where no
   source has the word, or has a wrong sense of it.
 
+A new language is one new file: all words of the prompts that it shall have (``tests/test_literals.py`` groups them by
+prompt), each with its source. The tests find the file themselves.
+
 ``instructions.translate_input`` exists in English only, as in the question-alignment data of Zhang et al.; its
 placeholders are the English names of the source and the target language.
 """
