@@ -2,36 +2,111 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lm_eval_xling.errors import UserError
 
 __all__ = ["EPILOG", "doctor"]
 
 EPILOG = """
 Examples:\n
   xling doctor\n
-  XLING_DATA=mirror xling doctor
+  XLING_DATA=mirror xling doctor\n
+  xling doctor --adapter ADAPTER --model MODEL
 """
 
 _PACKAGES = ("lm-eval-xling", "lm_eval", "torch", "transformers", "peft", "accelerate", "datasets")
+_COLUMN = 15
 
 
-def doctor() -> None:
-    """Say which versions, tasks and datasets this environment has, and the fix where one is missing."""
-    from lm_eval_xling.harness import check_version, is_visible, tasks_folder
+def doctor(
+    adapter: Annotated[Path | None, typer.Option(help="Check this adapter instead of the installation.")] = None,
+    model: Annotated[str | None, typer.Option(help="Base model that the adapter is for: a folder or a name.")] = None,
+) -> None:
+    """Say which versions, tasks and datasets this environment has, and the fix where one is missing.
+
+    With --adapter and --model: does the adapter fit the model, and does it change what the model says?
+    """
+    if adapter is not None or model is not None:
+        if adapter is None or model is None:
+            raise UserError("--adapter and --model go together", fix="xling doctor --adapter ADAPTER --model MODEL")
+        _check_adapter(adapter, model)
+        return
+    _versions()
+    _tasks()
+    _datasets()
+
+
+def _line(name: str, text: str) -> None:
+    print(f"{name:{_COLUMN}} {text}")
+
+
+def _versions() -> None:
+    from lm_eval_xling.harness import check_version
 
     for package in _PACKAGES:
         try:
-            print(f"{package:15} {version(package)}")
+            _line(package, version(package))
         except PackageNotFoundError:
-            print(f"{package:15} not installed (pip install {package})")
+            _line(package, f"not installed: pip install {package}")
     check_version()
-    print()
+
+
+def _tasks() -> None:
+    from lm_eval_xling.harness import is_visible, tasks_folder
+
     if is_visible():
-        print(f"tasks           the harness sees them, in {tasks_folder()}")
+        _line("tasks", f"the harness sees them, in {tasks_folder()}")
     else:
-        print(f"tasks           in {tasks_folder()}, which the harness does not search: add")
-        print('                --include_path "$(xling tasks --path)", or use `xling eval`')
-    mirror = os.environ.get("XLING_DATA")
-    print(f"XLING_DATA      {Path(mirror).resolve() if mirror else 'not set: datasets come from the hub'}")
+        _line("tasks", f"in {tasks_folder()}, where the harness does not look: add")
+        _line("", '--include_path "$(xling tasks --path)", or use `xling eval`, which adds it')
+
+
+def _datasets() -> None:
+    from lm_eval_xling.catalog import DATASETS
+    from lm_eval_xling.catalog.availability import availability
+    from lm_eval_xling.catalog.mirror import VARIABLE, mirror_from_environment
+
+    unreachable = False
+    mirror = mirror_from_environment()
+    _line(VARIABLE, "not set: datasets come from their sources" if mirror is None else str(mirror.folder))
+    for found in availability(DATASETS.values()):
+        if found.built_in:
+            _line(found.name, "part of the package")
+        elif mirror is not None:
+            rows = sum(part.rows for part in found.stored)
+            held = f"mirror: {rows:,} rows in {len(found.stored)} parts"
+            _line(
+                found.name, held if rows else f"not in the mirror: xling data fetch {found.name} --to {mirror.folder}"
+            )
+        elif not found.unreachable:
+            _line(found.name, f"can be reached: {', '.join(found.sources)}")
+        else:
+            _line(found.name, f"cannot be reached: {'; '.join(found.unreachable)}")
+            unreachable = True
+    if unreachable:
+        print(
+            f"\nWhere the sources can be reached: xling data fetch --all --to MIRROR; then here: export {VARIABLE}=MIRROR"
+        )
+
+
+def _check_adapter(adapter: Path, model: str) -> None:
+    from lm_eval_xling.trainers.adapters import check_adapter
+
+    check = check_adapter(adapter, model)
+    _line("adapter", f"{check.adapter}: {check.kind}, {check.parameters:,} weights on {', '.join(check.modules)}")
+    _line("trained on", check.trained_on)
+    _line("model", check.model)
+    if check.difference is not None:
+        _line("difference", f"{check.difference:.3g} (greatest change of a logit)")
+    for note in check.notes:
+        _line("note", note)
+    for problem in check.problems:
+        _line("problem", problem)
+    if not check.ok:
+        raise UserError("evaluations with this adapter and this model would be wrong", where=check.adapter)
+    _line("verdict", "the adapter fits the model and changes what it says")

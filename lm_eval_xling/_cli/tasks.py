@@ -48,13 +48,13 @@ def _list_families() -> None:
 
     from lm_eval_xling.families.leaves import FAMILIES, family_leaves, languages_of
 
-    table = Table("family", "leaves", "tag", "group", "languages")
+    table = Table("family", "leaves", "languages")
     for family in FAMILIES:
         leaves = family_leaves(family)
-        table.add_row(
-            family, str(len(leaves)), f"xling_{family}", f"crosslingual_{family}", " ".join(languages_of(leaves))
-        )
-    Console().print(table)
+        table.add_row(family, str(len(leaves)), " ".join(languages_of(leaves)))
+    console = Console()
+    console.print(table)
+    console.print("All leaves of a family: --tasks xling_FAMILY; with their averages: --tasks crosslingual_FAMILY.")
 
 
 def _list_leaves(family: str) -> None:

@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lm_eval_xling import literals
+from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.families.leaves import Leaf
 from lm_eval_xling.families.multiple_choice import OPTION_IDS, ComposedParameters, compose_rows, document, lettered
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["RELATIONS", "Parameters", "documents", "group", "leaves"]
 
+
+RELATIONS = ("capital", "continent", "currency", "official_language")
+"""The kinds of facts."""
 
 _LANGUAGES = ("en", "fr", "de", "es", "it")
 
@@ -28,6 +32,8 @@ class Parameters(ComposedParameters):
     """Language of the question, for ``xling_atlas_pair``."""
     answer_language: str | None = None
     """Language of the options, for ``xling_atlas_pair``."""
+    relations: tuple[str, ...] = RELATIONS
+    """Kinds of facts to ask for."""
     # Options are compared by their text, so two equal ones would make the item unanswerable.
     equal_options: Literal["error", "drop", "keep"] = "error"
     """What to do with items in which two options are the same text."""
@@ -73,9 +79,14 @@ def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
             None,
             replace(parameters, base_language=asked_in),
         )
+    for relation in parameters.relations:
+        if relation not in RELATIONS:
+            raise unknown_name("relation", relation, RELATIONS, where="xling_atlas")
     evaluated = []
     for item in items:
         relation = item.extra["relation"]
+        if relation not in parameters.relations:
+            continue
         asked_in = item.field_languages["subject"]
         country_line = f"{literals.word(asked_in, 'fields.country')}: {item.fields['subject']}"
         value_word = literals.word(asked_in, f"fields.{relation}")

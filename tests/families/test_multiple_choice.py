@@ -121,6 +121,14 @@ def test_atlas_letters() -> None:
     assert continuations == (" A", " B", " C", " D")
 
 
+def test_atlas_relations_are_a_choice() -> None:
+    assert len(requests("xling_atlas_en_en", metadata={"xling": {"relations": ["capital"]}})) == 6
+    with pytest.raises(UserError, match="no documents are left"):
+        show("xling_atlas_en_en", relations=["currency"])
+    with pytest.raises(UserError, match="did you mean capital"):
+        show("xling_atlas_en_en", relations=["capitol"])
+
+
 def test_atlas_demonstrations_are_other_countries() -> None:
     context, _ = show("xling_atlas_en_de", row=1, shots=2)
     assert context == (
