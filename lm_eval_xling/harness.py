@@ -17,7 +17,9 @@ being evaluated only when both splits have the same name.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.samplers import ContextSampler
 
+from lm_eval_xling.catalog.mirror import VARIABLE
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families.parameters import parse
 from lm_eval_xling.metrics.answers import best_exact_match, best_f1
@@ -79,9 +82,18 @@ def documents(*, leaf: Mapping[str, Any], xling: Mapping[str, Any] | None = None
     Raises:
         UserError: an unknown parameter, or data that is missing or damaged.
     """
+    check_version()
+    # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
+    dataset = _documents(json.dumps(leaf), json.dumps(xling), os.environ.get(VARIABLE))
+    return {_SPLIT: dataset}
+
+
+@cache
+def _documents(leaf_json: str, xling_json: str, mirror: str | None) -> Dataset:
+    """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
     from datasets import Dataset
 
-    check_version()
+    leaf, xling = json.loads(leaf_json), json.loads(xling_json)
     family = import_module(f"lm_eval_xling.families.{leaf['family']}")
     parameters = parse(family.Parameters, xling, task=f"xling_{leaf['family']}")
     if hasattr(parameters, "resolved"):
@@ -91,7 +103,7 @@ def documents(*, leaf: Mapping[str, Any], xling: Mapping[str, Any] | None = None
         raise UserError("no documents are left to evaluate", where=f"leaf {dict(leaf)}, parameters {parameters}")
     rows = [{**document, "role": "evaluated"} for document in made.evaluated]
     rows += [{**document, "role": "demonstration"} for document in made.demonstrations]
-    return {_SPLIT: Dataset.from_list(rows)}
+    return Dataset.from_list(rows)
 
 
 def evaluated(dataset: Dataset) -> Dataset:

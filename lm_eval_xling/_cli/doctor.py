@@ -89,9 +89,8 @@ def _datasets() -> None:
             _line(found.name, f"cannot be reached: {'; '.join(found.unreachable)}")
             unreachable = True
     if unreachable:
-        print(
-            f"\nWhere the sources can be reached: xling data fetch --all --to MIRROR; then here: export {VARIABLE}=MIRROR"
-        )
+        print("\nOn a machine that reaches the sources: xling data fetch --all --to MIRROR")
+        print(f"Here: export {VARIABLE}=MIRROR")
 
 
 def _check_adapter(adapter: Path, model: str) -> None:

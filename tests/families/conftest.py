@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from lm_eval_xling import catalog
+from lm_eval_xling.harness import _documents
 from lm_eval_xling.records import Row
 
 OPTIONS = range(4)
@@ -28,6 +31,14 @@ def written_rows(dataset: str, language: str, split: str) -> list[Row]:
         for subject in subjects
         for i in range(5)
     ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh_documents() -> Iterator[None]:
+    # Documents are made once a process; tests put other rows behind the same leaves.
+    _documents.cache_clear()
+    yield
+    _documents.cache_clear()
 
 
 @pytest.fixture
