@@ -48,7 +48,7 @@ CONFIDENCE = 0.95
 
 
 def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
-    """Return a share with its score interval (Wilson 1927, eq. 4), which stays inside [0, 1] and is never empty.
+    """Return a share with its score interval (Wilson 1927), which stays inside [0, 1] and is never empty.
 
     Args:
         successes: number of successes, 0 to ``n``.
@@ -78,7 +78,7 @@ def bootstrap_mean(
 ) -> Interval:
     """Return the mean with its percentile bootstrap interval.
 
-    The percentiles are widened for small samples (Hesterberg 2015, §5.3 "expanded percentile interval"): with m
+    The percentiles are widened for small samples (Hesterberg 2015, "expanded percentile interval"): with m
     resampled units, the tail is ``Φ(-t · sqrt(m / (m - 1)))``, t the quantile of Student's t with m - 1 degrees of
     freedom, because the plain percentile interval is too narrow by about that factor.
 
@@ -224,9 +224,9 @@ def minimum_detectable_effect(
 ) -> float:
     """Return the smallest true mean difference that a two-sided paired test finds with the given power.
 
-    For correctness it solves Connor (1987, eq. 3) for δ: ``n δ² = (z_{1-α/2} sqrt(ψ) + z_power sqrt(ψ - δ²))²``,
-    ψ the share of discordant items, here with one discordant item of two added, because a sample without any does
-    not show that nothing could be found. Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024, eq. 9).
+    For correctness it solves Connor's sample size (1987), ``n δ² = (z_{1-α/2} sqrt(ψ) + z_power sqrt(ψ - δ²))²``,
+    for δ. ψ is the share of discordant items, here with one discordant item of two added, because a sample without
+    any does not show that nothing could be found. Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024).
     Clusters lower n by the design effect, the ratio of clustered to plain variance of the mean.
 
     Args:
@@ -296,7 +296,7 @@ def agreement(first: Array, second: Array) -> Array:
 
 
 def all_agree(chosen: Array) -> Array:
-    """Return per item whether all conditions chose the same answer (Wang et al. 2023, eq. 1 with s = all).
+    """Return per item whether all conditions chose the same answer (Wang et al. 2023, consistency with s = all).
 
     Args:
         chosen: shape (conditions, n), index of the chosen option, -1 where none was.
@@ -305,7 +305,7 @@ def all_agree(chosen: Array) -> Array:
 
 
 def rank_consistency(first: Array, second: Array) -> Array:
-    """Return RankC per item (Qi et al. 2023, eq. 2 and 3): agreement of two rankings, the top weighing most.
+    """Return RankC per item (Qi et al. 2023): agreement of two rankings, the top weighing most.
 
     ``Σ_j w_j P@j``, P@j the share of common options among the j best, ``w_j = e^{k-j} / Σ_i e^{k-i}``.
 

@@ -111,6 +111,8 @@
     const list = make("ul", "options");
     (shown.options || []).forEach(([option, language], index) => {
       const entry = make("li", index === shown.answer ? "right" : "");
+      // The whole line is turned, so that the mark and the models stand at the text's end.
+      entry.dir = tongues[language]?.dir ?? "auto";
       entry.append(written(make("span", "", option), language));
       if (index === shown.answer) entry.append(" ✓");
       if (language) entry.append(make("span", "tongue", language));

@@ -189,7 +189,7 @@ class ConsistencyRow:
     pairwise: float
     """Mean over pairs of conditions of the share of items with the same answer."""
     ac3: float
-    """Harmonic mean of mean accuracy and ``pairwise`` (Wang et al. 2023, eq. 2)."""
+    """Harmonic mean of mean accuracy and ``pairwise`` (Wang et al. 2023)."""
 
 
 @dataclass(frozen=True, slots=True)

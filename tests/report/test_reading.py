@@ -1,0 +1,204 @@
+"""Reading what the harness writes: real output of both releases, and damaged or foreign files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.report.reading import find_results, read_runs
+from tests.report.runs import document, right_or_wrong, sample, write_run
+
+LATER = "2026-02-02T03-04-05.000001"
+
+
+def rows(asked: str = "en", answered: str = "en", right: str = "1101", **more: object) -> list[dict]:
+    docs = [document(f"item:{i}", asked, answered, answer=i % 4, **more) for i in range(len(right))]
+    return [right_or_wrong(doc, mark == "1") for doc, mark in zip(docs, right, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", ["installed", "0.4.12"])
+def test_real_output(harness_output: dict[str, Path], release: str) -> None:
+    if release not in harness_output:
+        pytest.skip("lm_eval 0.4.12 could not be fetched from the package index")
+    evaluations, notes = read_runs([harness_output[release]])
+    assert not notes
+    tasks = {evaluation.task: evaluation for evaluation in evaluations}
+    # Groups are aggregates of tasks that are there themselves.
+    assert sorted(tasks) == ["xling_atlas_de_en", "xling_atlas_en_en", "xling_math_de", "xling_math_en"]
+    (file,) = find_results(harness_output[release])
+    results = json.loads(file.read_text())
+    if release == "0.4.12":
+        assert results["lm_eval_version"] == release
+    for name in ("xling_atlas_en_en", "xling_atlas_de_en"):
+        evaluation = tasks[name]
+        samples = evaluation.samples
+        assert samples is not None and samples.ids == tuple(f"item:{i}" for i in range(12))
+        for metric in ("acc", "acc_norm"):
+            assert samples.metrics[metric].mean() == pytest.approx(results["results"][name][f"{metric},none"])
+        assert (samples.chosen == samples.answer).mean() == pytest.approx(results["results"][name]["acc,none"])
+        assert samples.answer.tolist() == [i % 4 for i in range(12)]
+        lines = Path(samples.path).read_bytes()
+        assert json.loads(lines[samples.offsets[7] :].split(b"\n")[0])["doc"]["id"] == "item:7"
+    german = tasks["xling_atlas_de_en"]
+    assert (german.family, german.placement) == ("atlas", "de_en")
+    assert (german.question_language, german.answer_language, german.metric) == ("de", "en", "acc")
+    assert german.model.label == "dummy" and german.setting.label == "0-shot"
+    # Generated text: the dummy model says "lol", which is the target of half the rows.
+    math = tasks["xling_math_en"]
+    assert math.samples is not None and math.samples.scores is None and set(math.samples.chosen) == {-1}
+    assert math.samples.metrics["exact_match"].tolist() == [1, 1, 0, 0]
+    assert math.averaged == {"exact_match"} and np.isnan(math.samples.metrics["bleu"]).all()
+
+
+@pytest.mark.slow
+def test_written_runs_have_the_form_of_real_ones(harness_output: dict[str, Path], tmp_path: Path) -> None:
+    """The other tests rest on ``runs.write_run``: everything that it writes must stand in real output as well."""
+    (real_file,) = find_results(harness_output["installed"])
+    real = json.loads(real_file.read_text())
+    ours = json.loads(write_run(tmp_path, {"xling_atlas_en_en": rows()}).read_text())
+    assert set(ours) <= set(real)
+    task = "xling_atlas_en_en"
+    assert set(ours["configs"][task]) <= set(real["configs"][task])
+    assert {key for key in ours["config"] if key != "model_args"} <= set(real["config"])
+    assert set(real["results"][task]) >= set(ours["results"][task])
+    line = json.loads(next(real_file.parent.glob(f"samples_{task}_*")).read_text().splitlines()[0])
+    mine = json.loads(next(tmp_path.glob("samples_*")).read_text().splitlines()[0])
+    assert set(mine) <= set(line)
+    assert [type(value) for value in mine["filtered_resps"][0]] == [type(value) for value in line["filtered_resps"][0]]
+
+
+def test_the_newest_run_of_a_task_counts(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"xling_atlas_en_en": rows(right="0000")})
+    write_run(tmp_path / "b", {"xling_atlas_en_en": rows(right="1111")}, date=LATER)
+    evaluations, notes = read_runs([tmp_path])
+    assert [evaluation.metrics["acc"][0] for evaluation in evaluations] == [1.0]
+    assert [note.kind for note in notes] == ["superseded"] and LATER in notes[0].text
+    # The same files named twice are one run.
+    again, notes = read_runs([tmp_path / "b", tmp_path / "b" / f"results_{LATER}.json"])
+    assert len(again) == 1 and not notes
+
+
+def test_settings_and_models_are_told_apart(tmp_path: Path) -> None:
+    for index, (arguments, shots) in enumerate(
+        [
+            ("pretrained=org/base,dtype=float32", 0),
+            ("pretrained=org/base,dtype=float32", 5),
+            ({"pretrained": "org/base", "dtype": "float32", "peft": "runs/qa"}, 0),
+            ("pretrained=other/base,dtype=float32,batch_size=7", 0),
+        ]
+    ):
+        write_run(tmp_path / str(index), {"xling_atlas_en_en": rows()}, model_args=arguments, shots=shots)
+    evaluations, notes = read_runs([tmp_path])
+    assert not notes and len(evaluations) == 4
+    labels = sorted({evaluation.model.label for evaluation in evaluations})
+    assert labels == ["base + qa", "org/base (dtype=float32)", "other/base (dtype=float32)"]
+    assert sorted(evaluation.setting.shots for evaluation in evaluations) == [0, 0, 0, 5]
+
+
+def test_a_line_that_is_cut_off_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": rows()})
+    (path,) = tmp_path.glob("samples_*")
+    path.write_bytes(path.read_bytes()[:-30])
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is not None and evaluation.samples.ids == ("item:0", "item:1", "item:2")
+    assert {note.kind for note in notes} == {"damaged", "marked"}
+    assert any("left out: 4" in note.text for note in notes) and any("3 of 4" in note.text for note in notes)
+
+
+def test_samples_of_another_run_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": rows()})
+    write_run(tmp_path / "other", {"xling_atlas_en_en": rows(asked="de", right="0001")})
+    (path,), (other,) = tmp_path.glob("samples_*"), (tmp_path / "other").glob("samples_*")
+    path.write_bytes(other.read_bytes())
+    (evaluation,), notes = read_runs([tmp_path / f"results_{path.stem.split('_')[-1]}.json"])
+    assert evaluation.samples is None and evaluation.metrics["acc"][0] == 0.75
+    assert [note.kind for note in notes] == ["refused"] and "another run" in notes[0].text
+
+
+def test_scores_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": rows()})
+    (path,) = tmp_path.glob("samples_*")
+    path.write_text(path.read_text().replace('"acc": 0.0', '"acc": 1.0'))
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is None and "1.0000, the results say 0.7500" in notes[0].text
+
+
+def test_duplicate_ids_count_once(tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": rows()}, change=lambda results: results["task_hashes"].clear())
+    (path,) = tmp_path.glob("samples_*")
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is not None and len(evaluation.samples.ids) == 4
+    assert [note.kind for note in notes] == ["damaged"] and "1 documents have an id" in notes[0].text
+
+
+def test_scores_that_are_not_numbers_are_left_out(tmp_path: Path) -> None:
+    docs = [document(f"item:{i}", "en", "en") for i in range(3)]
+    made = [
+        right_or_wrong(docs[0], True),
+        sample(docs[1], [float("nan")] * 4, acc=float("nan")),
+        right_or_wrong(docs[2], False),
+    ]
+    write_run(tmp_path, {"xling_atlas_en_en": made})
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is not None
+    assert evaluation.samples.metrics["acc"][[0, 2]].tolist() == [1, 0]
+    assert np.isnan(evaluation.samples.metrics["acc"][1]) and evaluation.samples.chosen.tolist() == [0, -1, 1]
+    assert [note.kind for note in notes] == ["damaged"] and "not finite" in notes[0].text
+
+
+def test_runs_without_samples_give_aggregates(tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_de_en": rows(asked="de")}, samples=False)
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is None and evaluation.metrics["acc"][0] == 0.75
+    assert [note.kind for note in notes] == ["missing"] and "--log_samples" in notes[0].text
+
+
+def test_documents_without_ids_are_paired_by_position(tmp_path: Path) -> None:
+    made = rows()
+    for index, row in enumerate(made):
+        row["doc"] = {"question": "?", "label": 0}
+        row["doc_id"] = index
+    write_run(tmp_path, {"xnli_de": made})
+    (evaluation,), notes = read_runs([tmp_path])
+    assert evaluation.samples is not None and evaluation.samples.ids == ("#0", "#1", "#2", "#3")
+    assert evaluation.family == evaluation.condition == "xnli_de"
+    assert [note.kind for note in notes] == ["marked"]
+
+
+def test_several_filters_are_several_metrics(tmp_path: Path) -> None:
+    made = []
+    for row, strict, loose in zip(rows(), (0.0, 0.0, 0.0, 1.0), (1.0, 0.0, 1.0, 1.0), strict=True):
+        for name, value in (("strict", strict), ("loose", loose)):
+            made.append({**row, "filter": name, "metrics": ["exact_match"], "exact_match": value})
+
+    def named(results: dict) -> None:
+        results["results"]["xling_math_en"] = {"exact_match,strict": 0.25, "exact_match,loose": 0.75}
+        results["n-samples"]["xling_math_en"]["effective"] = 4
+
+    write_run(tmp_path, {"xling_math_en": made}, change=named)
+    (evaluation,), notes = read_runs([tmp_path])
+    assert not notes and evaluation.samples is not None
+    assert evaluation.samples.metrics["exact_match/loose"].tolist() == [1, 0, 1, 1]
+    assert evaluation.samples.metrics["exact_match/strict"].tolist() == [0, 0, 0, 1]
+
+
+def test_bad_input_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such run folder"):
+        read_runs([tmp_path / "nowhere"])
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(UserError, match="no results_"):
+        read_runs([tmp_path])
+    path = write_run(tmp_path / "run", {"xling_atlas_en_en": rows()})
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(UserError, match="no results can be read"):
+        read_runs([tmp_path / "run"])
+    # One damaged file does not hide the others.
+    write_run(tmp_path / "fine", {"xling_atlas_en_en": rows()})
+    evaluations, notes = read_runs([tmp_path / "run", tmp_path / "fine"])
+    assert len(evaluations) == 1 and [note.kind for note in notes] == ["damaged"]
