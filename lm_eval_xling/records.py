@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["Document", "Measure", "MixedText", "Point", "Prompt", "Row", "Unit"]
+__all__ = ["Document", "Measure", "MixedText", "Point", "Prompt", "QuestionPair", "Row", "Unit"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # catalog ▸ composing
@@ -156,6 +156,27 @@ class MixedText:
         """
         units = tuple(Unit(**{"text": "", **unit}) for unit in line["units"])
         return cls(line["id"], line["source_language"], units, line.get("leading", ""))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# pairs ▸ trainers
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionPair:
+    """One question in two languages, for question alignment: the target is learnt, the prompt is not."""
+
+    id: str
+    """The same for every source language of the question."""
+    source_language: str
+    """Language code of the question in ``prompt``."""
+    target_language: str
+    """Language code of ``target``."""
+    prompt: str
+    """The question, and the line that asks for its translation, with a final newline."""
+    target: str
+    """The question in the target language."""
 
 
 # ---------------------------------------------------------------------------------------------------------------

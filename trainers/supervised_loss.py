@@ -156,6 +156,8 @@ def check_structure(model: PreTrainedModel, *, packed: bool) -> None:
     decoder = model.get_decoder()
     kind = type(model).__name__
     own = model(input_ids=ids).logits
+    if not torch.isfinite(own).all():
+        raise UserError(f"the logits of {kind} are not numbers", fix="check the model's weights and precision")
     ours = output_head(model)(decoder(input_ids=ids, use_cache=False).last_hidden_state)
     if not _close(own, ours):
         raise UserError(

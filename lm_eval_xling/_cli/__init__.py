@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lm_eval_xling._cli import data, doctor, eval, probe, report, tasks
+from lm_eval_xling._cli import data, doctor, eval, probe, report, tasks, train
 from lm_eval_xling.errors import UserError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.add_typer(data.app, name="data")
 app.add_typer(probe.app, name="probe")
+app.add_typer(train.app, name="train")
 
 
 def main() -> None:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import CohereConfig, Gemma2Config, GraniteConfig
+from transformers.models.auto import AutoModelForCausalLM
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.trainers.supervised_loss import IGNORED, check_structure, head_loss, supervised_forward
+from tests import tiny
+
+ARCHITECTURES = ["llama", "qwen2", "gemma3", "mistral", "gpt_neox"]
+
+
+def examples() -> list[Example]:
+    generator = torch.Generator().manual_seed(0)
+    made: list[Example] = []
+    for prompt, target in ((25, 9), (7, 30), (3, 2), (40, 1)):
+        ids = torch.randint(0, 256, (prompt + target,), generator=generator).tolist()
+        labels = [IGNORED] * prompt + ids[prompt:]
+        made.append(Example(input_ids=ids, labels=labels, position_ids=list(range(len(ids)))))
+    return made
+
+
+def gradients(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_loss_and_every_gradient_equal_the_models_own(architecture: str, packed: bool) -> None:
+    """Full fine-tuning: the output head and, where tied, the embeddings get their gradient too."""
+    model = tiny.model(architecture)
+    reference_batch = PaddedCollator(258)(examples())
+    expected = model(**reference_batch).loss
+    expected_gradients = gradients(model, expected)
+    with supervised_forward(model):
+        loss = model(**(PackedCollator() if packed else PaddedCollator(258))(examples())).loss
+        ours = gradients(model, loss)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert ours.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> None:
+    model = tiny.model("llama")
+    batch = PaddedCollator(258)(examples())
+    own = model.forward
+    expected = model(**batch, num_items_in_batch=torch.tensor(100)).loss
+    with supervised_forward(model):
+        output = model(**batch, num_items_in_batch=torch.tensor(100))
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert "logits" not in output
+    assert model.forward == own
+
+
+def test_chunks_do_not_change_the_sum_and_no_more_than_one_is_alive() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(23, 8, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 11, (23,))
+    linear = nn.Linear(8, 11).double()
+    seen: list[int] = []
+
+    def head(states: torch.Tensor) -> torch.Tensor:
+        seen.append(len(states))
+        return linear(states)
+
+    expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
+    wanted = torch.autograd.grad(expected, [hidden, *linear.parameters()])
+    loss = head_loss(hidden, targets, head, tuple(linear.parameters()), chunk=5)
+    got = torch.autograd.grad(loss * 3, [hidden, *linear.parameters()])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert seen == [5, 5, 5, 5, 3]
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs * 3, atol=1e-5, rtol=1e-5)
+
+
+def test_frozen_head_gets_no_gradient() -> None:
+    hidden = torch.randn(4, 8, requires_grad=True)
+    linear = nn.Linear(8, 11).requires_grad_(False)
+    head_loss(hidden, torch.zeros(4, dtype=torch.long), linear, tuple(linear.parameters()), chunk=2).backward()
+    assert linear.weight.grad is None and hidden.grad is not None
+
+
+SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma2Config(**SHAPE, **HEADS, head_dim=8, final_logit_softcapping=0.05),
+        CohereConfig(**SHAPE, **HEADS, logit_scale=0.3, pad_token_id=0),
+        GraniteConfig(**SHAPE, **HEADS, logits_scaling=7.0),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    check_structure(model, packed=True)
+    batch = PaddedCollator(0)(examples())
+    expected = model(**batch).loss.item()
+    with supervised_forward(model):
+        assert model(**batch).loss.item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_known_architectures_pass_the_check(architecture: str) -> None:
+    check_structure(tiny.model(architecture), packed=True)
+
+
+def test_unknown_architectures_are_refused() -> None:
+    doubled = tiny.model("llama")
+    own = doubled.forward
+
+    def forward(**inputs: object) -> object:
+        output = own(**inputs)
+        output.logits = output.logits * 2
+        return output
+
+    doubled.forward = forward
+    with pytest.raises(UserError, match="does something to its logits"):
+        check_structure(doubled, packed=False)
+
+    leaky = tiny.model("llama")
+    decode = leaky.model.forward
+
+    def without_positions(input_ids: object, position_ids: object = None, **inputs: object) -> object:
+        return decode(input_ids=input_ids, **inputs)
+
+    leaky.model.forward = without_positions
+    check_structure(leaky, packed=False)
+    with pytest.raises(UserError, match="cannot keep packed texts apart"):
+        check_structure(leaky, packed=True)

@@ -1,0 +1,79 @@
+"""Provenance ▸ model card, in the hub's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+__all__ = ["model_card"]
+
+_PAPERS = {
+    "question alignment": "Zhang et al. 2024, *Large Language Models are Good Spontaneous Multilingual Learners*, "
+    "[arXiv 2405.13816](https://arxiv.org/abs/2405.13816)",
+    "mixed-language fine-tuning": "Chua et al. 2024, *Crosslingual Capabilities and Knowledge Barriers in "
+    "Multilingual LLMs*, [arXiv 2406.16135](https://arxiv.org/abs/2406.16135)",
+}
+
+
+def model_card(provenance: Mapping[str, Any]) -> str:
+    """Return the README of a trained adapter or model.
+
+    Args:
+        provenance: what ``provenance.json`` holds.
+    """
+    adapter = provenance["config"]["lora"] is not None
+    header = {
+        "base_model": provenance["model"],
+        "language": provenance["languages"],
+        "tags": ["lm-eval-xling", "crosslingual", *(["lora"] if adapter else [])],
+        **({"library_name": "peft"} if adapter else {"library_name": "transformers"}),
+        "pipeline_tag": "text-generation",
+    }
+    arguments = f"pretrained={provenance['model']},peft=THIS_FOLDER" if adapter else "pretrained=THIS_FOLDER"
+    rows = "\n".join(f"| {file['name']} | `{file['sha256']}` |" for file in provenance["data"])
+    scores = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in provenance["scores"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    config = yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True)
+    return f"""---
+{yaml.safe_dump(header, sort_keys=False).strip()}
+---
+
+# {provenance["config"]["output"]}: {provenance["recipe"]} of {provenance["model"]}
+
+{"A LoRA adapter" if adapter else "A fine-tuned model"}, trained by {provenance["recipe"]}
+({_PAPERS[provenance["recipe"]]}) with lm-eval-xling.
+Languages of the training data: {", ".join(provenance["languages"])}.
+
+## Evaluate it
+
+```sh
+lm_eval --model hf --model_args {arguments} --tasks crosslingual_atlas
+```
+
+Whether it fits a model: `xling doctor --adapter THIS_FOLDER --model {provenance["model"]}`.
+
+## Measured
+
+Losses are in nats per target token, on held-out data. Reloading was checked: the saved weights give the trained
+model's log-probabilities, and not the base model's.
+
+| | |
+|---|---|
+{scores}
+
+## Made from
+
+Base model: {provenance["model"]}, revision `{provenance["revision"]}`
+
+| data | sha256 |
+|---|---|
+{rows}
+
+Versions: {versions}
+
+```yaml
+{config.strip()}
+```
+"""
