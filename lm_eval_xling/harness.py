@@ -23,6 +23,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from importlib import import_module
@@ -40,6 +41,13 @@ from lm_eval_xling.metrics.answers import best_exact_match, best_f1
 from lm_eval_xling.metrics.corpus import chrf_plus_plus, signatures
 from lm_eval_xling.metrics.fidelity import fidelity_scores
 from lm_eval_xling.metrics.numbers import final_number
+from lm_eval_xling.metrics.tofu import (
+    choice_probability,
+    normalised_probability,
+    rouge_l_recall,
+    truth_ratio,
+    truthfulness,
+)
 from lm_eval_xling.records import Document, Request
 
 if TYPE_CHECKING:
@@ -55,10 +63,12 @@ __all__ = [
     "documents",
     "evaluated",
     "extraction_scores",
+    "given_answer_scores",
     "is_visible",
     "number_scores",
     "requests",
     "task_names",
+    "recall_scores",
     "sacrebleu_signatures",
     "tasks_folder",
     "translated_accuracy",
@@ -71,13 +81,16 @@ OLDEST = "0.4.12"
 _SPLIT = "documents"
 
 
-def documents(*, leaf: Mapping[str, Any], xling: Mapping[str, Any] | None = None, **_: Any) -> dict[str, Dataset]:
+def documents(
+    *, leaf: Mapping[str, Any], xling: Mapping[str, Any] | None = None, **model_arguments: Any
+) -> dict[str, Dataset]:
     """Return the dataset of a leaf task (``custom_dataset``).
 
     Args:
         leaf: the leaf's ``dataset_kwargs.leaf``: ``family`` and what the family's module asks for.
         xling: the parameters of ``--metadata '{"xling": {…}}'``.
-        _: everything else that the harness merges into the metadata: model arguments, the YAML's version.
+        model_arguments: everything else that the harness merges into the metadata: above all the model arguments,
+            of which a family with the parameter ``tokenizer`` gets the model's tokenizer.
 
     Raises:
         UserError: an unknown parameter, or data that is missing or damaged.
@@ -98,6 +111,9 @@ def _documents(leaf_json: str, xling_json: str, mirror: str | None) -> Dataset:
     parameters = parse(family.Parameters, xling, task=f"xling_{leaf['family']}")
     if hasattr(parameters, "resolved"):
         parameters = parameters.resolved()
+    if hasattr(parameters, "tokenizer") and parameters.tokenizer is None:
+        own = model_arguments.get("tokenizer") or model_arguments.get("pretrained")
+        parameters = replace(parameters, tokenizer=own if isinstance(own, str) else None)
     made = family.documents(leaf, parameters)
     if not made.evaluated:
         raise UserError("no documents are left to evaluate", where=f"leaf {dict(leaf)}, parameters {parameters}")
@@ -193,6 +209,40 @@ def translation_scores(document: Document, results: Sequence[str]) -> dict[str, 
 def sacrebleu_signatures(pairs: Sequence[tuple[str, str]]) -> str:
     """Return sacrebleu's signatures in place of a score, so that they stand in the results."""
     return signatures()
+
+
+def given_answer_scores(document: Document, results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """Return TOFU's metrics of given answers, per token where the tokens were counted, and always per byte.
+
+    Real authors and world facts have options: there ``probability`` is relative to all of them, and ``acc`` says
+    whether the right one is the likeliest.
+    """
+    scores = [log_likelihood for log_likelihood, _ in results]
+    # The answer is scored with the space before it.
+    lengths = {"_bytes": [len(f" {choice}".encode()) for choice in document["choices"]]}
+    if document["tokens"]:
+        lengths[""] = document["tokens"]
+    has_options = document["split"] in ("real_authors", "world_facts")
+    metrics = {"acc": float(scores.index(max(scores)) == document["answer"])} if has_options else {}
+    if document.get("options"):
+        # Letters were scored, which say nothing of an answer's probability.
+        return metrics
+    for unit, sizes in lengths.items():
+        each = [normalised_probability(score, size) for score, size in zip(scores, sizes, strict=True)]
+        answer = document["answer"]
+        metrics[f"probability{unit}"] = choice_probability(each, answer) if has_options else each[answer]
+        if document["wrong"]:
+            ratio = truth_ratio(each[document["right"]], [each[index] for index in document["wrong"]])
+            metrics[f"truth_ratio{unit}"] = ratio
+            metrics[f"truthfulness{unit}"] = truthfulness(ratio)
+    return metrics
+
+
+def recall_scores(document: Document, results: Sequence[str]) -> dict[str, float]:
+    """Return the ROUGE-L recall of the generated answer, and the metrics of its language."""
+    language = document["answer_language"]
+    recall = rouge_l_recall(results[0], document["target"], language)
+    return {"rouge_l_recall": recall, **_language_scores(results[0], language)}
 
 
 def _language_scores(text: str, language: str, right: bool | None = None) -> dict[str, float]:

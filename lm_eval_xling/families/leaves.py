@@ -14,7 +14,7 @@ from lm_eval_xling.languages import LANGUAGES
 
 __all__ = ["FAMILIES", "Leaf", "family_leaves", "languages_of", "yaml_files"]
 
-FAMILIES = ("atlas", "mmlu", "hp", "sentiment", "nli", "paraphrase", "math", "qa", "translation")
+FAMILIES = ("atlas", "mmlu", "hp", "sentiment", "nli", "paraphrase", "tofu", "math", "qa", "translation")
 """Every family; each has a module here and a folder under ``tasks/`` with a hand-written ``_<family>`` base file."""
 
 
