@@ -97,12 +97,14 @@ def documents(
     """
     check_version()
     # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
-    dataset = _documents(json.dumps(leaf), json.dumps(xling), os.environ.get(VARIABLE))
+    tokenizer = model_arguments.get("tokenizer") or model_arguments.get("pretrained")
+    own = tokenizer if isinstance(tokenizer, str) else None
+    dataset = _documents(json.dumps(leaf), json.dumps(xling), own, os.environ.get(VARIABLE))
     return {_SPLIT: dataset}
 
 
 @cache
-def _documents(leaf_json: str, xling_json: str, mirror: str | None) -> Dataset:
+def _documents(leaf_json: str, xling_json: str, tokenizer: str | None, mirror: str | None) -> Dataset:
     """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
     from datasets import Dataset
 
@@ -112,8 +114,7 @@ def _documents(leaf_json: str, xling_json: str, mirror: str | None) -> Dataset:
     if hasattr(parameters, "resolved"):
         parameters = parameters.resolved()
     if hasattr(parameters, "tokenizer") and parameters.tokenizer is None:
-        own = model_arguments.get("tokenizer") or model_arguments.get("pretrained")
-        parameters = replace(parameters, tokenizer=own if isinstance(own, str) else None)
+        parameters = replace(parameters, tokenizer=tokenizer)
     made = family.documents(leaf, parameters)
     if not made.evaluated:
         raise UserError("no documents are left to evaluate", where=f"leaf {dict(leaf)}, parameters {parameters}")
