@@ -130,7 +130,7 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
         where = f"{label}, {family}"
         settings = list(dict.fromkeys(evaluation.setting for evaluation in group))
         if len(settings) > 1:
-            listed = "; ".join(setting.label for setting in settings)
+            listed = "; ".join(sorted(setting.label for setting in settings))
             notes.append(
                 Note("refused", f"runs in different settings are not compared with each other: {listed}", where)
             )
@@ -152,7 +152,7 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
 def _differences(group: Sequence[Evaluation], where: str, keys: Sequence[str]) -> list[Note]:
     notes = []
     for key in keys:
-        values = list(dict.fromkeys(evaluation.circumstances[key] for evaluation in group))
+        values = sorted({evaluation.circumstances[key] for evaluation in group})
         if len(values) > 1:
             shown = "; ".join(value or "none" for value in values[:4])
             notes.append(Note("marked", f"compared although the {key} differs: {shown}", where))

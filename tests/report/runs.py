@@ -60,6 +60,13 @@ def right_or_wrong(doc: Mapping[str, Any], right: bool) -> dict[str, Any]:
     return sample(doc, scores)
 
 
+def _leaf(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """What a leaf's YAML says of itself, which the harness copies into the results."""
+    if doc.get("family") == "atlas":
+        return {key: doc[key] for key in ("family", "question_language", "answer_language")}
+    return {key: doc[key] for key in ("family", "placement") if key in doc}
+
+
 def write_run(
     folder: Path,
     tasks: Mapping[str, Sequence[dict[str, Any]]],
@@ -104,13 +111,14 @@ def write_run(
         for name, mean in means.items():
             results["results"][task] |= {
                 f"{name},none": mean,
-                f"{name}_stderr,none": (mean * (1 - mean) / len(rows)) ** 0.5,
+                f"{name}_stderr,none": (abs(mean * (1 - mean)) / len(rows)) ** 0.5,
             }
         results["configs"][task] = {
             "task": task,
             "doc_to_text": "{{prompt}}",
             "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics],
             "num_fewshot": shots,
+            "dataset_kwargs": {"leaf": _leaf(rows[0]["doc"])},
             "metadata": {"version": 1.0},
         }
         results["versions"][task] = 1.0

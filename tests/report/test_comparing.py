@@ -1,0 +1,329 @@
+"""The tables of a report, recomputed by hand from samples that the tests wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.report.comparing import compare, resolve_baselines
+from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.report.schema import Report
+from lm_eval_xling.statistics import mcnemar_exact
+from tests.report.runs import document, right_or_wrong, sample, write_run
+
+BASE = "pretrained=org/base"
+ADAPTED = "pretrained=org/base,peft=runs/qa"
+RNG = np.random.default_rng(8)
+LANGUAGES = ("en", "de", "fr")
+
+
+def cell(asked: str, answered: str, right: Sequence[bool], **more: Any) -> list[dict[str, Any]]:
+    docs = [document(f"item:{i}", asked, answered, answer=i % 4, **more) for i in range(len(right))]
+    return [right_or_wrong(doc, bool(mark)) for doc, mark in zip(docs, right, strict=True)]
+
+
+def matrix(n: int = 60, boost: float = 0.0, seed: int = 0) -> dict[tuple[str, str], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    hard = np.random.default_rng(99).uniform(size=n)
+    share = {True: 0.8, False: 0.55 + boost}
+    return {(q, a): rng.normal(share[q == a], 0.15, n) > hard for q in LANGUAGES for a in LANGUAGES}
+
+
+def tasks(cells: dict[tuple[str, str], np.ndarray], **more: Any) -> dict[str, list[dict[str, Any]]]:
+    return {f"xling_atlas_{q}_{a}": cell(q, a, right, **more) for (q, a), right in cells.items()}
+
+
+def report_of(*folders: Path, baseline: str | None = None) -> Report:
+    evaluations, notes = read_runs(folders)
+    return compare(evaluations, notes, baselines=resolve_baselines(evaluations, baseline))[0]
+
+
+def test_barriers_by_hand(tmp_path: Path) -> None:
+    cells = matrix()
+    write_run(tmp_path, tasks(cells), model_args=BASE)
+    made = report_of(tmp_path)
+    barriers = {row.condition: row for row in made.barriers}
+    row = barriers["fr_de"]
+    reference, other = cells["en", "en"], cells["fr", "de"]
+    assert row.reference == "en_en" and row.paired is not None
+    assert row.barrier == pytest.approx(reference.mean() - other.mean())
+    assert (row.paired.only_first, row.paired.only_second) == ((reference & ~other).sum(), (other & ~reference).sum())
+    assert row.paired.p_value == mcnemar_exact(row.paired.only_first, row.paired.only_second)
+    assert row.paired.difference.low < row.barrier < row.paired.difference.high
+    assert sum(r.scope == "task" for r in made.barriers) == 8
+    mean = barriers["all other pairs (mean of 8)"]
+    assert mean.score == pytest.approx(np.mean([r.mean() for key, r in cells.items() if key != ("en", "en")]))
+    cross = barriers["different languages (mean of 6)"]
+    same = np.mean([cells[c, c].mean() for c in LANGUAGES])
+    different = np.mean([right.mean() for (q, a), right in cells.items() if q != a])
+    assert (cross.reference_score, cross.score) == pytest.approx((same, different))
+
+
+def test_changes_by_hand_and_the_default_baseline(tmp_path: Path) -> None:
+    before, after = matrix(), matrix(boost=0.2, seed=1)
+    write_run(tmp_path / "base", tasks(before), model_args=BASE)
+    write_run(tmp_path / "adapted", tasks(after), model_args=ADAPTED)
+    made = report_of(tmp_path)
+    changes = {(row.what, row.condition): row for row in made.changes}
+    assert {row.baseline for row in made.changes} == {"base"} and {row.model for row in made.changes} == {"base + qa"}
+    score = changes["score", "fr_de"]
+    assert score.change == pytest.approx(after["fr", "de"].mean() - before["fr", "de"].mean())
+    barrier = changes["barrier", "fr_de"]
+    gaps = [cells["en", "en"].astype(int) - cells["fr", "de"] for cells in (after, before)]
+    assert barrier.change == pytest.approx(gaps[0].mean() - gaps[1].mean())
+    assert (barrier.before, barrier.after) == pytest.approx((gaps[1].mean(), gaps[0].mean()))
+    # An independent bootstrap of the same items gives the same interval.
+    differences = gaps[0] - gaps[1]
+    draws = differences[np.random.default_rng(3).integers(60, size=(20_000, 60))].mean(axis=1)
+    assert barrier.paired is not None
+    assert barrier.paired.difference.low == pytest.approx(np.quantile(draws, 0.023), abs=0.02)
+    assert barrier.paired.difference.high == pytest.approx(np.quantile(draws, 0.977), abs=0.02)
+    assert ("barrier", "different languages (mean of 6)") in changes
+
+
+def test_only_common_items_are_paired(tmp_path: Path) -> None:
+    right = RNG.uniform(size=40) < 0.7
+    write_run(tmp_path / "a", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=BASE)
+    write_run(
+        tmp_path / "b", {"xling_atlas_de_en": cell("de", "en", right[:25])}, model_args=BASE, config={"limit": 25}
+    )
+    made = report_of(tmp_path)
+    (row,) = made.barriers
+    assert row.paired is not None and row.paired.n == 25 and row.barrier == 0
+    assert row.reference_score == pytest.approx(right[:25].mean())
+    assert any(note.kind == "marked" and "limit differs: 25; None" in note.text for note in made.notes)
+
+
+def test_different_settings_are_refused(tmp_path: Path) -> None:
+    right = np.ones(20, dtype=bool)
+    write_run(tmp_path / "a", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=BASE)
+    write_run(tmp_path / "b", {"xling_atlas_de_en": cell("de", "en", right)}, model_args=BASE, shots=5)
+    made = report_of(tmp_path)
+    assert not made.barriers
+    assert any(note.kind == "refused" and "0-shot; 5-shot" in note.text for note in made.notes)
+    write_run(tmp_path / "c", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=ADAPTED, shots=5)
+    made = report_of(tmp_path / "a", tmp_path / "c")
+    assert not made.changes
+    assert any(note.kind == "refused" and "the baseline was run 0-shot" in note.text for note in made.notes)
+
+
+def test_chat_template_and_system_instruction_are_settings(tmp_path: Path) -> None:
+    right = np.ones(20, dtype=bool)
+    write_run(tmp_path / "a", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=BASE)
+
+    def with_template(results: dict[str, Any]) -> None:
+        results |= {"chat_template_sha": "ab12", "system_instruction_sha": "cd3456"}
+
+    write_run(tmp_path / "b", {"xling_atlas_de_en": cell("de", "en", right)}, model_args=BASE, change=with_template)
+    made = report_of(tmp_path)
+    assert not made.barriers
+    assert {row.setting for row in made.scores} == {"0-shot", "0-shot, chat template, system instruction cd3456"}
+
+
+def test_other_prompts_are_refused_and_other_circumstances_marked(tmp_path: Path) -> None:
+    right = RNG.uniform(size=30) < 0.6
+    english, german = cell("en", "en", right), cell("de", "en", right)
+    write_run(tmp_path / "a", {"xling_atlas_en_en": english, "xling_atlas_de_en": german}, model_args=BASE)
+    changed = cell("de", "en", right)
+    for row in changed[:7]:
+        row["prompt_hash"] = "f" * 64
+
+    def older(results: dict[str, Any]) -> None:
+        results["lm_eval_version"] = "0.4.12"
+        results["config"]["numpy_seed"] = 1
+
+    other = {"xling_atlas_en_en": english, "xling_atlas_de_en": changed}
+    write_run(tmp_path / "b", other, model_args=ADAPTED, change=older)
+    made = report_of(tmp_path)
+    assert [row.condition for row in made.changes] == ["en_en"]
+    texts = {note.kind: [n.text for n in made.notes if n.kind == note.kind] for note in made.notes}
+    assert any("7 of 30 prompts differ" in text for text in texts["refused"])
+    assert any("harness version differs: 0.4.12; 0.4.13" in text for text in texts["marked"])
+    assert any("seeds differs: 0, 1, 1234; 0, 1234, 1234" in text for text in texts["marked"])
+
+
+def test_task_versions_are_refused(tmp_path: Path) -> None:
+    right = np.ones(20, dtype=bool)
+    write_run(tmp_path / "a", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=BASE)
+
+    def newer(results: dict[str, Any]) -> None:
+        results["versions"]["xling_atlas_en_en"] = 2.0
+
+    write_run(tmp_path / "b", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=ADAPTED, change=newer)
+    made = report_of(tmp_path)
+    assert not made.changes and any("versions 1.0 and 2.0" in note.text for note in made.notes)
+
+
+def test_aggregates_alone_say_the_difference_but_not_whether_it_is_real(tmp_path: Path) -> None:
+    cells = {
+        "xling_atlas_en_en": cell("en", "en", np.arange(20) < 16),
+        "xling_atlas_de_en": cell("de", "en", np.arange(20) < 9),
+    }
+    write_run(tmp_path, cells, model_args=BASE, samples=False)
+    made = report_of(tmp_path)
+    (row,) = made.barriers
+    assert row.barrier == pytest.approx(0.35) and row.paired is None
+    assert {score.source for score in made.scores} == {"aggregates"}
+    assert any(note.kind == "missing" for note in made.notes)
+
+
+def test_clusters_widen_the_interval(tmp_path: Path) -> None:
+    cells = {("en", "en"): np.ones(60, dtype=bool), ("de", "en"): np.repeat(np.arange(12) % 2 == 0, 5)}
+    plain, grouped = tmp_path / "plain", tmp_path / "grouped"
+    write_run(plain, tasks(cells), model_args=BASE)
+    named = {task: [r for r in rows] for task, rows in tasks(cells).items()}
+    for rows in named.values():
+        for index, row in enumerate(rows):
+            row["doc"]["author"] = f"author {index // 5}"
+    write_run(grouped, named, model_args=BASE)
+    (one,), (two,) = report_of(plain).barriers, report_of(grouped).barriers
+    assert one.paired is not None and two.paired is not None
+    assert (one.paired.units, two.paired.units) == (60, 12)
+    width = [row.paired.difference.high - row.paired.difference.low for row in (one, two) if row.paired]
+    assert width[1] > 1.8 * width[0]
+    assert two.paired.p_value == mcnemar_exact(6, 0) > one.paired.p_value
+
+
+def test_adjusted_p_values_cover_the_table(tmp_path: Path) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    write_run(tmp_path, tasks(matrix()), model_args=BASE)
+    rows = [row.paired for row in report_of(tmp_path).barriers if row.paired]
+    expected = multipletests([row.p_value for row in rows], method="fdr_bh")[1]
+    assert [row.adjusted_p for row in rows] == pytest.approx(list(expected))
+
+
+def test_effects_by_hand(tmp_path: Path) -> None:
+    cells = matrix()
+    write_run(tmp_path, tasks(cells), model_args=BASE)
+    effects = {(row.factor, row.language): row for row in report_of(tmp_path).effects}
+    scores = np.array([[cells[q, a].mean() for a in LANGUAGES] for q in LANGUAGES])
+    assert effects["question", "de"].effect.estimate == pytest.approx(scores[1].mean() - scores.mean())
+    assert effects["answer", "fr"].effect.estimate == pytest.approx(scores[:, 2].mean() - scores.mean())
+    fitted = scores.mean(axis=1, keepdims=True) + scores.mean(axis=0, keepdims=True) - scores.mean()
+    residual = scores - fitted
+    off = ~np.eye(3, dtype=bool)
+    assert effects["same", ""].effect.estimate == pytest.approx(np.diag(residual).mean() - residual[off].mean())
+
+
+def test_consistency_by_hand(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.normal(size=(3, 30, 4))
+    docs = {a: [document(f"item:{i}", "en", a, answer=i % 4) for i in range(30)] for a in LANGUAGES}
+    made = {
+        f"xling_atlas_en_{a}": [sample(d, list(s)) for d, s in zip(docs[a], scores[k], strict=True)]
+        for k, a in enumerate(LANGUAGES)
+    }
+    write_run(tmp_path, made, model_args=BASE)
+    result = report_of(tmp_path)
+    chosen = scores.argmax(axis=2)
+    gold = np.arange(30) % 4
+    agreement = {(row.first, row.second): row for row in result.agreement}
+    row = agreement["en_de" if ("en_de", "en_fr") in agreement else "en_fr", "en_fr"]
+    same = chosen[1] == chosen[2]
+    assert row.same.estimate == pytest.approx(same.mean())
+    assert row.same_if_first_right == pytest.approx(same[chosen[1] == gold].mean())
+    assert row.same_if_second_right == pytest.approx(same[chosen[2] == gold].mean())
+    (whole,) = result.consistency
+    pairs = [(chosen[i] == chosen[j]).mean() for i in range(3) for j in range(i)]
+    assert whole.pairwise == pytest.approx(np.mean(pairs))
+    assert whole.all_same.estimate == pytest.approx(((chosen == chosen[0]).all(axis=0)).mean())
+    assert whole.all_right.estimate == pytest.approx(((chosen == gold).all(axis=0)).mean())
+    accuracy = (chosen == gold).mean()
+    assert whole.ac3 == pytest.approx(2 * accuracy * whole.pairwise / (accuracy + whole.pairwise))
+
+
+def test_avoiding_foreign_options_is_told_from_not_knowing(tmp_path: Path) -> None:
+    """A model that never chooses the lone German option, right or wrong, but knows every answer in English."""
+
+    def placed(placement: str, lone: int, chosen: int, item: int) -> dict[str, Any]:
+        languages = {f"option_{i}": "de" if i == lone else "en" for i in range(4)}
+        doc = document(f"item:{item}", "en", "en", answer=item % 4)
+        doc |= {"family": "mmlu", "placement": placement, "languages": {"question": "en", **languages}}
+        return sample(doc, [0.0 if i == chosen else -1.0 - i for i in range(4)])
+
+    items = range(40)
+    made = {
+        "xling_mmlu_en": [placed("en", -1, i % 4, i) for i in items],
+        "xling_mmlu_gt_de": [placed("gt", i % 4, (i + 1) % 4, i) for i in items],
+        "xling_mmlu_onewrong_de": [placed("onewrong", (i + 2) % 4, i % 4, i) for i in items],
+    }
+    write_run(tmp_path, made, model_args=BASE)
+    rows = {row.condition: row for row in report_of(tmp_path).lone_options}
+    gt, wrong = rows["gt_de"], rows["onewrong_de"]
+    assert (gt.right, wrong.right) == ("yes", "no")
+    assert (gt.chosen.estimate, gt.reference, gt.chance) == (0.0, 1.0, 0.25)
+    assert gt.difference is not None and gt.difference.difference.estimate == 1.0
+    assert (wrong.chosen.estimate, wrong.reference) == (0.0, 0.0)
+    assert gt.chance_p < 0.001
+
+
+def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
+    sizes = {"en": (20, 18), "de": (20, 12), "sw": (10, 2), "so": (10, 1)}
+    made = {
+        f"xling_sentiment_{code}": [
+            r | {"doc": r["doc"] | {"family": "sentiment"}} for r in cell(code, code, np.arange(n) < k)
+        ]
+        for code, (n, k) in sizes.items()
+    }
+    card = tmp_path / "adapter"
+    card.mkdir()
+    (card / "xling_training.json").write_text('{"languages": ["de", "en"]}')
+    write_run(tmp_path / "base", made, model_args=BASE)
+    write_run(tmp_path / "adapted", made, model_args=f"{BASE},peft={card}")
+    made_report = report_of(tmp_path)
+    rows = {(row.model, row.grouping, row.group): row for row in made_report.averages}
+    everything = rows["base", "all", "all tasks"]
+    assert everything.macro == pytest.approx(np.mean([0.9, 0.6, 0.2, 0.1]))
+    assert everything.micro.estimate == pytest.approx(33 / 60) and everything.n == 60
+    assert rows["base", "resources", "low"].macro == pytest.approx(0.15)
+    for model in ("base", "base + adapter"):
+        assert rows[model, "training", "seen by base + adapter"].macro == pytest.approx(0.75)
+        assert rows[model, "training", "unseen by base + adapter"].macro == pytest.approx(0.15)
+
+
+def test_subjects_by_hand(tmp_path: Path) -> None:
+    cells = {("en", "en"): np.ones(60, dtype=bool), ("de", "en"): np.arange(60) % 3 != 0}
+    made = tasks(cells)
+    for rows in made.values():
+        for index, row in enumerate(rows):
+            row["doc"]["subject"] = "third" if index % 3 == 0 else "rest"
+    write_run(tmp_path, made, model_args=BASE)
+    subjects = {row.subject: row for row in report_of(tmp_path).subjects}
+    assert subjects["third"].paired.difference.estimate == 1.0 and subjects["third"].n == 20
+    assert subjects["rest"].paired.difference.estimate == 0.0
+
+
+def test_less_is_better_turns_the_barrier(tmp_path: Path) -> None:
+    def scored(asked: str, value: float) -> list[dict[str, Any]]:
+        return [
+            {**right_or_wrong(document(f"i{i}", asked, asked), True), "metrics": ["loss"], "loss": value + i / 100}
+            for i in range(12)
+        ]
+
+    def lower(results: dict[str, Any]) -> None:
+        results["higher_is_better"] = {task: {"loss": False} for task in results["results"]}
+
+    made = {"xling_atlas_en_en": scored("en", 1.0), "xling_atlas_de_de": scored("de", 1.5)}
+    write_run(tmp_path, made, model_args=BASE, change=lower)
+    (row,) = [row for row in report_of(tmp_path).barriers if row.scope == "task"]
+    assert row.barrier == pytest.approx(0.5) and row.metric == "loss"
+
+
+def test_baseline_by_name_folder_or_error(tmp_path: Path) -> None:
+    right = np.ones(12, dtype=bool)
+    for name in ("first", "second"):
+        write_run(tmp_path / name, {"xling_atlas_en_en": cell("en", "en", right)}, model_args=f"pretrained=org/{name}")
+    evaluations, _ = read_runs([tmp_path])
+    assert resolve_baselines(evaluations, None) == {}
+    assert resolve_baselines(evaluations, "second") == {"first": "second"}
+    assert resolve_baselines(evaluations, tmp_path / "first") == {"second": "first"}
+    with pytest.raises(UserError, match="did you mean second"):
+        resolve_baselines(evaluations, "secnd")
+    with pytest.raises(UserError, match="of 2 models"):
+        resolve_baselines(evaluations, tmp_path)

@@ -1,0 +1,211 @@
+"""The written report: files, round trip, and the page in a real browser, with hostile text in the samples."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.report import read_report, write_report
+from lm_eval_xling.report.plots import heat_map
+from tests.report.browser import CHROMIUM, Browser
+from tests.report.runs import document, right_or_wrong, write_run
+
+HOSTILE = (
+    """</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1">"""
+    """'"{{ 7*7 }}{% raw %}<!--&amp;\u2028"""
+)
+LANGUAGES = ("en", "de", "ar")
+
+
+def write_runs(folder: Path) -> None:
+    for seed, (name, arguments) in enumerate(
+        [("base", "pretrained=org/base"), ("qa", "pretrained=org/base,peft=runs/q$a$<b>")]
+    ):
+        rng = np.random.default_rng(seed)
+        made: dict[str, list[dict[str, Any]]] = {}
+        for q in LANGUAGES:
+            for a in LANGUAGES:
+                rows = []
+                for i in range(40):
+                    doc = document(f"item:{i}", q, a, answer=i % 4, subject=("capital", "=cmd()", HOSTILE)[i % 3])
+                    if q == "ar":
+                        doc["prompt"] = f"ما هي عاصمة {i}؟"
+                    if i == 0:
+                        doc |= {"prompt": f"{HOSTILE} {q}", "options": [HOSTILE, *doc["options"][1:]]}
+                    rows.append(right_or_wrong(doc, bool(rng.uniform() < (0.9 if q == a else 0.4))))
+                made[f"xling_atlas_{q}_{a}"] = rows
+        write_run(folder / name, made, model_args=arguments)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("report")
+    write_runs(root / "runs")
+    return write_report([root / "runs"], root / "out")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path: the page is not tried in a browser")
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+def test_files(page: Path) -> None:
+    folder = page.parent
+    assert page.name == "report.html"
+    assert not list(folder.rglob("*.part"))
+    pictures = {path.stem for path in (folder / "plots").glob("*.png")}
+    assert pictures == {path.stem for path in (folder / "plots").glob("*.svg")}
+    assert {name.split("_")[2] for name in pictures} == {"matrix", "barriers", "change", "slope", "agreement"}
+    subjects = list(csv.DictReader((folder / "subjects.csv").open(encoding="utf-8", newline="")))
+    # A cell that a spreadsheet would run is made text.
+    assert {row["subject"] for row in subjects} == {"capital", "'=cmd()", HOSTILE}
+    assert float(subjects[0]["paired_difference_low"]) <= float(subjects[0]["paired_difference"])
+
+
+def test_json_reads_back_and_fits_its_schema(page: Path) -> None:
+    path = page.parent / "report.json"
+    report = read_report(path)
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    assert raw["schema_version"] == report.schema_version == 1
+    assert len(report.barriers) == len(raw["barriers"]) > 8
+    assert report.barriers[0].paired is not None
+    assert report.barriers[0].paired.difference.low == raw["barriers"][0]["paired"]["difference"]["low"]
+    schema = json.loads((page.parent / "report.schema.json").read_text(encoding="utf-8"))
+    definition = schema["$defs"]["BarrierRow"]
+    assert set(definition["required"]) == set(raw["barriers"][0])
+    assert definition["properties"]["barrier"]["type"] == ["number", "null"]
+
+
+def test_undefined_numbers_are_null_and_come_back_as_nan(tmp_path: Path) -> None:
+    write_run(
+        tmp_path / "runs", {"xling_atlas_en_en": [right_or_wrong(document("a", "en", "en"), True)]}, samples=False
+    )
+    write_report([tmp_path / "runs"], tmp_path / "out")
+    path = tmp_path / "out" / "report.json"
+    path.write_text(path.read_text().replace('"low": 1.0', '"low": null'))
+    assert np.isnan(read_report(path).scores[0].score.low)
+    path.write_text('{"schema_version": 99}')
+    with pytest.raises(UserError, match="schema version 99"):
+        read_report(path)
+    path.write_text("[1,")
+    with pytest.raises(UserError, match="not a report"):
+        read_report(path)
+
+
+def test_the_same_runs_give_the_same_report(page: Path, tmp_path: Path) -> None:
+    again = write_report([page.parent.parent / "runs"], tmp_path / "again")
+    for name in ("report.json", "barriers.csv", "report.html"):
+        assert (again.parent / name).read_bytes() == (page.parent / name).read_bytes()
+
+
+def test_out_must_be_a_folder(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="needs a folder"):
+        write_report([page.parent.parent / "runs"], tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_nothing_of_the_data_is_markup(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<img" not in text and "<script>window" not in text and "<b>.csv" not in text
+    # The subject stands in a cell and in a filter, escaped; the template engine did not run it.
+    assert "&lt;/script&gt;&lt;script&gt;window.pwned=1" in text and "{{ 7*7 }}" in text
+    # Scripts: two kinds of data, and the page's own as the last.
+    assert text.count("</script>") == text.count("<script") == 3
+
+
+@pytest.mark.slow
+def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Path) -> None:
+    browser.open(page)
+    visible = "[...document.querySelectorAll('{}')].filter(e => !e.hidden).length"
+    rows = 'details.table[data-family="atlas"] tbody tr'
+    # Sorting: a click on "barrier" puts the smallest first, a second one the largest.
+    table = "document.querySelector('details.table')"
+    column = f"[...{table}.querySelectorAll('tbody tr')].map(r => Number(r.cells[5].dataset.value))"
+    button = "document.querySelectorAll('details.table th button')[5].click()"
+    browser.run(button)
+    values = browser.run(column)
+    assert values == sorted(values) and values[0] < values[-1]
+    browser.run(button)
+    assert browser.run(column) == sorted(values, reverse=True)
+    # Filtering by model, language and subject.
+    everything = browser.run(visible.format(rows))
+    select = "const s = document.querySelector('select[name=language]'); s.value = 'de';"
+    browser.run(f"(() => {{{select} s.dispatchEvent(new Event('change', {{bubbles: true}}))}})()")
+    german = browser.run(visible.format(rows))
+    assert 0 < german < everything
+    names = browser.run(
+        f"[...document.querySelectorAll('{rows}')].filter(e => !e.hidden).map(e => e.dataset.languages)"
+    )
+    assert all(name == "" or "de" in name.split() for name in names)
+    browser.run("document.getElementById('filters').reset()")
+    browser.run("new Promise(done => setTimeout(done, 50))")
+    assert browser.run(visible.format(rows)) == everything
+    # Drill-down: the list is made when it comes into view; an opened item shows its texts and what was chosen.
+    browser.run("document.getElementById('items').scrollIntoView()")
+    wait_for(browser, "document.querySelectorAll('#list details').length === 40")
+    browser.run("document.querySelector('#list details').open = true")
+    wait_for(browser, "document.querySelectorAll('#list details[open] .condition').length === 9")
+    shown = browser.run("document.querySelector('#list details[open] .condition .question').textContent")
+    assert shown == f"{HOSTILE} en"
+    models = browser.run(
+        "[...document.querySelectorAll('#list details[open] .condition:nth-of-type(1) .chip')].map(e => e.textContent)"
+    )
+    assert sorted(models) == ["base", "base + q$a$<b>"]
+    # Search finds an item by its text, and Arabic stands right to left.
+    search = "const s = document.getElementById('search'); s.value = 'عاصمة 7؟';"
+    browser.run(f"(() => {{{search} s.dispatchEvent(new Event('input'))}})()")
+    wait_for(browser, "document.querySelectorAll('#list details').length === 1")
+    browser.run("document.querySelector('#list details').open = true")
+    wait_for(browser, "document.querySelector('.condition [dir=rtl]') !== null")
+    assert browser.run("getComputedStyle(document.querySelector('.condition p[lang=ar]')).direction") == "rtl"
+    assert browser.run("window.pwned") is None
+    assert browser.problems == []
+    browser.screenshot(tmp_path / "page.png")
+
+
+@pytest.mark.slow
+def test_the_page_fits_a_phone_and_both_themes(page: Path, browser: Browser, tmp_path: Path) -> None:
+    grounds = {}
+    for dark in (False, True):
+        browser.open(page, width=390, height=800, dark=dark)
+        assert browser.run("document.documentElement.scrollWidth") == 390
+        grounds[dark] = browser.run("getComputedStyle(document.body).backgroundColor")
+        ink = browser.run("getComputedStyle(document.querySelector('figure svg')).color")
+        assert ink != grounds[dark]
+    assert grounds[False] == "rgb(255, 255, 255)" and grounds[True] != grounds[False]
+    assert browser.pdf(tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    assert browser.problems == []
+
+
+def wait_for(browser: Browser, condition: str) -> None:
+    deadline = time.monotonic() + 10
+    while not browser.run(condition):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+
+
+def test_heat_map_writes_a_picture_and_leaves_gaps_blank(tmp_path: Path) -> None:
+    from PIL import Image
+
+    scores = np.array([[0.9, 0.5], [np.nan, 0.7]])
+    figure = heat_map(
+        scores, np.full((2, 2), 0.05), ["en", "fr"], ["en", "fr"], tmp_path / "map.png", title="a $x$ model"
+    )
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.width > 200 and picture.height > 200
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert said == [".90", "±.05", ".50", "±.05", ".70", "±.05"]
+    assert not list(tmp_path.glob(".*"))
