@@ -1,4 +1,9 @@
-"""Fonts for every script that a picture shows: found among the installed ones, never a box for a missing glyph."""
+"""Fonts for every script that a picture shows, never a box for a missing glyph.
+
+Matplotlib's own font has Latin, Greek, Cyrillic, Hebrew and Arabic. For the names of our languages and the label words
+of our tasks the package brings cut Noto fonts of the other scripts (SIL Open Font License 1.1, ``fonts/OFL.txt``).
+Whatever else is drawn is looked for among the installed fonts.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,12 @@ import regex
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["families", "missing_characters", "require"]
+__all__ = ["SHIPPED", "beyond_base", "families", "missing_characters", "require"]
 
-_BASE = "DejaVu Sans"  # comes with matplotlib; Latin, Greek, Cyrillic, Hebrew, Arabic
+SHIPPED = Path(__file__).with_name("fonts")
+"""Folder of the fonts that the package brings."""
+
+_BASE = "DejaVu Sans"  # comes with matplotlib
 # Weights and designs that would stand out in a line of plain text.
 _UNSUITED = regex.compile(r"(?i)bold|black|thin|light|italic|oblique|mono|serif|condensed|emoji|symbol|lastresort")
 
@@ -24,7 +32,7 @@ def families(text: str) -> list[str]:
     from matplotlib import font_manager, ft2font
 
     chosen = [_BASE]
-    for character in sorted(_beyond_base(text)):
+    for character in sorted(beyond_base(text)):
         path = next((path for path in _candidates() if ord(character) in _characters(path)), None)
         if path is not None:
             family = ft2font.FT2Font(str(path)).family_name
@@ -39,7 +47,7 @@ def missing_characters(text: str) -> frozenset[str]:
     """Return the characters that no installed font has."""
     return frozenset(
         character
-        for character in _beyond_base(text)
+        for character in beyond_base(text)
         if not any(ord(character) in _characters(path) for path in _candidates())
     )
 
@@ -57,7 +65,8 @@ def require(text: str) -> None:
         )
 
 
-def _beyond_base(text: str) -> set[str]:
+def beyond_base(text: str) -> set[str]:
+    """Return the characters that matplotlib's own font does not have."""
     from matplotlib import font_manager
 
     base = _characters(Path(font_manager.findfont(_BASE)))
@@ -76,11 +85,12 @@ def _characters(path: Path) -> frozenset[int]:
 
 @cache
 def _candidates() -> tuple[Path, ...]:
-    """Return the installed fonts, plain sans-serif ones of the Noto family first."""
+    """Return the shipped fonts, then the installed ones, plain sans-serif ones of the Noto family first."""
     from matplotlib import font_manager
 
     def rank(path: Path) -> tuple[bool, bool, str]:
         name = path.stem
         return bool(_UNSUITED.search(name)), not name.startswith("NotoSans"), name
 
-    return tuple(sorted(map(Path, font_manager.findSystemFonts()), key=rank))
+    installed = sorted(map(Path, font_manager.findSystemFonts()), key=rank)
+    return (*sorted(SHIPPED.glob("*.?tf")), *installed)

@@ -38,7 +38,7 @@ def read_lexicons(folder: Path) -> Lexicons:
         pair = resolve(match[1]).code, resolve(match[2]).code
         found = lexicons.setdefault(pair, {})
         for number, line in enumerate(read_lines(path), start=1):
-            parts = re.split(r"\t| ", line, maxsplit=1)
+            parts = line.split("\t" if "\t" in line else " ", maxsplit=1)
             if len(parts) != 2 or not all(part.strip() for part in parts):
                 raise UserError(
                     f"no word pair: {line!r}",

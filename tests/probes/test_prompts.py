@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.harness import requests
+from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
+from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
+
+
+@pytest.fixture
+def data(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", str(mirror))
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("mode", ["english", "native"])
+def test_task_prompts_are_the_harness_own(mode: str) -> None:
+    metadata = {"xling": {"labels": mode}}
+    found = from_tasks(["xling_sentiment_zh", "xling_nli_sw"], limit=5, metadata=metadata, labels=True)
+    for task, part in (("xling_sentiment_zh", found[:5]), ("xling_nli_sw", found[5:])):
+        for prompt, request in zip(part, requests(task, limit=5, metadata=metadata), strict=True):
+            assert prompt.text == request.context and prompt.text.endswith('"')
+            assert prompt.answer is not None
+            # The words of the scored language are what the harness scores, in its order.
+            words = prompt.labels["en" if mode == "english" else prompt.language]
+            assert words == tuple(continuation.strip(' "') for continuation in request.continuations)
+    assert found[0].labels["zh"] == ("积极", "消极") and found[0].labels["en"] == ("positive", "negative")
+    assert {prompt.language for prompt in found} == {"zh", "sw"}
+
+
+@pytest.mark.usefixtures("data")
+def test_tasks_without_label_words_serve_other_probes() -> None:
+    with pytest.raises(UserError, match="no label words"):
+        from_tasks(["xling_sentiment_de"], limit=1, metadata={"xling": {"labels": "agnostic"}}, labels=True)
+    (prompt,) = from_tasks(["xling_atlas_fr_de"], limit=1, labels=False)
+    assert prompt.language == "fr" and prompt.labels == {}
+
+
+@pytest.mark.usefixtures("data")
+def test_a_dataset_of_the_catalog_is_parallel() -> None:
+    found = parallel_sentences("flores", limit=3)
+    assert [prompt.language for prompt in found] == [code for code in ("en", "de", "es", "fr", "it") for _ in range(3)]
+    assert found[0].text.startswith('"We now have') and found[3].text.startswith("„Wir haben")
+
+
+def test_text_files_are_lines(tmp_path: Path) -> None:
+    (tmp_path / "deu_Latn.txt").write_text("eins\n\nzwei\u2028halb\ndrei", encoding="utf-8")
+    (tmp_path / "x=y.txt").write_text("un\n", encoding="utf-8")
+    found = from_files([str(tmp_path / "deu_Latn.txt"), f"fr={tmp_path / 'x=y.txt'}"], limit=2)
+    assert [(p.id, p.language, p.text) for p in found] == [
+        ("0", "de", "eins"),
+        ("2", "de", "zwei\u2028halb"),
+        ("0", "fr", "un"),
+    ]
+
+
+def test_json_lines_carry_labels(tmp_path: Path) -> None:
+    row = {"id": 7, "language": "German", "text": "t", "labels": {"eng": ["a"], "de": ["b"]}, "answer": 0}
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (found,) = from_files([str(path)])
+    assert (found.id, found.language, found.labels, found.answer) == ("7", "de", {"en": ("a",), "de": ("b",)}, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", b"x", "name says no language"),
+        ("de.txt", b"\xff\xfe", "cannot be read"),
+        ("de.txt", b"\n\n", "there are no texts"),
+        ("a.jsonl", b'{"text": "x"}', "no language"),
+        ("a.jsonl", b"[1]", "line is no prompt"),
+        ("a.jsonl", b'{"text": "x", "language": "klingon"}', "klingon"),
+        ("a.jsonl", b'{"id": 1, "text": "x", "language": "de"}\n' * 2, "'1' occurs twice in German"),
+    ],
+)
+def test_bad_files_are_errors(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        from_files([str(tmp_path / name)])
+
+
+def test_parallel_files_lose_pairs_with_an_empty_side(tmp_path: Path) -> None:
+    (tmp_path / "en.txt").write_text("a\n\nc\nd\n")
+    (tmp_path / "deu.dev").write_text("A\nB\n\nD\n")
+    (tmp_path / "README.md").write_text("no language")
+    assert [(p.language, p.id, p.text) for p in parallel_sentences(str(tmp_path))] == [
+        ("de", "0", "A"),
+        ("de", "3", "D"),
+        ("en", "0", "a"),
+        ("en", "3", "d"),
+    ]
+    (tmp_path / "deu.dev").write_text("A\n")
+    with pytest.raises(UserError, match="not parallel"):
+        parallel_sentences(str(tmp_path))
+    with pytest.raises(UserError, match="neither a folder nor a dataset"):
+        parallel_sentences(str(tmp_path / "none"))
+
+
+def test_lexicons_skip_equal_pairs(tmp_path: Path) -> None:
+    (tmp_path / "en-de.5000.tsv").write_text("the\tdie\nthe\tder\nParis\tparis\nto be\tsein\n")
+    (tmp_path / "eng-fra.txt").write_text("the le\n")
+    found = read_lexicons(tmp_path)
+    assert found == {("en", "de"): {"the": ("die", "der"), "to be": ("sein",)}, ("en", "fr"): {"the": ("le",)}}
+    assert words_by_language(found) == {"en": {"the", "to be"}, "de": {"die", "der", "sein"}, "fr": {"le"}}
+    (tmp_path / "en-it.txt").write_text("alone\n")
+    with pytest.raises(UserError, match="no word pair: 'alone'"):
+        read_lexicons(tmp_path)
+    with pytest.raises(UserError, match="no lexicon here"):
+        read_lexicons(tmp_path / "none")
