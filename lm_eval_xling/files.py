@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "file_sha256", "write_atomically"]
+from lm_eval_xling.errors import UserError
+
+__all__ = ["UNFINISHED", "disk_full", "file_sha256", "write_atomically"]
 
 UNFINISHED = ".*.part"
 """Names, as a glob pattern, that unfinished files have: what a killed run may leave."""
@@ -31,6 +36,28 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def disk_full(where: Path) -> Iterator[None]:
+    """Turn the error of a full disk into one that the user can mend.
+
+    Args:
+        where: what is being written, for the message.
+
+    Raises:
+        UserError: if no space is left, or a quota or the limit of the file size is reached.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise UserError(
+            f"the disk is full: {error.strerror}",
+            where=error.filename or where,
+            fix="make room and run the same command again: what is done is kept",
+        ) from error
 
 
 def file_sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ def align(texts: Mapping[str, str], source: str, unit: UnitKind, words: int) -> 
         texts: the same document by language code, none of them only white space.
         source: language in which ``words`` are counted.
         unit: what one row of the result holds.
-        words: words a unit in the source language, for ``unit="words"``.
+        words: words a unit in the source language, for ``unit="chunk"``.
     """
     lines = {language: list(paragraphs(text)) for language, text in texts.items()}
     if unit == "document" or len(set(map(len, lines.values()))) > 1:
@@ -29,7 +29,7 @@ def align(texts: Mapping[str, str], source: str, unit: UnitKind, words: int) -> 
         blocks = _rows(lines)
     if unit == "sentence":
         return [row for block in blocks for row in _sentences(texts, block)]
-    if unit == "words":
+    if unit == "chunk":
         return [row for block in blocks for row in _chunks(texts, source, block, words)]
     return blocks
 

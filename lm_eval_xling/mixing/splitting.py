@@ -17,7 +17,7 @@ from lm_eval_xling.errors import unknown_name
 
 __all__ = ["UNIT_KINDS", "Span", "UNSPACED", "UnitKind", "paragraphs", "separators", "sentences", "split", "word_spans"]
 
-UnitKind: TypeAlias = Literal["document", "sentence", "words"]
+UnitKind: TypeAlias = Literal["document", "sentence", "chunk"]
 UNIT_KINDS: tuple[UnitKind, ...] = get_args(UnitKind)
 """What is given to one language as a whole."""
 
@@ -111,7 +111,7 @@ def split(text: str, language: str, unit: UnitKind, words: int = 8) -> list[list
     Args:
         text: any text.
         language: its code.
-        unit: the whole ``document``, a ``sentence``, or a chunk of ``words``.
+        unit: the whole ``document``, a ``sentence``, or a ``chunk`` of words.
         words: words a chunk; the last chunk of a paragraph is shorter. Chunks reach over the ends of sentences.
 
     Returns:
@@ -126,7 +126,7 @@ def split(text: str, language: str, unit: UnitKind, words: int = 8) -> list[list
         raise ValueError(f"a chunk has at least one word, not {words}")
     if unit not in UNIT_KINDS:
         raise unknown_name("unit", unit, UNIT_KINDS)
-    if unit == "words":
+    if unit == "chunk":
         return [[chunk] for paragraph in paragraphs(text) for chunk in _chunks(text, language, paragraph, words)]
     spans = [span for paragraph in paragraphs(text) for span in sentences(text, paragraph, language)]
     if unit == "sentence":

@@ -69,7 +69,7 @@ def mix_texts(
         mixture: target languages; a unit that draws the document's own language keeps its text.
         translate: the translator, for every (document language, other language) pair.
         unit: what is drawn as a whole.
-        words: words a unit, for ``unit="words"``.
+        words: words a unit, for ``unit="chunk"``.
         seed: another seed draws other languages.
 
     Returns:
@@ -151,7 +151,7 @@ def mix_parallel(
         mixture: languages to draw from.
         id: of the document; draws depend on it.
         unit: what is drawn as a whole.
-        words: words a unit in the source language, for ``unit="words"``.
+        words: words a unit in the source language, for ``unit="chunk"``.
         seed: another seed draws other languages.
 
     Raises:

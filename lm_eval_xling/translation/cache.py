@@ -97,11 +97,11 @@ class Cache:
         return connection
 
     def _failure(self, error: Exception) -> UserError:
-        return UserError(
-            f"the translation cache cannot be used: {error}",
-            where=self.path,
-            fix="name another file with --cache, or move this one away; translations in it are then made anew",
-        )
+        if "full" in str(error) or "I/O" in str(error):
+            fix = "make room and run the same command again: what is done is kept"
+        else:
+            fix = "name another file with --cache, or move this one away; translations in it are then made anew"
+        return UserError(f"the translation cache cannot be used: {error}", where=self.path, fix=fix)
 
     def _number(self, identity: str) -> int:
         if identity not in self._numbers:
@@ -144,7 +144,9 @@ class Cache:
                 )
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # SQLite has rolled back by itself where the disk is full.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise self._failure(error) from error

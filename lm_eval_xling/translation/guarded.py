@@ -25,7 +25,9 @@ class GuardedTranslator:
         self.translator = translator
         self.cache = cache
         self.counts: Counter[str] = Counter()
-        """``requested``, ``cached``, ``translated``, ``retried``, and each kind of refusal, in texts."""
+        """Texts ``requested``, and of these ``cached``, ``translated`` and ``retried`` by this object."""
+        self.refusals: Counter[str] = Counter()
+        """Texts that were refused in each request, by reason; those that the cache knew to be refused, too."""
         self._advance = advance
 
     def __call__(self, texts: Sequence[str], source: str, target: str) -> list[str | None]:
@@ -56,7 +58,7 @@ class GuardedTranslator:
                 self._advance(len(part))
         for text in unique:
             if (reason := known[text].refusal) is not None:
-                self.counts[reason] += 1
+                self.refusals[reason] += 1
         return [known[text].output for text in texts]
 
     def _translated(self, texts: Sequence[str], source: str, target: str) -> dict[str, Entry]:

@@ -33,7 +33,7 @@ texts = st.one_of(
     ).map("".join),
 )
 languages = st.sampled_from(["en", "de", "zh", "ja", "th", "ar", "hi"])
-units = st.sampled_from(["document", "sentence", "words"])
+units = st.sampled_from(["document", "sentence", "chunk"])
 
 
 def identity(texts: Sequence[str], source: str, target: str) -> list[str | None]:

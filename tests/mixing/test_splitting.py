@@ -34,13 +34,13 @@ def units(text, language, unit, words=8):
 
 def test_chunks_count_words_and_stay_within_a_paragraph():
     text = "a b c d e f g h i j. K l m n o p q r\ns t"
-    assert units(text, "en", "words", 8) == [["a b c d e f g h"], ["i j. K l m n o p"], ["q r"], ["s t"]]
+    assert units(text, "en", "chunk", 8) == [["a b c d e f g h"], ["i j. K l m n o p"], ["q r"], ["s t"]]
 
 
 def test_languages_without_spaces_are_chunked_at_words():
     # 我 | 昨天 | 在 | 北京 | 大学 | 学习 | 了 | 中文 | 然后 | 回家
     text = "我昨天在北京大学学习了中文，然后回家。"
-    assert units(text, "zh", "words", 5) == [["我昨天在北京大学"], ["学习了中文，然后回家。"]]
+    assert units(text, "zh", "chunk", 5) == [["我昨天在北京大学"], ["学习了中文，然后回家。"]]
     assert [text[a:b] for a, b in word_spans(text, "zh")][:4] == ["我", "昨天", "在", "北京"]
     thai = "ฉันกำลังเรียนภาษาไทย"
     assert [thai[a:b] for a, b in word_spans(thai, "th")] == ["ฉัน", "กำลัง", "เรียน", "ภาษา", "ไทย"]
@@ -70,4 +70,4 @@ def test_unknown_unit_names_the_nearest():
     with pytest.raises(UserError, match="sentence"):
         split("a", "en", "sentences")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one word"):
-        split("a", "en", "words", 0)
+        split("a", "en", "chunk", 0)

@@ -98,7 +98,7 @@ def test_parallel_chunks_cover_every_word_of_every_language_once(first, second, 
     for language in texts:
         everything = [
             unit.text
-            for unit in mix_parallel(texts, "en", Mixture({language: 1}), id="d", unit="words", words=words).units
+            for unit in mix_parallel(texts, "en", Mixture({language: 1}), id="d", unit="chunk", words=words).units
         ]
         assert " ".join(everything) == texts[language]
 

@@ -54,10 +54,12 @@ def test_refused_output_is_retried_then_given_up_and_counted(tmp_path):
         (0, ["good", "late", "loop", "never"]),
         (1, ["late", "loop", "never"]),
     ]
-    expected = {"requested": 4, "cached": 0, "translated": 4, "retried": 3, "empty": 1, "long": 1}
+    expected = {"requested": 4, "cached": 0, "translated": 4, "retried": 3}
     assert guarded.counts == expected
+    assert guarded.refusals == {"empty": 1, "long": 1}
     assert guarded(["never"], "en", "fr") == [None]
     assert len(translator.calls) == 2
+    assert guarded.refusals == {"empty": 2, "long": 1}
 
 
 def test_the_same_language_is_not_translated(tmp_path):

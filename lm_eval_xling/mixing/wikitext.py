@@ -1,0 +1,73 @@
+"""WikiText's lines ▸ articles in plain text: joined, detokenised, headings kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+__all__ = ["articles", "detokenise"]
+
+_TITLE = re.compile(r" ?= ([^=].*[^=]|[^=]) = ?")
+# "a (b" and "a “b”" as published: "a ( b", "a " b "". Each rule takes away the spaces that tokenisation put in.
+_RULES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r" @([-,.])@ ", r"\1"),
+        (r"^= = = = (.*) = = = =$", r"==== \1 ===="),
+        (r"^= = = (.*) = = =$", r"=== \1 ==="),
+        (r"^= = (.*) = =$", r"== \1 =="),
+        (r'" ([^"]*?) "', r'"\1"'),
+        # A lone quotation mark of the pair stands in another paragraph: before the text, it opens.
+        (r'^" (?=[^"]*$)', '"'),
+        (r"([(\[{]) ", r"\1"),
+        (r" ([)\]}])", r"\1"),
+        (r"(?<=\d) : (?=\d\d\b)", ":"),
+        (r"(?<=[^=\s]) ([,;:.?!]+)(?= |$|[\"')\]])", r"\1"),
+        (r" '(?=(?:s|m|d|t|re|ll|ve|S)\b)", "'"),
+        (r"(?<=s) '(?= )", "'"),
+        (r"(?<=\w) '(?=$|[.,;:?!)\"])", "'"),
+        (r"([$£€¥]) (?=\d)", r"\1"),
+        (r"(?<=\d) ([%°])", r"\1"),
+        (r"(?<=\d) / (?=\d)", "/"),
+    )
+]
+
+
+def detokenise(line: str) -> str:
+    """Return a line of WikiText as it is written in print: ``Valkyria Chronicles III , 1 @,@ 000`` ▸ ``…III, 1,000``.
+
+    Headings get marks without spaces between them (``== Title ==``); ``<unk>`` stays, for nobody knows the word.
+    """
+    line = line.strip()
+    for pattern, replacement in _RULES:
+        line = pattern.sub(replacement, line)
+    return line
+
+
+def articles(lines: Iterable[str]) -> Iterator[str]:
+    """Join the lines of each article, detokenised, without blank lines; memory holds one article at a time.
+
+    An article begins with a title (`` = Title = ``) between two blank lines.
+
+    Args:
+        lines: of the published files, or the rows of the hub's dataset.
+    """
+    article: list[str] = []
+    blank, title = True, ""
+    for line in map(str.strip, lines):
+        if title:
+            # A line that only looks like a title has text below it.
+            if not line and article:
+                yield "\n".join(article)
+                article = []
+            article.append(detokenise(title))
+            title = ""
+        if blank and _TITLE.fullmatch(line):
+            title = line
+        elif line:
+            article.append(detokenise(line))
+        blank = not line
+    if title:
+        article.append(detokenise(title))
+    if article:
+        yield "\n".join(article)
