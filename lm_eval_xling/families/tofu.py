@@ -46,7 +46,7 @@ class Parameters:
     """Language of the answer that is scored or asked for."""
     languages: tuple[str, ...] = ("en", "fr")
     """Languages that the parts of a code-switched question are drawn from; the first sets their order."""
-    unit: Literal["words", "sentence"] = "words"
+    unit: Literal["chunk", "sentence"] = "chunk"
     """Parts of a code-switched question; most questions are one sentence."""
     words: int = 8
     """Words of the first language in a part."""
