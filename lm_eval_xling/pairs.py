@@ -12,11 +12,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.families import nli, paraphrase, sentiment
+from lm_eval_xling.families.classification import Task
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.records import QuestionPair, Row
 
@@ -38,7 +41,7 @@ def published_questions(paths: Iterable[Path]) -> Questions:
     questions: Questions = {}
     for path in paths:
         rows = _read_rows(path)
-        seen: dict[str, int] = {}
+        read: list[tuple[str, str, str, str]] = []
         for number, row in enumerate(rows, start=1):
             try:
                 source, spelling, target_spelling = _split_input(row["input"])
@@ -51,11 +54,11 @@ def published_questions(paths: Iterable[Path]) -> Questions:
                 ) from None
             if not source.strip() or not target.strip():
                 raise UserError("an empty question", where=f"{path}, row {number}", fix="remove the row")
-            # SNLI repeats premises and whole questions; the count keeps the repetitions apart, in the files' order.
-            seen[target] = seen.get(target, 0) + 1
-            id_ = hashlib.sha256(f"{seen[target]}\n{target}".encode()).hexdigest()[:16]
-            questions.setdefault(resolve(spelling).code, {})[id_] = source
-            questions.setdefault(resolve(target_spelling).code, {})[id_] = target
+            read.append((source, resolve(spelling).code, target, resolve(target_spelling).code))
+        ids = _target_ids(target for _, _, target, _ in read)
+        for id_, (source, source_code, target, target_code) in zip(ids, read, strict=True):
+            questions.setdefault(source_code, {})[id_] = source
+            questions.setdefault(target_code, {})[id_] = target
     return questions
 
 
@@ -65,8 +68,16 @@ def catalog_questions(dataset: str, split: str, languages: Iterable[str]) -> Que
     Raises:
         UserError: if the dataset has no question form, or ``catalog.load_rows`` cannot give the rows.
     """
+    if dataset == _PAIRS:
+        questions: Questions = {"en": {}}
+        for code in (code for code in languages if code != "en"):
+            rows = catalog.load_rows(dataset, code, split)
+            ids = _target_ids(str(row.target) for row in rows)
+            questions[code] = {id_: row.fields["question"] for id_, row in zip(ids, rows, strict=True)}
+            questions["en"].update((id_, str(row.target)) for id_, row in zip(ids, rows, strict=True))
+        return questions
     if dataset not in QUESTIONS:
-        raise unknown_name("dataset with questions", dataset, QUESTIONS)
+        raise unknown_name("dataset with questions", dataset, [_PAIRS, *QUESTIONS])
     render = QUESTIONS[dataset]
     return {code: {row.id: render(row) for row in catalog.load_rows(dataset, code, split)} for code in languages}
 
@@ -131,6 +142,20 @@ def split_pairs(
     return [pair for pair in pairs if pair.id not in held_out], [pair for pair in pairs if pair.id in held_out]
 
 
+_PAIRS = "question_pairs"
+
+
+def _target_ids(targets: Iterable[str]) -> list[str]:
+    """Return an id for each target text, the same for the same text in every file."""
+    # SNLI repeats whole questions; the count keeps the repetitions apart, in the files' order.
+    seen: dict[str, int] = {}
+    ids: list[str] = []
+    for target in targets:
+        seen[target] = seen.get(target, 0) + 1
+        ids.append(hashlib.sha256(f"{seen[target]}\n{target}".encode()).hexdigest()[:16])
+    return ids
+
+
 _INSTRUCTION = re.compile(r"\n?Translate the input from (?P<source>.+) to (?P<target>.+?):\s*\Z")
 
 
@@ -153,18 +178,13 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
     return rows
 
 
-def _fields(*lines: tuple[str, str], after: str) -> Callable[[Row], str]:
-    """Return the rendering of ``Word: text`` lines, and of the word after which the answer would follow."""
-
-    def render(row: Row) -> str:
-        words = [f"{literals.word(row.language, word)}: {row.fields[name]}" for word, name in lines]
-        return "\n".join([*words, f'{literals.word(row.language, after)}: "'])
-
-    return render
-
-
-def _sentiment(row: Row) -> str:
-    return f'{row.fields["text"]}\n{literals.word(row.language, "fields.emotion")}: "'
+def _render(row: Row, task: Task) -> str:
+    """Return a classification task's prompt, up to the opening quotation mark of its label."""
+    lines = [
+        row.fields[name] if word is None else f"{literals.word(row.language, word)}: {row.fields[name]}"
+        for name, word in task.fields.items()
+    ]
+    return "\n".join([*lines, f'{literals.word(row.language, task.answer_field)}: "'])
 
 
 def _math(row: Row) -> str:
@@ -173,12 +193,8 @@ def _math(row: Row) -> str:
 
 
 QUESTIONS: Mapping[str, Callable[[Row], str]] = {
-    "sentiment": _sentiment,
-    "nli": _fields(("fields.premise", "premise"), ("fields.hypothesis", "hypothesis"), after="fields.answer"),
-    "paraphrase": _fields(
-        ("fields.sentence_1", "sentence1"), ("fields.sentence_2", "sentence2"), after="fields.answer"
-    ),
+    **{task.family: partial(_render, task=task) for task in (sentiment.TASK, nli.TASK, paraphrase.TASK)},
     "mgsm": _math,
     "msvamp": _math,
 }
-"""Dataset to the question form of its task."""
+"""Dataset to the question form of its task; ``question_pairs`` brings its questions ready made."""

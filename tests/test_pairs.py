@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.literals import word
-from lm_eval_xling.pairs import QUESTIONS, pair_questions, published_questions, split_pairs
+from lm_eval_xling.pairs import QUESTIONS, catalog_questions, pair_questions, published_questions, split_pairs
 from lm_eval_xling.records import Row
 
 
@@ -96,7 +97,34 @@ def test_bad_files(tmp_path: Path, content: str, message: str) -> None:
 
 
 def test_questions_end_where_the_answer_would_follow() -> None:
-    row = Row("1", "de", {"premise": "P.", "hypothesis": "H.", "sentence1": "S.", "sentence2": "T.", "text": "X."})
+    row = Row("1", "de", {"premise": "P.", "hypothesis": "H.", "sentence_1": "S.", "sentence_2": "T.", "text": "X."})
     assert QUESTIONS["nli"](row) == 'Prämisse: P.\nHypothese: H.\nAntwort: "'
     assert QUESTIONS["paraphrase"](row) == 'Satz 1: S.\nSatz 2: T.\nAntwort: "'
     assert QUESTIONS["sentiment"](row) == f'X.\n{word("de", "fields.emotion")}: "'
+
+
+@pytest.mark.parametrize("family", ["sentiment", "nli", "paraphrase"])
+def test_questions_are_the_tasks_own_prompts(
+    full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """What the harness scores after training is what was trained on, to the letter."""
+    for name, value in full_mirror.items():
+        monkeypatch.setenv(name, value)
+    module = import_module(f"lm_eval_xling.families.{family}")
+    for language in ("en", "zh", "th"):
+        documents = module.documents({"language": language}, module.Parameters()).evaluated
+        questions = catalog_questions(family, "test", [language])[language]
+        assert {document["id"]: document["prompt"] for document in documents}.items() <= questions.items()
+
+
+def test_the_catalogs_pairs_are_the_published_files(
+    full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch, files: list[Path]
+) -> None:
+    for name, value in full_mirror.items():
+        monkeypatch.setenv(name, value)
+    ours = catalog_questions("question_pairs", "train", ["de", "zh", "en"])
+    theirs = published_questions(files[:2])
+    for pair in zip(pair_questions(ours, ["de"], "zh"), pair_questions(theirs, ["de"], "zh"), strict=True):
+        assert pair[0].prompt == pair[1].prompt and pair[0].target == pair[1].target
+    with pytest.raises(UserError, match="did you mean question_pairs"):
+        catalog_questions("question_pair", "train", ["de"])

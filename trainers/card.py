@@ -9,11 +9,15 @@ import yaml
 
 __all__ = ["model_card"]
 
+_CHUA = (
+    "Chua et al. 2024, *Crosslingual Capabilities and Knowledge Barriers in Multilingual LLMs*, "
+    "[arXiv 2406.16135](https://arxiv.org/abs/2406.16135)"
+)
 _PAPERS = {
     "question alignment": "Zhang et al. 2024, *Large Language Models are Good Spontaneous Multilingual Learners*, "
     "[arXiv 2405.13816](https://arxiv.org/abs/2405.13816)",
-    "mixed-language fine-tuning": "Chua et al. 2024, *Crosslingual Capabilities and Knowledge Barriers in "
-    "Multilingual LLMs*, [arXiv 2406.16135](https://arxiv.org/abs/2406.16135)",
+    "mixed-language fine-tuning": _CHUA,
+    "source-language fine-tuning": f"the ablation of {_CHUA}",
 }
 
 

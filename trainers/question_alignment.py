@@ -16,7 +16,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.pairs import Questions, catalog_questions, pair_questions, published_questions, split_pairs
 from lm_eval_xling.trainers.configuration import AlignmentConfig, PairData
-from lm_eval_xling.trainers.fitting import fit, training_arguments
+from lm_eval_xling.trainers.fitting import disk_errors, fit, training_arguments
 from lm_eval_xling.trainers.loading import load_model, load_tokenizer
 from lm_eval_xling.trainers.metrics import plot_losses
 from lm_eval_xling.trainers.publishing import DataFile, claim, describe_files, finished, publish
@@ -46,7 +46,7 @@ def align(config: AlignmentConfig) -> Path:
             fix="give more pairs, or validation=0",
         )
     arguments = training_arguments(config)
-    with arguments.main_process_first(desc="claiming the output folder"):
+    with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
     if (folder := finished(config)) is not None:
         return folder
@@ -60,7 +60,7 @@ def align(config: AlignmentConfig) -> Path:
         encode_pairs(train, tokenizer, config.data.cutoff),
         encode_pairs(validation, tokenizer, config.data.cutoff),
     )
-    with arguments.main_process_first(desc="saving"):
+    with arguments.main_process_first(desc="saving"), disk_errors(config.output):
         if (folder := finished(config)) is not None:
             return folder
         plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")

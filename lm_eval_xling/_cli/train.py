@@ -16,12 +16,12 @@ Config = Annotated[
     Path | None, typer.Option("--config", metavar="YAML", help="Configuration; the recipe's defaults without it.")
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Keys of the configuration, such as lora.r=16.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Keys of the configuration, such as lora.r=16.")
 ]
 
 
 @app.command(
-    epilog="Examples: [bold]xling train align data.files=[snli_zh10k_train_question.json] output=runs/zh[/]; "
+    epilog="Examples: [bold]xling train align 'data.files=\\[snli_zh10k_train_question.json]' output=runs/zh[/]; "
     "[bold]accelerate launch $(which xling) train align --config zh.yaml output=runs/zh[/]"
 )
 def align(overrides: Overrides = None, config: Config = None) -> None:
@@ -30,6 +30,18 @@ def align(overrides: Overrides = None, config: Config = None) -> None:
     from lm_eval_xling.trainers.question_alignment import align as train
 
     _report(train(load_config(AlignmentConfig, config, overrides or ())))
+
+
+@app.command(
+    epilog="Examples: [bold]xling train mixed 'data.corpus=\\[mixed.jsonl]' output=runs/mixed[/]; the English-only "
+    "ablation: [bold]xling train mixed 'data.corpus=\\[mixed.jsonl]' data.text=source output=runs/english[/]"
+)
+def mixed(overrides: Overrides = None, config: Config = None) -> None:
+    """Mixed-language fine-tuning on a corpus of xling mix (Chua et al. 2024)."""
+    from lm_eval_xling.trainers.configuration import MixedConfig, load_config
+    from lm_eval_xling.trainers.mixed_language import train_mixed
+
+    _report(train_mixed(load_config(MixedConfig, config, overrides or ())))
 
 
 def _report(folder: Path) -> None:

@@ -1,0 +1,197 @@
+"""Mixed-language fine-tuning on a tiny model: packing without leaks, the ablation, full fine-tuning, bad input."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from lm_eval_xling._cli import main
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import MixedText, Unit
+from lm_eval_xling.trainers import check_adapter
+from lm_eval_xling.trainers.configuration import MixedConfig, load_config
+from lm_eval_xling.trainers.corpora import packed_blocks
+from lm_eval_xling.trainers.metrics import read_metrics
+from lm_eval_xling.trainers.mixed_language import train_mixed
+from lm_eval_xling.trainers.supervised_loss import supervised_forward
+from tests import tiny as models
+
+Tiny = Callable[[str], Path]
+
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["lm_eval_xling.trainers.mixed_language", "peft.tuners.lora", "datasets"])
+
+
+def write_corpus(path: Path, documents: int, *, mixed: bool = True) -> Path:
+    """Documents of two units; every second unit is in German where mixed."""
+    lines = []
+    for i in range(documents):
+        english = Unit(f"The river number {i} is long.", "en", " ")
+        german = Unit(f"Der Fluss {i} mündet ins Meer.", "de", source=f"The river {i} flows into the sea.")
+        plain = Unit(f"The river {i} flows into the sea.", "en")
+        lines.append(json.dumps(MixedText(str(i), "en", (english, german if mixed else plain)).as_json()))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "mixed.jsonl", 60)
+
+
+def options(model: Path, corpus: Path, output: Path, *more: str) -> list[str]:
+    return [
+        f"model={model}",
+        f"data.corpus=[{corpus}]",
+        f"output={output}",
+        "data.block=64",
+        "training.learning_rate=1e-2",
+        "training.gradient_accumulation_steps=2",
+        "training.logging_steps=1",
+        "training.save_steps=4",
+        *more,
+    ]
+
+
+def run(model: Path, corpus: Path, output: Path, *more: str) -> Path:
+    return train_mixed(load_config(MixedConfig, None, options(model, corpus, output, *more)))
+
+
+def _child(arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    sys.argv = ["xling", "train", "mixed", *arguments]
+    main()
+
+
+def start(arguments: list[str]) -> BaseProcess:
+    process = CHILDREN.Process(target=_child, args=(arguments,))
+    process.start()
+    return process
+
+
+def test_killed_and_continued_gives_the_same_bytes(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
+    """With dropout, so that the random state has to be restored too."""
+    whole = start(options(tiny("llama"), corpus, tmp_path / "whole"))
+    whole.join(180)
+    assert whole.exitcode == 0
+    metrics = tmp_path / "cut" / "metrics.jsonl"
+    arguments = options(tiny("llama"), corpus, tmp_path / "cut")
+    for moment in (3, 7, 11):
+        process = start(arguments)
+        deadline = time.monotonic() + 180
+        while len(read_metrics(metrics)) < moment and process.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "the run was over before it could be killed"
+    process = start(arguments)
+    process.join(180)
+    assert [line["loss"] for line in read_metrics(metrics)] == [
+        line["loss"] for line in read_metrics(tmp_path / "whole" / "metrics.jsonl")
+    ]
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "cut" / "adapter" / name).read_bytes() == (
+            tmp_path / "whole" / "adapter" / name
+        ).read_bytes()
+    assert "mixed-language fine-tuning" in (tmp_path / "cut" / "adapter" / "README.md").read_text()
+    assert check_adapter(tmp_path / "cut" / "adapter", str(tiny("llama"))).ok
+
+
+def test_the_first_loss_is_the_mean_over_documents_read_alone(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
+    """Packed without attention across documents: the same as each document in a forward of its own."""
+    run(tiny("gemma3"), corpus, tmp_path / "run", "training.max_steps=1", "lora.dropout=0", "data.limit=8")
+    (line,) = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
+    config = load_config(MixedConfig, None, options(tiny("gemma3"), corpus, tmp_path, "data.limit=8"))
+    blocks = list(packed_blocks(config.data, models.tokenizer(), tmp_path))
+    model = AutoModelForCausalLM.from_pretrained(tiny("gemma3"))
+    sums = []
+    with torch.no_grad():
+        for block in blocks:
+            starts = [i for i, position in enumerate(block["position_ids"]) if position == 0] + [len(block["labels"])]
+            total, count = 0.0, 0
+            for first, last in zip(starts, starts[1:], strict=False):
+                ids = torch.tensor([block["input_ids"][first:last]])
+                if last - first > 1:
+                    total += model(ids, labels=ids).loss.item() * (last - first - 1)
+                    count += last - first - 1
+            sums.append((total, count))
+    # Which four blocks the step draws is the sampler's affair: one of the sets must give its loss.
+    means = [sum(t for t, _ in four) / sum(c for _, c in four) for four in combinations(sums, 4)]
+    assert min(abs(mean - line["loss"]) for mean in means) < 1e-4
+
+
+def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
+    config = load_config(MixedConfig, None, options(tiny("llama"), corpus, tmp_path, "data.text=source"))
+    ids = [i for block in packed_blocks(config.data, models.tokenizer(), tmp_path) for i in block["input_ids"]]
+    text = models.tokenizer().decode(ids, skip_special_tokens=True)
+    assert "Fluss" not in text and text.count("flows into the sea.") == 60
+    folder = run(tiny("llama"), corpus, tmp_path / "run", "data.text=source", "training.max_steps=2")
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["languages"] == ["en"] and provenance["recipe"] == "source-language fine-tuning"
+
+
+def test_full_fine_tuning_changes_every_weight_and_is_loaded_by_the_harness(
+    tiny: Tiny, corpus: Path, tmp_path: Path
+) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    folder = run(
+        tiny("gemma3"),
+        corpus,
+        tmp_path / "run",
+        "lora=null",
+        "training.max_steps=3",
+        "validation=0.1",
+        "training.eval_steps=4",
+    )
+    assert folder.name == "model"
+    before, after = (load_file(path / "model.safetensors") for path in (tiny("gemma3"), folder))
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+    assert HFLM(pretrained=str(folder), device="cpu").tokenizer.eos_token == "<eos>"
+
+
+def test_gradients_reach_tied_embeddings_through_head_and_input() -> None:
+    """Gemma ties them; a gradient from the input side alone would go unnoticed in the loss of one step."""
+    model = models.model("gemma3")
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    ids = torch.arange(20)[None]
+    expected = torch.autograd.grad(model(ids, labels=ids).loss, model.get_input_embeddings().weight)[0]
+    with supervised_forward(model):
+        ours = torch.autograd.grad(model(ids, labels=ids).loss, model.get_input_embeddings().weight)[0]
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "message"),
+    [
+        ("", (), "the corpus is empty"),
+        ("mono", (), "one language, en: nothing is mixed.*data.text=source"),
+        ("{}\n", (), "not a line of a mixed corpus.*line 1"),
+        ("nonsense\n", (), "not a line of a mixed corpus"),
+        (None, (), "cannot read the corpus"),
+        ("good", ("validation=0.1", "data.block=100000", "training.eval_steps=4"), "one block cannot be split"),
+        ("good", ("data.corpus=[]",), "the corpus is empty"),
+    ],
+)
+def test_bad_corpora(tiny: Tiny, tmp_path: Path, content: str | None, more: tuple[str, ...], message: str) -> None:
+    path = tmp_path / "corpus.jsonl"
+    if content in ("mono", "good"):
+        write_corpus(path, 3, mixed=content == "good")
+    elif content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        run(tiny("llama"), path, tmp_path / "run", *more)
+    assert re.search(message, str(caught.value), re.S), str(caught.value)
