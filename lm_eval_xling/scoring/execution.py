@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lm_eval_xling.scoring.attention import CachedPrefix, SharedPrefixCache
+from lm_eval_xling.scoring.attention import attending
+from lm_eval_xling.scoring.cache import CachedPrefix, TreeCache
 from lm_eval_xling.scoring.plan import Batch, Plan, Row
 from lm_eval_xling.scoring.tree import ScoredToken
 
-__all__ = ["Executor", "TokenScore"]
+__all__ = ["Executor", "TokenScore", "free_memory", "head_at", "is_out_of_memory"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,16 +67,14 @@ class Executor:
             try:
                 return self._forward(batch, prefixes)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or len(batch.rows) == 1:
+                if not is_out_of_memory(error) or len(batch.rows) == 1:
                     raise
                 self.most_tokens = batch.tokens // 2
                 _LOGGER.warning(
                     "out of memory with a batch of %d tokens: going on with at most %d", batch.tokens, self.most_tokens
                 )
             # Outside the handler: inside it, the traceback would keep the tensors of the failed pass alive.
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()
         half = len(batch.rows) // 2
         scores = []
         for rows in (batch.rows[:half], batch.rows[half:]):
@@ -90,7 +89,7 @@ class Executor:
         positions = self._padded(rows, width, lambda row: row.positions, lambda row, index: row.positions[-1])
         ends = self._padded(rows, width, lambda row: row.ends, lambda row, index: index + 1)
         places = sorted({number * width + place for number, row in enumerate(rows) for place in row.places})
-        cache = SharedPrefixCache(
+        cache = TreeCache(
             groups=[
                 (None if number is None else prefixes[number], start, stop) for number, start, stop in batch.groups()
             ],
@@ -98,7 +97,7 @@ class Executor:
             ends=ends,
             keeping=any(row.kept_as is not None for row in rows),
         )
-        with self.context(), cache.attending(self.model), head_at(self.model, torch.tensor(places, dtype=torch.long)):
+        with self.context(), attending(self.model, cache), head_at(self.model, torch.tensor(places, dtype=torch.long)):
             logits = self.model(
                 input_ids=tokens, position_ids=positions, past_key_values=cache, use_cache=True
             ).logits.flatten(0, 1)
@@ -108,6 +107,18 @@ class Executor:
                 parent = None if row.prefix is None else prefixes[row.prefix]
                 prefixes[row.kept_as] = cache.row(number, len(row), parent)
         return self._read(batch, logits, {place: index for index, place in enumerate(places)})
+
+    def prefix(self, tokens: Sequence[int]) -> CachedPrefix:
+        """Compute one cached prefix.
+
+        Args:
+            tokens: token ids from the start of the sequence.
+        """
+        length = len(tokens)
+        row = Row(None, tuple(tokens), tuple(range(length)), (length,) * length, (), (), kept_as=0)
+        prefixes: dict[int, CachedPrefix] = {}
+        self._forward(Batch((row,)), prefixes)
+        return prefixes[0]
 
     def _padded(
         self,
@@ -170,7 +181,15 @@ def head_at(model: Any, places: Tensor) -> Iterator[None]:
         hook.remove()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def free_memory() -> None:
+    """Give back what the pass that ran out of memory held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return "out of memory" in str(error).lower() or "can't allocate memory" in str(error)

@@ -10,12 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import has_bos_prefix
+from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.scoring.execution import Executor
+from lm_eval_xling.scoring.attention import attending
+from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
+from lm_eval_xling.scoring.generation import (
+    PromptPlan,
+    PromptPrefixes,
+    has_own_cache,
+    plan_prompts,
+    reason_against_generation,
+)
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.support import reason_against
 from lm_eval_xling.scoring.tree import ScoredSequence
@@ -26,6 +36,10 @@ _LOGGER = logging.getLogger(__name__)
 
 _AUTO_BUDGET = {"cpu": 2048, "cuda": 32768}
 """Tokens of a batch with ``batch_size=auto``: from there on more do not make it faster."""
+_AUTO_GENERATION = {"cpu": 8192, "cuda": 131072}
+"""The same for generation, whose passes read one token a row and whose cache is all that grows with the rows."""
+_LOGITS = 1 << 28
+"""Logits computed at a time, unless a single text has more: 1 GiB in fp32."""
 _LAUNCH = {"cpu": 64, "cuda": 2048}
 """What a forward pass costs apart from its tokens, in tokens of a full batch."""
 
@@ -41,6 +55,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._prompt_prefixes: PromptPrefixes | None = None
+        self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
         self._executor = Executor(self.model, self.device, self.softmax_dtype, self._autocast)
         if self.backend != "causal":
@@ -164,12 +180,129 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             budget = max(longest, min(longest * self.max_batch_size, _AUTO_BUDGET.get(kind, 4096)))
         else:
             budget = longest * int(size)
-        return Costs(budget=budget, launch=_LAUNCH.get(kind, 64), kept=max(budget, 2048))
+        places = max(1, _LOGITS // int(self.model.get_input_embeddings().weight.shape[0]))
+        return Costs(budget=budget, launch=_LAUNCH.get(kind, 64), places=places, kept=max(budget, 2048))
 
-    def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
-        """Rows of full length for ``batch_size=auto`` in rolling scoring and generation."""
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of each whole text, in windows of ``max_length`` tokens; see ``LM.loglikelihood_rolling``."""
         if self.fallback_reason is not None:
-            detected: int = super()._detect_batch_size(requests, pos)
-            return detected
-        rows = _AUTO_BUDGET.get(self.device.type, 4096) // int(self.max_length)
-        return max(1, min(rows, int(self.max_batch_size)))
+            totals: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
+            return totals
+        results: list[float] = []
+        quiet = disable_tqdm or self.rank != 0
+        for request in tqdm(requests, desc="Running loglikelihood_rolling requests", disable=quiet):
+            (text,) = request.args
+            windows = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, 1)
+            scores = self._loglikelihood_tokens([(None, *make_disjoint_window(window)) for window in windows], True)
+            results.append(sum(score for score, _ in scores))
+            self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
+        return results
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate from each context; see ``LM.generate_until``.
+
+        The contexts of a prefix are generated from together. Because its keys and values are in memory once, more
+        rows than ``batch_size`` take no more memory than that many rows of ``hf``.
+        """
+        options = [request.args[1] for request in requests]
+        if self.fallback_reason is not None or self._generation_off or not requests:
+            return self._generated(requests, disable_tqdm)
+        encodings = dict(self._encode_all({request.args[0] for request in requests}))
+        lengths = [len(encodings[request.args[0]]) for request in requests]
+        plan = plan_prompts([encodings[request.args[0]] or [self.prefix_token_id] for request in requests])
+        longest = max(lengths) + max(map(self._most_generated, options))
+        with self._rows(self._generation_rows(longest)) as rows:
+            self._prompt_prefixes = PromptPrefixes(self._executor, plan.prefixes, rows * longest)
+            try:
+                if any(option.get("do_sample") for option in options):
+                    # The same batches as hf, so that the same random numbers meet the same rows.
+                    return self._generated(requests, disable_tqdm)
+                return self._generate_by_prefix(requests, plan, lengths, rows * longest, disable_tqdm)
+            finally:
+                self._prompt_prefixes = None
+
+    def _generate_by_prefix(
+        self, requests: list[Any], plan: PromptPlan, lengths: list[int], budget: int, disable_tqdm: bool
+    ) -> list[str]:
+        members: dict[int | None, list[int]] = {}
+        for index, prefix in enumerate(plan.prefix_of):
+            members.setdefault(prefix, []).append(index)
+        # Prefixes of less than a batch of prompts are generated from together, as far as they fit.
+        small = [prefix for prefix, indices in members.items() if len(indices) < self.batch_size]
+        joined = [index for prefix in small for index in members.pop(prefix)]
+        results = [""] * len(requests)
+        for prefix, indices in [*members.items(), *([(None, joined)] if joined else [])]:
+            cached = 0 if prefix is None else len(plan.prefixes[prefix])
+            own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
+            with self._rows(max(int(self.batch_size), (budget - cached) // own)):
+                texts = self._generated([requests[i] for i in indices], disable_tqdm)
+            for index, text in zip(indices, texts, strict=True):
+                results[index] = text
+        return results
+
+    def _generated(self, requests: list[Any], disable_tqdm: bool) -> list[str]:
+        texts: list[str] = super().generate_until(requests, disable_tqdm)
+        return texts
+
+    def _most_generated(self, options: dict[str, Any]) -> int:
+        return int(normalize_gen_kwargs(options, self.max_gen_toks)["max_gen_toks"])
+
+    def _generation_rows(self, longest: int) -> int:
+        if self.batch_size != "auto":
+            return int(self.batch_size)
+        budget = _AUTO_GENERATION.get(self.device.type, 16384)
+        return max(1, min(int(self.max_batch_size), budget // longest))
+
+    @contextmanager
+    def _rows(self, rows: int) -> Iterator[int]:
+        """Let the harness's code form batches of so many rows."""
+        before = self.batch_size
+        self.batch_size_per_gpu: int | str = rows
+        try:
+            yield rows
+        finally:
+            self.batch_size_per_gpu = before
+
+    def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **options: Any) -> Tensor:
+        """Generate for one batch as ``hf`` does, from cached prefixes where there are any."""
+        try:
+            with self._on_prefixes(context, options) as further:
+                generated: Tensor = super()._model_generate(context, max_length, stop, **options, **further)
+                return generated
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(context) == 1:
+                raise
+            _LOGGER.warning("out of memory generating %d texts at a time: going on with halves", len(context))
+        free_memory()
+        mask = options.pop("attention_mask")
+        half = len(context) // 2
+        parts = [
+            self._model_generate(context[rows], max_length, stop, attention_mask=mask[rows], **options)
+            for rows in (slice(None, half), slice(half, None))
+        ]
+        width = max(part.shape[1] for part in parts)
+        pad = self.tokenizer.pad_token_id
+        return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1]), value=pad) for part in parts])
+
+    @contextmanager
+    def _on_prefixes(self, context: Tensor, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Prepare the model for a batch and yield the further arguments of ``generate``."""
+        mask = options.get("attention_mask")
+        prefixes = self._prompt_prefixes
+        if prefixes is None or mask is None or has_own_cache(self.model, options):
+            yield {}
+            return
+        if not self._generation_checked:
+            self._generation_checked = True
+            fixed = {"pad_token_id": self.tokenizer.pad_token_id}
+            reason = reason_against_generation(self.model, prefixes, context, mask, fixed)
+            if reason is not None:
+                _LOGGER.warning("generation uses hf's own code: %s", reason)
+                self._prompt_prefixes = None
+                self._generation_off = True
+        cache = None if self._generation_off else prefixes.cache(context, mask)
+        if cache is None:
+            yield {}
+            return
+        with attending(self.model, cache):
+            yield {"past_key_values": cache}

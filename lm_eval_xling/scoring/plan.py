@@ -28,6 +28,10 @@ class Costs:
     """A prefix is cached only if that saves at least so many tokens."""
     row: int = 256
     """Up to so many tokens, a subtree becomes one row with a tree-shaped mask instead of a prefix and its rows."""
+    overhang: float = 0.25
+    """A larger subtree becomes one row, too, if it exceeds its longest path by at most this fraction."""
+    places: int = 1 << 30
+    """Most places of a batch at which logits are computed; a single row may have more."""
     kept: int = 4096
     """Cached prefixes of about so many tokens are alive at a time."""
 
@@ -172,7 +176,8 @@ def _cut(root: Node, costs: Costs) -> _Draft:
         node, prefix, pending = stack.pop()
         waiting = sum(len(run.tokens) for run in pending)
         # A long context with its short continuations is one row, too: nothing of it is computed twice.
-        if waiting + node.size <= max(largest_row, (waiting + node.longest) * 5 // 4):
+        longest_row = max(largest_row, (waiting + node.longest) * (1 + costs.overhang))
+        if not node.children or waiting + node.size <= longest_row:
             draft.rows.setdefault(prefix, []).append(_row(prefix, pending, node))
             continue
         pending = [*pending, node]
@@ -239,14 +244,14 @@ def _waves(prefixes: list[Prefix], costs: Costs) -> Iterator[list[Prefix]]:
 def _batches(rows: Sequence[Row], costs: Costs) -> Iterator[Batch]:
     """Batches of rows of similar length within the budget, longest first."""
     batch: list[Row] = []
-    wasted = 0
+    wasted = places = 0
     for row in sorted(rows, key=len, reverse=True):
-        if batch:
-            width = len(batch[0])
-            wasted += width - len(row)
-            if width * (len(batch) + 1) > costs.budget or wasted > costs.launch:
-                yield _batch(batch)
-                batch, wasted = [], 0
+        wasted += len(batch[0]) - len(row) if batch else 0
+        places += len(set(row.places))
+        full = batch and (len(batch[0]) * (len(batch) + 1) > costs.budget or places > costs.places)
+        if full or wasted > costs.launch:
+            yield _batch(batch)
+            batch, wasted, places = [], 0, len(set(row.places))
         batch.append(row)
     if batch:
         yield _batch(batch)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lm_eval_xling.scoring.attention import UnsupportedModel
+from lm_eval_xling.scoring.cache import UnsupportedModel
 from lm_eval_xling.scoring.execution import Executor, head_at
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.tree import ScoredSequence
 
-__all__ = ["reason_against"]
+__all__ = ["TOLERANCE", "reason_against"]
 
-_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
 """Greatest difference of a log-probability, in nats, that rounding explains, by the type of the logits. Random
 tokens have log-probabilities of about -10 to -20; a wrong mask or position changes them by more."""
 
@@ -96,14 +96,15 @@ def _greatest_difference(model: Any, executor: Executor, length: int) -> tuple[f
     shared, first, second = (
         torch.randint(vocabulary, (count,), generator=generator).tolist() for count in (length, 8, 6)
     )
-    # Two documents after one prefix; the first with a continuation of four tokens and two of one token.
+    # Two documents after one prefix; the first with continuations of four, two and one tokens, as a tree.
     sequences = [
         ScoredSequence(shared + first[:-1], first[-4:]),
-        ScoredSequence(shared + first[:4], [second[0]]),
+        ScoredSequence(shared + first[:4] + second[:1], second[:2]),
         ScoredSequence(shared + first[:4], [second[1]]),
         ScoredSequence(shared + second[:-1], second[-1:]),
     ]
-    plan = make_plan(sequences, Costs(budget=4 * length, saving=1, row=8))
+    plan = make_plan(sequences, Costs(budget=4 * length, saving=1, row=8, overhang=0.0))
+    assert plan.prefixes
     scores = {(target.sequence, target.index): value for batch in executor.run(plan) for target, value, _ in batch}
     # Only as many places as are compared: the logits of a whole long prompt may take gigabytes.
     places = torch.arange(length + 3, length + 7)
@@ -116,4 +117,4 @@ def _greatest_difference(model: Any, executor: Executor, length: int) -> tuple[f
     wanted += [((index, 0), expected[0, sequences[index].targets[0]]) for index in (1, 2)]
     # maximum, unlike max, keeps a not-a-number.
     differences = torch.stack([(value.float().cpu() - scores[key]).abs() for key, value in wanted])
-    return float(differences.amax()), _TOLERANCE.get(logits.dtype, 0.0)
+    return float(differences.amax()), TOLERANCE.get(logits.dtype, 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from peft import LoraConfig, get_peft_model
 
@@ -80,6 +81,17 @@ def assert_close_in_half_precision(model: object, tolerance: float) -> None:
     ):
         # Sums of up to 120 tokens are compared: rounding grows with them.
         assert found == pytest.approx(expected, abs=tolerance, rel=0.005)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "opt"])
+def test_same_rolling_log_likelihoods_as_hf(architecture: str) -> None:
+    # Without hf's logits cache, which mixes up windows of periodic texts; see the test below.
+    reference, backend = both(decided_model(architecture), max_length=100, logits_cache=False)
+    # Shorter than a window, exactly one, and several with a rest.
+    texts = [pair[0] for pair in pairs(documents=2) if pair[0]] + ["x" * 100, "y" * 101, "abc " * 90]
+    requests = [Instance("loglikelihood_rolling", {}, (text,), index) for index, text in enumerate(texts)]
+    expected = reference.loglikelihood_rolling(requests, disable_tqdm=True)
+    assert backend.loglikelihood_rolling(requests, disable_tqdm=True) == pytest.approx(expected, abs=1e-3, rel=1e-6)
 
 
 def test_one_text_divided_in_two_ways_is_scored_as_hf_does_without_its_logits_cache() -> None:

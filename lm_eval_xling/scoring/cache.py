@@ -1,0 +1,206 @@
+"""Caches of keys and values behind prefixes that the rows of a batch share: never copied, never modified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+__all__ = ["CachedPrefix", "GrowingCache", "SharedPrefixCache", "TreeCache", "UnsupportedModel"]
+
+
+class UnsupportedModel(Exception):
+    """The model computes attention in a way that cannot be divided at a cached prefix; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPrefix:
+    """Keys and values of the first tokens of several sequences."""
+
+    keys: tuple[Tensor, ...]
+    """One a layer, of shape (key heads, length, head dimension), after the positional rotation."""
+    values: tuple[Tensor, ...]
+    """One a layer, of shape (key heads, length, value dimension)."""
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.keys[0].shape[1]
+
+
+class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typed
+    """What the attention of a forward pass needs to know: the prefixes, and who sees whom among the rows' own tokens.
+
+    Args:
+        groups: cached prefix (or None), first row, row after the last; together they cover all rows in order.
+        positions: position in its sequence of every token of the pass, shape (rows, width).
+    """
+
+    def __init__(self, groups: Sequence[tuple[CachedPrefix | None, int, int]], positions: Tensor) -> None:
+        super().__init__(layers=[])
+        self.groups = groups
+        self.positions = positions
+        self.attended: set[int] = set()
+        self._own_hidden: dict[tuple[int | None, torch.device], Tensor] = {}
+        self._prefix_hidden: dict[tuple[int, int | None, torch.device], tuple[int, Tensor | None]] = {}
+
+    def next_pass(self, positions: Tensor) -> None:
+        """Forget the masks of the pass before."""
+        self.positions = positions
+        self._own_hidden.clear()
+        self._prefix_hidden.clear()
+
+    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+        """Which of its row's own tokens a token sees: bool, shape (rows, width of the pass, own tokens)."""
+        raise NotImplementedError
+
+    def own_hidden(self, window: int | None, device: torch.device) -> Tensor:
+        """Which of its row's own tokens a token does not see: bool, shape (rows, 1, width of the pass, own tokens)."""
+        key = (window, device)
+        if key not in self._own_hidden:
+            self._own_hidden[key] = ~self._own_seen(window, device)[:, None]
+        return self._own_hidden[key]
+
+    def prefix_hidden(self, group: int, window: int | None, device: torch.device) -> tuple[int, Tensor | None]:
+        """Which tokens of its prefix a token does not see.
+
+        Returns:
+            The first position of the prefix that any token of the group sees, and from there on a bool tensor of
+            shape (rows of the group, 1, width, rest of the prefix), or None where all is seen.
+        """
+        key = (group, window, device)
+        if key not in self._prefix_hidden:
+            self._prefix_hidden[key] = self._window_on_prefix(group, window, device)
+        return self._prefix_hidden[key]
+
+    def _window_on_prefix(self, group: int, window: int | None, device: torch.device) -> tuple[int, Tensor | None]:
+        prefix, start, stop = self.groups[group]
+        assert prefix is not None
+        positions = self.positions[start:stop].to(device)
+        if window is None or int(positions.max()) < window:
+            return 0, None
+        # A long generation leaves the whole prefix behind its window.
+        first = min(max(0, int(positions.min()) - window + 1), prefix.length)
+        seen = torch.arange(first, prefix.length, device=device)
+        return first, (positions[:, None, :, None] - seen >= window)
+
+
+class TreeCache(SharedPrefixCache):
+    """Of one forward pass whose rows are trees of tokens.
+
+    Args:
+        groups: see ``SharedPrefixCache``.
+        positions: see ``SharedPrefixCache``.
+        ends: token ``j`` of a row is seen by the tokens from ``j`` up to, not including, ``ends[j]``; same shape.
+        keeping: whether to collect the keys and values of the rows.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[tuple[CachedPrefix | None, int, int]],
+        positions: Tensor,
+        ends: Tensor,
+        keeping: bool = False,
+    ) -> None:
+        super().__init__(groups, positions)
+        self.ends = ends
+        self.keeping = keeping
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Take the keys and values of a layer, shape (rows, key heads, width, head dimension), and return them."""
+        if layer_idx in self.kept:
+            raise UnsupportedModel(f"layer {layer_idx} fills the cache twice in one pass")
+        self.kept[layer_idx] = (key_states, value_states) if self.keeping else _NOTHING
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Length before this pass, which models ask for where they get no positions; they always get them here."""
+        return 0
+
+    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+        index = torch.arange(self.positions.shape[1], device=device)
+        ends, positions = self.ends.to(device), self.positions.to(device)
+        seen = (index[None, :, None] >= index) & (index[None, :, None] < ends[:, None, :])
+        if window is not None:
+            seen &= positions[:, :, None] - positions[:, None, :] < window
+        return seen
+
+    def row(self, index: int, length: int, parent: CachedPrefix | None) -> CachedPrefix:
+        """The parent prefix and the first tokens of a row, after a pass with ``keeping``."""
+        layers = []
+        for number in range(len(self.kept)):
+            own = [tensor[index, :, :length] for tensor in self.kept[number]]
+            # A copy in any case: a view would keep the whole batch in memory.
+            before = (None, None) if parent is None else (parent.keys[number], parent.values[number])
+            layers.append(
+                [o.clone() if b is None else torch.cat([b, o], dim=1) for b, o in zip(before, own, strict=True)]
+            )
+        return CachedPrefix(tuple(keys for keys, _ in layers), tuple(values for _, values in layers))
+
+    def check_complete(self) -> None:
+        """Raise unless the layers that filled the cache, and only those, computed their attention from it.
+
+        Raises:
+            UnsupportedModel: if the model has layers of another kind, or attention outside the interface.
+        """
+        if not self.attended or self.attended != set(self.kept) or self.attended != set(range(len(self.kept))):
+            raise UnsupportedModel(
+                f"{len(self.kept)} layers fill the cache, and {len(self.attended)} compute their attention from it"
+            )
+
+
+class GrowingCache(SharedPrefixCache):
+    """Of a generation: rows padded on the left, their own keys and values growing with every token.
+
+    Args:
+        groups: see ``SharedPrefixCache``.
+        padding: number of padding tokens on the left of each row, shape (rows,).
+        own: column of the first token of each row that is not in its prefix, shape (rows,).
+    """
+
+    def __init__(self, groups: Sequence[tuple[CachedPrefix | None, int, int]], padding: Tensor, own: Tensor) -> None:
+        super().__init__(groups, torch.empty(0))
+        self.padding = padding
+        self.own = own
+        self.first = int(own.min())
+        """First column that the model computes; before it, all rows have padding or cached tokens."""
+        self.filled = self.first
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of a pass to a layer's own ones, and return all of them."""
+        if layer_idx in self.keys:
+            key_states = torch.cat([self.keys[layer_idx], key_states], dim=2)
+            value_states = torch.cat([self.values[layer_idx], value_states], dim=2)
+        filled = self.first + key_states.shape[2]
+        if filled != self.filled:
+            columns = torch.arange(self.filled, filled, device=self.padding.device)
+            self.next_pass(columns - self.padding[:, None])
+            self.filled = filled
+        self.keys[layer_idx], self.values[layer_idx] = key_states, value_states
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Columns that are padding, cached or computed."""
+        return self.filled
+
+    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+        columns = torch.arange(self.first, self.filled, device=device)
+        asking = columns[-self.positions.shape[1] :]
+        seen = (asking[:, None] >= columns) & (columns >= self.own.to(device)[:, None, None])
+        if window is not None:
+            seen &= asking[:, None] - columns < window
+        return seen
+
+
+_NOTHING = (torch.empty(0), torch.empty(0))
