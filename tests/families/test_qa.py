@@ -1,0 +1,91 @@
+"""XQuAD and Belebele on the real rows, through the harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm_eval_xling import catalog
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families import qa
+from lm_eval_xling.harness import extraction_scores, requests
+from lm_eval_xling.metrics.answers import normalise
+from lm_eval_xling.records import Request, Row
+
+
+@pytest.fixture(autouse=True)
+def mirrored(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", str(mirror))
+
+
+def show(task: str, row: int = 0, **xling: Any) -> Request:
+    (request,) = requests(task, rows=[row], metadata={"xling": xling})
+    return request
+
+
+def test_context_and_question_in_languages_of_their_own() -> None:
+    rows = {code: catalog.load_rows("xquad", code, "validation")[7] for code in ("en", "de", "zh")}
+    german = show("xling_qa_xquad_de_en", row=7)
+    assert german.context == (
+        f"Text: {rows['de'].fields['context']}\nQuestion: {rows['en'].fields['question']}\nAntwort:"
+    )
+    # The answer is a part of the German context.
+    assert german.document["answers"] == rows["de"].extra["answers"]
+    assert german.document["answers"][0] in german.document["context"]
+    assert german.document["id"] == rows["en"].id
+    assert (german.document["question_language"], german.document["answer_language"]) == ("en", "de")
+    chinese = show("xling_qa_xquad_de_en", row=7, context_language="zh", question_language="de")
+    assert chinese.context == (f"文章: {rows['zh'].fields['context']}\nFrage: {rows['de'].fields['question']}\n答案:")
+
+
+@pytest.mark.parametrize("language", ["en", "de", "es", "ro", "ru", "tr", "vi", "zh"])
+def test_the_gold_answers_of_every_language_score_full_marks(language: str) -> None:
+    for request in requests(f"xling_qa_xquad_{language}_{language}", rows=range(0, 1190, 17)):
+        answer = request.document["answers"][0]
+        metrics = extraction_scores(request.document, [f" {answer}."])
+        assert (metrics["exact_match"], metrics["f1"]) == (1.0, 1.0), answer
+        # A whole sentence around the answer has all of its words, and others.
+        longer = extraction_scores(request.document, [f"{answer} {request.document['question']}"])
+        assert longer["exact_match"] == 0.0 and 0.0 < longer["f1"] < 1.0
+        assert normalise(answer, language)
+
+
+def test_articles_are_those_of_the_context() -> None:
+    document = {"answer_language": "de", "answers": ["die Denver Broncos"]}
+    assert extraction_scores(document, ["Denver Broncos"])["exact_match"] == 1.0
+    assert extraction_scores({**document, "answer_language": "en"}, ["Denver Broncos"])["exact_match"] == 0.0
+
+
+def test_belebele_shows_each_part_in_its_language() -> None:
+    rows = {code: catalog.load_rows("belebele", code, "test")[3] for code in ("en", "de", "fr")}
+    full = show("xling_qa_belebele_full_de", row=3)
+    options = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", rows["de"].options, strict=True))
+    assert full.context == (
+        f"Text: {rows['de'].fields['context']}\nFrage: {rows['de'].fields['question']}\n{options}\nAntwort:"
+    )
+    assert full.continuations == (" A", " B", " C", " D")
+    assert full.document["answer"] == rows["en"].answer
+    mixed = show("xling_qa_belebele_context_de", row=3, options_language="French", option_ids="1-4")
+    assert mixed.document["languages"] == {
+        "context": "de", "question": "en", "option_0": "fr", "option_1": "fr", "option_2": "fr", "option_3": "fr",
+    }  # fmt: skip
+    assert mixed.context.startswith(f"Text: {rows['de'].fields['context']}\nQuestion: {rows['en'].fields['question']}")
+    assert f"\n4. {rows['fr'].options[3]}\nAnswer:" in mixed.context
+    apart = show("xling_qa_belebele_question_options_fr", row=3)
+    assert apart.context.startswith(
+        f"Passage: {rows['en'].fields['context']}\nQuestion: {rows['fr'].fields['question']}"
+    )
+
+
+def test_no_demonstrations_and_bad_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="there are 0(.|\n)*--num_fewshot 0"):
+        requests("xling_qa_xquad_en_en", rows=[0], num_fewshot=1)
+
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        return [Row("x", language, {"context": "", "question": "Q?"}, target="A", extra={"answers": ["A"]})]
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+    with pytest.raises(UserError, match="the field 'context' is empty(.|\n)*qa in ru"):
+        qa.documents({"dataset": "xquad", "context": "ru", "question": "en"}, qa.Parameters())
