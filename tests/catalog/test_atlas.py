@@ -45,6 +45,12 @@ def test_size_and_number() -> None:
     assert Counter(fact["relation"] for fact in FACTS.values()).keys() == RELATIONS
 
 
+def test_the_first_facts_are_a_sample_of_all_relations() -> None:
+    share = Counter(fact["relation"] for fact in FACTS.values())
+    first = Counter(fact["relation"] for fact in list(FACTS.values())[:100])
+    assert all(abs(first[relation] / 100 - share[relation] / len(FACTS)) < 0.1 for relation in RELATIONS)
+
+
 def test_rows_are_parallel() -> None:
     assert all([row.id for row in rows] == list(FACTS) for rows in ROWS.values())
     for rows in parallel():

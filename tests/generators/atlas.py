@@ -203,7 +203,8 @@ def select() -> tuple[list[tuple[Fact, list[str]]], Counter[tuple[str, str]]]:
         for fact in complete:
             before, after = wrong[fact][: position[fact]], wrong[fact][position[fact] :]
             selected.append((fact, [*before, fact.answer, *after]))
-    return selected, dropped
+    # Relations mixed: the harness's --limit takes the first facts, and shall take a sample of all.
+    return sorted(selected, key=lambda item: stable_hash("atlas order", item[0].id)), dropped
 
 
 def _distractors(fact: Fact, others: Iterable[Fact]) -> list[str]:
@@ -247,7 +248,7 @@ def files() -> Iterator[tuple[Path, str]]:
 
 def main() -> None:
     facts, dropped = select()
-    for relation, count in Counter(fact.relation for fact, _ in facts).items():
+    for relation, count in sorted(Counter(fact.relation for fact, _ in facts).items()):
         print(f"{relation}: {count} facts")
         for (other, reason), number in sorted(dropped.items()):
             if other == relation and number:
