@@ -67,8 +67,7 @@ def read_scores() -> dict[tuple[str, str], tuple[float, float]]:
 
 def print_matrix(scores: dict[tuple[str, str], tuple[float, float]]) -> None:
     """Print the matrix: question languages down, answer languages across."""
-    names = [LANGUAGES[code].name for code in CODES]
-    table = Table("question \\ answer", *names, title="Accuracy ± standard error")
+    table = Table("question", *CODES, title="Accuracy ± standard error, by answer language")
     for asked in CODES:
         row = (scores[asked, answered] for answered in CODES)
         table.add_row(LANGUAGES[asked].name, *(f"{value:.2f} ± {error:.2f}" for value, error in row))
