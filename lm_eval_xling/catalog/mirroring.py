@@ -6,7 +6,7 @@ way. So a run may be killed at any moment; the next one skips what is complete a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -41,6 +41,14 @@ class MirrorWriter:
         known = Mirror(folder).parts if (folder / MANIFEST).exists() else {}
         self._parts = dict(known)
         self._references: dict[tuple[str, str], tuple[Part, dict[str, object]]] = {}
+        self._pending: set[tuple[str, Part]] = set()
+
+    def expect(self, dataset: str, parts: Iterable[Part]) -> None:
+        """Say which parts this run brings: what the mirror still holds of them may be of an older release.
+
+        Other languages are therefore not compared with them before they have been stored or found complete.
+        """
+        self._pending |= {(dataset, part) for part in parts}
 
     def stored(self, dataset: str) -> list[StoredPart]:
         """What the mirror holds of a dataset."""
@@ -56,7 +64,10 @@ class MirrorWriter:
         if inputs is not None and dict(stored.inputs) != dict(inputs):
             return False
         path = self.folder / stored.file
-        return path.is_file() and file_sha256(path) == stored.sha256
+        complete = path.is_file() and file_sha256(path) == stored.sha256
+        if complete:
+            self._pending.discard((dataset, part))
+        return complete
 
     def store(self, dataset: Dataset, part: Part, source: str, fetched: Fetched) -> StoredPart:
         """Check the rows of a part, write them, and enter them in the manifest.
@@ -87,6 +98,7 @@ class MirrorWriter:
         )
         write_atomically(self.folder / stored.file, data)
         self._parts[dataset.name, part] = stored
+        self._pending.discard((dataset.name, part))
         self._write_manifest()
         return stored
 
@@ -95,8 +107,8 @@ class MirrorWriter:
             return
         key = (dataset.name, part.split)
         if key not in self._references:
-            held = [p for p in self.stored(dataset.name) if p.split == part.split and p.language != part.language]
-            held = [p for p in held if (self.folder / p.file).is_file()]
+            held = [p for p in self.stored(dataset.name) if p.split == part.split and p.part != part]
+            held = [p for p in held if (dataset.name, p.part) not in self._pending and (self.folder / p.file).is_file()]
             # English if it is there: the other languages are translations of it.
             other = min(held, key=lambda p: (p.language != "en", p.language), default=None)
             if other is None:
@@ -200,6 +212,7 @@ def import_dataset(
         )
     reads = {form.name: form.read for form in dataset.formats}
     problems: list[UserError] = []
+    mirror.expect(dataset.name, found)
     for part in progress(list(found)):
         candidates = found[part]
         source = f"imported: {candidates[0][0].split(':')[0]}"
@@ -244,6 +257,7 @@ def fetch_dataset(
     parts = _published_parts(dataset, languages, splits)
     revisions: dict[str, str | None] = {}
     problems: list[UserError] = []
+    mirror.expect(dataset.name, parts)
     for part in progress(parts):
         source = next(source for source in dataset.sources if source.covers(part))
         try:

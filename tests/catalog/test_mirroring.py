@@ -71,6 +71,30 @@ def test_changed_raw_files_are_imported_again(shared_data: Path, tmp_path: Path)
     assert rows[1].fields["question"] == "Wie heißt Hagrids Hund?"
 
 
+def test_a_new_release_may_change_every_language(shared_data: Path, tmp_path: Path) -> None:
+    """The written quiz has the same ids and other answers; half-way the mirror holds old and new languages."""
+    written = Path(__file__).parents[1] / "fixtures" / "hp"
+    for source, count in ((shared_data, 45), (written, 4)):
+        with writing(tmp_path / "mirror", DATASETS) as mirror:
+            import_dataset(DATASETS["hp"], [source], mirror)
+        assert len(Mirror(tmp_path / "mirror").rows("hp", Part("de", "test"))) == count
+
+
+def test_a_language_that_comes_later_is_compared_with_those_that_are_there(shared_data: Path, tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        (tmp_path / language).mkdir()
+        shutil.copy(shared_data / "harry_potter_ende" / f"quiz_{language}.jsonl", tmp_path / language)
+    path = tmp_path / "de" / "quiz_de.jsonl"
+    path.write_text(path.read_text().replace('"answer": "C"', '"answer": "B"', 1))
+    with writing(tmp_path / "mirror", DATASETS) as mirror:
+        import_dataset(DATASETS["hp"], [tmp_path / "en"], mirror)
+    with (
+        writing(tmp_path / "mirror", DATASETS) as mirror,
+        pytest.raises(UserError, match="not parallel: row 0 has 1, but 2 in en test"),
+    ):
+        import_dataset(DATASETS["hp"], [tmp_path / "de"], mirror)
+
+
 @pytest.mark.parametrize("parts_before_the_kill", [1, 25])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     parts_before_the_kill: int, shared_data: Path, tmp_path: Path
