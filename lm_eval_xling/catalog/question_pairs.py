@@ -14,7 +14,7 @@ from lm_eval_xling.records import Row
 
 __all__ = ["DATASET"]
 
-_PUBLISHED = ("de", "es", "it", "sw", "zh")
+_PUBLISHED = tuple("bn de es hi it sw zh".split())
 _FILE = "data/snli/snli_{}10k_train_question.json"
 
 
