@@ -7,8 +7,10 @@ from types import MappingProxyType
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.translation.apertium import ApertiumTranslator
+from lm_eval_xling.translation.causal import CausalTranslator
 from lm_eval_xling.translation.lexicon import LexiconTranslator
 from lm_eval_xling.translation.parallel import ParallelTranslator
+from lm_eval_xling.translation.seq2seq import Seq2SeqTranslator
 from lm_eval_xling.translation.translator import Translator
 
 __all__ = ["TRANSLATORS", "open_translator"]
@@ -16,7 +18,9 @@ __all__ = ["TRANSLATORS", "open_translator"]
 TRANSLATORS: Mapping[str, Callable[[str], Translator]] = MappingProxyType(
     {
         "apertium": ApertiumTranslator,
+        "hf": Seq2SeqTranslator,
         "lexicon": LexiconTranslator,
+        "llm": CausalTranslator,
         "parallel": ParallelTranslator,
     }
 )

@@ -81,9 +81,7 @@ def test_progress_counts_every_text_once(tmp_path):
     assert sum(done) == 22
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("apertum", "apertium"), ("lexicon", "argument"), ("paralel:x", "parallel")]
-)
+@pytest.mark.parametrize(("name", "message"), [("apertum", "apertium"), ("lexicon", "argument"), ("hg:x", "hf")])
 def test_unknown_translators_name_the_nearest(name, message):
     with pytest.raises(UserError, match=message):
         open_translator(name)

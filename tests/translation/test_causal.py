@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.translation import open_translator
+from lm_eval_xling.translation.causal import few_shot_prompt
+
+
+def test_prompt():
+    examples = {"en": ["One.", "Two."], "fr": ["Un.", "Deux."]}
+    assert few_shot_prompt("Three.", "en", "fr", examples) == (
+        "English: One.\nFrench: Un.\n\nEnglish: Two.\nFrench: Deux.\n\nEnglish: Three.\nFrench:"
+    )
+
+
+def test_a_model_class_of_the_harness_completes_the_prompt(tiny, monkeypatch):
+    translator = open_translator(f"llm:hf,pretrained={tiny('llama')},dtype=float32,device=cpu,max_tokens=12")
+    translator.check("en", "fr")
+    model = translator._load()
+    seen = []
+    generate = model.generate_until
+
+    def watched(requests, disable_tqdm=False):
+        seen.extend(request.args for request in requests)
+        return generate(requests, disable_tqdm=disable_tqdm)
+
+    monkeypatch.setattr(model, "generate_until", watched)
+    texts = ["The house is red.", "No."]
+    outputs = translator.translate(texts, "en", "fr")
+    assert [prompt.rsplit("English: ", 1)[1] for prompt, _ in seen] == [f"{text}\nFrench:" for text in texts]
+    assert all(prompt.count("French: ") == 3 for prompt, _ in seen)
+    assert all(options["until"] == ["\n"] and options["do_sample"] is False for _, options in seen)
+    assert outputs == [translator.translate([text], "en", "fr")[0] for text in texts]
+    assert all("\n" not in output for output in outputs)
+    translator.translate(texts, "en", "fr", attempt=1)
+    assert seen[-1][1]["do_sample"] is True
+
+
+def test_examples_from_a_file(tmp_path, tiny):
+    path = tmp_path / "shots.tsv"
+    path.write_text("en\tth\n" + "".join(f"word{n}\tคำ{n}\n" for n in range(9)), encoding="utf-8")
+    translator = open_translator(f"llm:hf,pretrained={tiny('llama')},examples={path}")
+    assert translator._shots("en", "th")["th"] == [f"คำ{n}" for n in range(5)]
+    other = open_translator(f"llm:hf,pretrained={tiny('llama')}")
+    with pytest.raises(UserError, match=r"cannot translate English \(en\) to Thai"):
+        other.check("en", "th")
+    assert other.identity("en", "fr") != open_translator(f"llm:hf,pretrained={tiny('opt')}").identity("en", "fr")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("llm:nonsense,pretrained=x", "no model for this name"),
+        ("llm:hf,pretrained=/does/not/exist", "cannot be loaded"),
+        ("llm:hf,pretrained=x,max_tokens=0", "max_tokens is '0'"),
+    ],
+)
+def test_bad_names(name, message):
+    with pytest.raises(UserError, match=message):
+        open_translator(name).check("en", "fr")
+
+
+@pytest.mark.real
+def test_a_real_model_translates(gemma):
+    translator = open_translator(f"llm:hf,pretrained={gemma},dtype=float32,device=cpu,max_tokens=20")
+    [french] = translator.translate(["The house is red."], "en", "fr")
+    assert "maison" in french and "rouge" in french
