@@ -1,0 +1,68 @@
+"""The README's commands, run from an empty folder: only the model's name and the size of the run are replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def test_the_readme_shows_the_two_commands_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = [command.split()[1] for command in COMMANDS if command.startswith("make ")]
+    assert named == ["demo", "test"]
+    for target in named:
+        assert f"\n{target}:" in makefile
+
+
+def test_every_linked_file_is_there() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "tasks").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http", "<http")):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_commands_of_daily_use_run(
+    tmp_path: Path, tiny: Callable[[str], Path], full_mirror: dict[str, str]
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from lm_eval_xling.harness import is_visible, tasks_folder
+
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny("llama")), LoraConfig(task_type="CAUSAL_LM"))
+    adapted.save_pretrained(tmp_path / "ADAPTER")
+    shutil.copytree(tiny("llama"), tmp_path / "MODEL")
+    (tmp_path / "mirror").symlink_to(full_mirror["XLING_DATA"])
+    commands = [command for command in COMMANDS if not command.startswith(("make ", "pip "))]
+    ran = set()
+    for command in commands:
+        if "xling data fetch" in command:
+            continue  # what it would bring stands in ./mirror; tests/catalog covers the command
+        command = command.replace("google/gemma-3-270m", "MODEL")
+        if re.search(r"\blm_eval\b", command):
+            command += " --limit 2"
+            if not is_visible():
+                command += f" --include_path {tasks_folder()}"
+        result = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout[-1500:]}\n{result.stderr[-3000:]}"
+        ran.add(command.split()[0])
+    assert {"lm_eval", "xling", "XLING_DATA=mirror"} <= ran
+    assert (tmp_path / "report" / "report.html").is_file()
