@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lm_eval_xling.families.leaves import yaml_files
-from tests.generators import atlas, data
+from tests.generators import atlas, data, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +17,7 @@ def _task_yamls() -> Iterator[tuple[Path, str]]:
         yield ROOT / "tasks" / path, content
 
 
-GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [_task_yamls, atlas.files, data.files]
+GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [_task_yamls, atlas.files, data.files, readme.files]
 """Each yields the path and the content of the files that it makes."""
 
 
