@@ -130,6 +130,9 @@ def sweep(
 
     Returns:
         ``(items, *shape)``, read-only.
+
+    Raises:
+        UserError: if the device has too little memory for a batch.
     """
     import torch
     from tqdm import tqdm
@@ -159,8 +162,14 @@ def sweep(
         for number, indices in enumerate(batches):
             if number not in done:
                 batch = _batch(model, items, indices)
-                states = model.hidden_states(batch.ids, batch.mask)
-                results[list(indices)] = compute(states, batch).float().cpu().numpy()
+                try:
+                    states = model.hidden_states(batch.ids, batch.mask)
+                    results[list(indices)] = compute(states, batch).float().cpu().numpy()
+                except torch.OutOfMemoryError as error:
+                    raise UserError(
+                        f"the device has too little memory for a batch of {batch.ids.numel()} tokens",
+                        fix=f"give --batch-tokens {max(1, batch.ids.numel() // 2)}; what is done is kept",
+                    ) from error
                 results.flush()
                 journal.write(f"{number}\n")
                 journal.flush()

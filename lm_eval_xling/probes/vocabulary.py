@@ -24,8 +24,13 @@ def token_bytes(tokenizer: Any, size: int) -> list[bytes]:
         size: number of logits of the model, which may be greater than the tokenizer's.
 
     Raises:
-        UserError: if the bytes of a text's tokens are not the text's bytes.
+        UserError: if the tokenizer is not a fast one, or the bytes of a text's tokens are not the text's bytes.
     """
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{type(tokenizer).__name__} is a tokenizer in Python, whose vocabulary cannot be read",
+            fix="use a model with a tokenizer.json",
+        )
     byte_level = "ByteLevel" in json.dumps(json.loads(tokenizer.backend_tokenizer.to_str()).get("decoder"))
     table = _byte_level_table() if byte_level else {}
     special = set(tokenizer.all_special_ids)
