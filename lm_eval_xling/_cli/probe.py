@@ -94,7 +94,7 @@ def logit_lens(
     prompts = _prompts(task, texts, limit, num_fewshot, metadata, labels=True)
     known = words_by_language(read_lexicons(lexicons)) if lexicons else {}
     loaded = _load(model, peft, revision, dtype, device)
-    settings = {"positions": positions, "lexicons": _words_digest(known), "batch_tokens": batch_tokens, "seed": seed}
+    settings = {"positions": positions, "lexicons": _words_digest(known), "seed": seed}
     run = _open(out, "logit-lens", loaded, prompts, settings)
     result = probe.logit_lens(
         loaded,
@@ -143,7 +143,7 @@ def pca(
     _one_of("pooling", pooling, ("last", "mean"))
     prompts = _prompts(task, texts, limit, num_fewshot, metadata, labels=False)
     loaded = _load(model, peft, revision, dtype, device)
-    run = _open(out, "pca", loaded, prompts, {"pooling": pooling, "batch_tokens": batch_tokens, "seed": seed})
+    run = _open(out, "pca", loaded, prompts, {"pooling": pooling, "seed": seed})
     result = probe(loaded, prompts, folder=run.activations, pooling=pooling, batch_tokens=batch_tokens, seed=seed)
     run.save(result.measures, points=result.points)
     _finish(run, result.measures, draw_pca(result.measures, result.points, run.figures, model=model))
@@ -189,7 +189,6 @@ def similarity(
         "ratio": ratio,
         "languages": targets,
         "lexicons": _words_digest(words),
-        "batch_tokens": batch_tokens,
         "seed": seed,
     }
     run = _open(out, "similarity", loaded, prompts, settings)
@@ -241,7 +240,7 @@ def mexa(
     _one_of("pooling", pooling, POOLINGS)
     sentences = parallel_sentences(parallel, limit=limit)
     loaded = _load(model, peft, revision, dtype, device)
-    settings = {"pivot": resolve(pivot).code, "pooling": pooling, "batch_tokens": batch_tokens, "seed": seed}
+    settings = {"pivot": resolve(pivot).code, "pooling": pooling, "seed": seed}
     run = _open(out, "mexa", loaded, sentences, settings)
     result = probe(
         loaded,

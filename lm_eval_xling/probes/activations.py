@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.models import ProbedModel
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def sweep(
     """Run all items once and return what ``compute`` makes of each, as a memory-mapped file.
 
     A finished batch is written before the next begins, and batches are the same in every run, so that a killed pass
-    continues with the same result.
+    continues with the same result. Another ``batch_tokens`` changes it by rounding only.
 
     Args:
         model: the model, whose ``variant`` is switched on.
@@ -137,7 +138,7 @@ def sweep(
     import torch
     from tqdm import tqdm
 
-    parts = {"variant": variant, "shape": shape, "batch_tokens": batch_tokens, **key}
+    parts = {"variant": variant, "shape": shape, **key}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for item in items:
         digest.update(repr([text.ids for text in item]).encode())
@@ -153,14 +154,18 @@ def sweep(
     results = np.lib.format.open_memmap(path, mode="r+")
     batches = _plan(items, batch_tokens)
     done = set(map(int, done_path.read_text().split("\n")[:-1])) if done_path.exists() else set()
+    # A kill may have cut the last line short; what is appended must not continue it.
+    write_atomically(done_path, "".join(f"{index}\n" for index in sorted(done)).encode())
     with (
         done_path.open("a", encoding="ascii") as journal,
         model.use(variant),
         torch.inference_mode(),
         tqdm(total=len(items), desc=f"{name} [{variant}]", unit="text", disable=None) as progress,
     ):
-        for number, indices in enumerate(batches):
-            if number not in done:
+        for planned in batches:
+            # With the same budget a batch is done or not; a run continued with another has parts of batches.
+            indices = tuple(index for index in planned if index not in done)
+            if indices:
                 batch = _batch(model, items, indices)
                 try:
                     states = model.hidden_states(batch.ids, batch.mask)
@@ -171,9 +176,9 @@ def sweep(
                         fix=f"give --batch-tokens {max(1, batch.ids.numel() // 2)}; what is done is kept",
                     ) from error
                 results.flush()
-                journal.write(f"{number}\n")
+                journal.write("".join(f"{index}\n" for index in indices))
                 journal.flush()
-            progress.update(len(indices))
+            progress.update(len(planned))
     finished: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return finished
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.drawing import Picture, language_name
 from lm_eval_xling.probes.quantities import quantity
 from lm_eval_xling.records import Measure
@@ -65,9 +65,7 @@ def write_page(
         quantities=[quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],
         manifest=list(_flat(manifest)),
     )
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_atomically(path, text.encode())
 
 
 def _row(measure: Measure) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.records import Measure, Point, Prompt
 
 __all__ = ["Run", "observation_rows"]
@@ -89,8 +90,8 @@ class Run:
     def describe(self, **found: Any) -> None:
         """Write ``run.json``, with what the run found out besides its numbers."""
         self.manifest |= found
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(self.folder / "run.json", json.dumps(_plain(self.manifest), indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(_plain(self.manifest), indent=2, ensure_ascii=False)
+        write_atomically(self.folder / "run.json", f"{text}\n".encode())
 
     def save(
         self,
@@ -190,8 +191,3 @@ def _plain(value: Any) -> Any:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
-
-
-def _replace(path: Path, text: str) -> None:
-    _partial(path).write_text(text, encoding="utf-8")
-    os.replace(_partial(path), path)
