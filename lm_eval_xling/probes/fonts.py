@@ -14,7 +14,7 @@ import regex
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["SHIPPED", "beyond_base", "families", "missing_characters", "require"]
+__all__ = ["SHIPPED", "beyond_base", "families", "missing_characters", "require", "shipped_fonts"]
 
 SHIPPED = Path(__file__).with_name("fonts")
 """Folder of the fonts that the package brings."""
@@ -63,6 +63,12 @@ def require(text: str) -> None:
             "Noto Sans and Noto Sans CJK (fonts.google.com/noto) into ~/.local/share/fonts; then repeat the command: "
             "it only draws",
         )
+
+
+def shipped_fonts(text: str) -> list[Path]:
+    """Return the shipped fonts that a text needs."""
+    needed = {ord(character) for character in beyond_base(text)}
+    return [path for path in sorted(SHIPPED.glob("*.?tf")) if needed & _characters(path)]
 
 
 def beyond_base(text: str) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.drawing import Picture, language_name
+from lm_eval_xling.probes.fonts import shipped_fonts
 from lm_eval_xling.probes.quantities import quantity
 from lm_eval_xling.records import Measure
 
@@ -54,6 +55,9 @@ def write_page(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
     model = Path(str(manifest["model"])).name
+    rows = [_row(measure) for measure in measures]
+    # The pictures have their glyphs in them; the table's languages need fonts where the reader has none.
+    brought = shipped_fonts("".join(cell for row in rows for cell in row))
     text = template.render(
         title=f"{_TITLES[probe]}: {model}",
         pictures=[
@@ -61,7 +65,8 @@ def write_page(
             for picture in pictures
         ],
         columns=_COLUMNS,
-        rows=[_row(measure) for measure in measures],
+        rows=rows,
+        fonts=[{"kind": path.suffix[1:], "data": base64.b64encode(path.read_bytes()).decode()} for path in brought],
         quantities=[quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],
         manifest=list(_flat(manifest)),
     )

@@ -109,7 +109,7 @@ def _labels(
             figure,
             folder / f"logit-lens{view.suffix}.png",
             "What each layer would say next: probability of the labels in English (blue) and in the language of the "
-            f"prompt (red), of the correct one (solid) and of all (dashed). {_BAND} Above: entropy in bits.",
+            f"prompt (orange), of the correct one (solid) and of all (dashed). {_BAND} Above: entropy in bits.",
         )
 
 

@@ -146,6 +146,12 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows(page: Path) -> Non
     assert text.count("<script>") == 1
     assert "http://" not in text and "https://" not in text and 'src="data:image/png;base64,' in text
     assert QUANTITIES["mexa"].meaning in text
+    assert "@font-face" not in text, "German and Swahili need no font of ours"
+
+
+def test_the_page_brings_the_fonts_of_its_languages(tmp_path: Path) -> None:
+    write_page(tmp_path / "index.html", "mexa", measures(["mexa"], ["zh", "th"], ["en"]), [], {"model": "m"})
+    assert (tmp_path / "index.html").read_text().count("@font-face") == 2
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
