@@ -301,8 +301,10 @@ class Model:
     """Folder or hub name of the PEFT adapter."""
     arguments: str = ""
     """Other arguments that may change its numbers: revision, dtype, quantisation."""
+    base: str = ""
+    """Folder or hub name of the weights that it was trained from; empty for a model that is nobody's offspring."""
     trained_languages: tuple[str, ...] = ()
-    """Languages that the adapter's card says it was trained on."""
+    """Languages that its card says it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,19 @@ def test_sign_flips_agree_with_enumeration_and_with_scipy() -> None:
     assert st.sign_flip_test(many) == pytest.approx(result.pvalue, abs=0.015)
 
 
+def test_sign_flips_of_few_sizes_are_those_of_single_signs() -> None:
+    differences = np.array([2.0] * 30 + [1.0] * 60 + [-1.0] * 45 + [-2.0] * 17)
+    signs = np.random.default_rng(4).choice([-1.0, 1.0], size=(20_000, len(differences)))
+    expected = np.mean(np.abs(signs @ np.abs(differences)) >= differences.sum())
+    assert st.sign_flip_test(differences) == pytest.approx(expected, abs=0.012)
+    # Every size different: signs are drawn one by one, and the normal approximation holds.
+    from scipy.stats import norm
+
+    many = np.random.default_rng(6).normal(0.04, 1, 1500)
+    z = many.sum() / np.sqrt((many**2).sum())
+    assert st.sign_flip_test(many) == pytest.approx(2 * norm.sf(abs(z)), abs=0.012)
+
+
 def test_clusters_are_flipped_together() -> None:
     # Three authors with equal answers on all their questions are three observations, not sixty.
     differences = np.repeat([1.0, 1.0, 1.0], 20)

@@ -74,7 +74,7 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
     Args:
         evaluations: of all runs, the baseline's among them.
         baseline: label of a model, or a folder that holds the runs of one model; without it, a model with an adapter
-            is compared with the same weights without it.
+            is compared with the same weights without it, and a fine-tuned one with what its card says it was made of.
 
     Raises:
         UserError: if no model has that label, or the folder's runs are of several models.
@@ -82,7 +82,7 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
     labels = sorted({evaluation.model.label for evaluation in evaluations})
     if baseline is None:
         plain = {(e.model.source, e.model.arguments): e.model.label for e in evaluations if e.model.adapter is None}
-        pairs = {e.model.label: plain.get((e.model.source, e.model.arguments)) for e in evaluations if e.model.adapter}
+        pairs = {e.model.label: plain.get((e.model.base, e.model.arguments)) for e in evaluations if e.model.base}
         return {label: base for label, base in pairs.items() if base is not None}
     if str(baseline) in labels:
         chosen = str(baseline)

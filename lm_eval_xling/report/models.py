@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Model
 
 __all__ = ["identify", "labelled"]
@@ -32,12 +35,14 @@ def identify(results: Mapping[str, Any]) -> Model:
     adapter = next((str(arguments.pop(key)) for key in _ADAPTER if arguments.get(key)), None)
     rest = {key: value for key, value in sorted(arguments.items()) if key not in _INCIDENTAL}
     label = _short(source) + (f" + {_short(adapter)}" if adapter else "")
+    base, languages = _card(Path(adapter or source))
     return Model(
         label=label,
         source=source,
         adapter=adapter,
         arguments=",".join(f"{key}={value}" for key, value in rest.items()),
-        trained_languages=_trained_languages(adapter),
+        base=source if adapter else base,
+        trained_languages=languages,
     )
 
 
@@ -73,13 +78,17 @@ def _in_full(model: Model) -> str:
     return f"{weights} ({model.arguments})" if model.arguments else weights
 
 
-def _trained_languages(adapter: str | None) -> tuple[str, ...]:
-    """Languages named by the card that our trainers write beside an adapter; empty where there is none."""
-    if adapter is None:
-        return ()
-    card = Path(adapter, "xling_training.json")
+def _card(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Base model and languages of a trained model: of our provenance file, else of the hub's card; empty without."""
     try:
-        languages = json.loads(card.read_text(encoding="utf-8")).get("languages", ())
+        said = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        base, languages = said.get("model"), said.get("languages")
     except (OSError, ValueError, AttributeError):
-        return ()
-    return tuple(str(language) for language in languages)
+        try:
+            header = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+            said = yaml.safe_load(header)
+            base, languages = said.get("base_model"), said.get("language")
+        except (OSError, ValueError, IndexError, AttributeError, yaml.YAMLError):
+            return "", ()
+    named = [languages] if isinstance(languages, str) else languages if isinstance(languages, list) else []
+    return base if isinstance(base, str) else "", tuple(code for code in named if code in LANGUAGES)

@@ -273,7 +273,7 @@ def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
     }
     card = tmp_path / "adapter"
     card.mkdir()
-    (card / "xling_training.json").write_text('{"languages": ["de", "en"]}')
+    (card / "README.md").write_text("---\nbase_model: org/base\nlanguage: [de, en]\n---\n")
     write_run(tmp_path / "base", made, model_args=BASE)
     write_run(tmp_path / "adapted", made, model_args=f"{BASE},peft={card}")
     made_report = report_of(tmp_path)
@@ -313,6 +313,18 @@ def test_less_is_better_turns_the_barrier(tmp_path: Path) -> None:
     write_run(tmp_path, made, model_args=BASE, change=lower)
     (row,) = [row for row in report_of(tmp_path).barriers if row.scope == "task"]
     assert row.barrier == pytest.approx(0.5) and row.metric == "loss"
+
+
+def test_a_fine_tuned_model_is_compared_with_what_it_was_made_of(tmp_path: Path) -> None:
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    (tuned / "provenance.json").write_text('{"model": "org/base", "languages": ["de", "en"]}')
+    right = np.ones(12, dtype=bool)
+    for name, source in (("a", "org/base"), ("b", tuned)):
+        write_run(tmp_path / name, {"xling_atlas_en_en": cell("en", "en", right)}, model_args=f"pretrained={source}")
+    evaluations, _ = read_runs([tmp_path])
+    assert resolve_baselines(evaluations, None) == {"tuned": "base"}
+    assert {e.model.label: e.model.trained_languages for e in evaluations} == {"base": (), "tuned": ("de", "en")}
 
 
 def test_baseline_by_name_folder_or_error(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Time, memory and page size of a report over 40 runs of all of MMLU, about 3 million scored continuations.
+
+    python tests/benchmarks/report.py [--runs 40] [--items 14042] [--options 5] [--dir /tmp/xling-report-benchmark]
+
+Runs are written in the harness's form, five models by eight placements; each line carries the whole prompt once an
+option, as real samples do. The report is then made by the command of the README in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+PLACEMENTS = ["en", "mixup", "full_de", "question_de", "options_de", "gt_de", "onewrong_de", "threewrong_de"]
+WORDS = "which of the following statements about a closed system in thermal equilibrium is always true when".split()
+
+
+def write_runs(folder: Path, runs: int, items: int, options: int) -> None:
+    """Write the runs, one task each."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 1, items)
+    letters = "ABCDEFGHIJ"[:options]
+    for run in range(runs):
+        placement = PLACEMENTS[run % len(PLACEMENTS)]
+        task, date = f"xling_mmlu_{placement}", f"2026-01-{1 + run % 28:02d}T00-00-00.{run:06d}"
+        model = f"org/model-{run // len(PLACEMENTS)}"
+        own = folder / model.replace("/", "__")
+        own.mkdir(parents=True, exist_ok=True)
+        right_of, digest = 0, hashlib.sha256()
+        edge = 0.8 if placement == "en" else 0.2
+        scores = rng.normal(0, 1, (items, options)).round(6)
+        with (own / f"samples_{task}_{date}.jsonl").open("w", encoding="utf-8") as stream:
+            for item in range(items):
+                answer = item % options
+                scores[item, answer] += edge - hard[item]
+                right = int(scores[item].argmax() == answer)
+                right_of += right
+                line = sample(item, answer, placement, scores[item], right, letters)
+                digest.update((line["doc_hash"] + line["prompt_hash"] + line["target_hash"]).encode())
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        results = {
+            "results": {task: {"alias": task, "acc,none": right_of / items, "acc_stderr,none": 0.004}},
+            "configs": {
+                task: {"metric_list": [{"metric": "acc", "aggregation": "mean"}], "metadata": {"version": 1.0}}
+            },
+            "versions": {task: 1.0},
+            "n-shot": {task: 0},
+            "higher_is_better": {task: {"acc": True}},
+            "n-samples": {task: {"original": items, "effective": items}},
+            "config": {"model": "hf", "model_args": {"pretrained": model}, "limit": None},
+            "lm_eval_version": "0.4.13",
+            "task_hashes": {task: digest.hexdigest()},
+        }
+        (own / f"results_{date}.json").write_text(json.dumps(results), encoding="utf-8")
+
+
+def sample(item: int, answer: int, placement: str, scores: np.ndarray, right: int, letters: str) -> dict:
+    """One line of samples, about 5,000 characters, as MMLU's are without demonstrations."""
+    question = " ".join(WORDS[(item + k) % len(WORDS)] for k in range(45)) + f" ({item})?"
+    texts = [" ".join(WORDS[(item * 7 + k + n) % len(WORDS)] for k in range(9)) for n in range(len(letters))]
+    prompt = f"{question}\n" + "\n".join(f"{a}. {t}" for a, t in zip(letters, texts, strict=True)) + "\nAnswer:"
+    lone = {"gt_de": answer, "onewrong_de": (answer + 1) % len(letters)}.get(placement, -1)
+    languages = {f"option_{n}": "de" if n == lone or placement == "full_de" else "en" for n in range(len(letters))}
+    digest = hashlib.sha256(f"{placement} {prompt}".encode()).hexdigest()
+    asked = "de" if placement in ("full_de", "question_de") else "en"
+    return {
+        "doc_id": item,
+        "doc": {
+            "id": f"mmlu/test/{item}",
+            "family": "mmlu",
+            "placement": placement.removesuffix("_de"),
+            "question_language": asked,
+            "answer_language": languages[f"option_{answer}"],
+            "languages": {"question": asked, **languages},
+            "question": question,
+            "options": texts,
+            "prompt": prompt,
+            "choices": list(letters),
+            "answer": answer,
+            "subject": f"subject {item % 57}",
+        },
+        "target": str(answer),
+        "arguments": {f"gen_args_{n}": {"arg_0": prompt, "arg_1": f" {a}"} for n, a in enumerate(letters)},
+        "resps": [[[str(s), "False"]] for s in scores],
+        "filtered_resps": [[str(s), "False"] for s in scores],
+        "filter": "none",
+        "metrics": ["acc"],
+        "doc_hash": digest,
+        "prompt_hash": digest,
+        "target_hash": digest,
+        "acc": float(right),
+    }
+
+
+def main() -> None:
+    """Write the runs unless they are there, make the report, print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--items", type=int, default=14_042)
+    parser.add_argument("--options", type=int, default=5)
+    parser.add_argument("--dir", type=Path, default=Path("/tmp/xling-report-benchmark"))
+    arguments = parser.parse_args()
+    runs = arguments.dir / f"runs-{arguments.runs}x{arguments.items}x{arguments.options}"
+    if not runs.exists():
+        written = runs.with_suffix(".part")
+        shutil.rmtree(written, ignore_errors=True)
+        write_runs(written, arguments.runs, arguments.items, arguments.options)
+        written.rename(runs)
+    size = sum(path.stat().st_size for path in runs.rglob("*"))
+    print(f"{arguments.runs} runs, {arguments.runs * arguments.items:,} items, {size / 1e9:.2f} GB of samples")
+    out = arguments.dir / "report"
+    command = [sys.executable, "-c", "from lm_eval_xling._cli import main; main()", "report", str(runs)]
+    started = time.perf_counter()
+    subprocess.run([*command, "--baseline", "model-0", "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
+    elapsed = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"wall {elapsed:.1f} s, cpu {used.ru_utime + used.ru_stime:.1f} s, peak memory {used.ru_maxrss / 1e6:.2f} GB")
+    print(f"page {(out / 'report.html').stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
