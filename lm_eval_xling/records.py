@@ -358,7 +358,7 @@ class Samples:
     subjects: tuple[str, ...]
     """Subject of every item; empty strings where there are none."""
     clusters: tuple[str, ...]
-    """What makes items dependent (author, passage); empty strings where they are independent."""
+    """Label of what makes items dependent (author, passage, country); empty strings where they are independent."""
     prompts: Any
     """Shape (n,): 60-bit digest of the prompt."""
     offsets: Any

@@ -137,6 +137,8 @@ def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
             "question": question,
             "target": rows[answered_in].target,
             "subject": split,
+            # Twenty questions are on one author, so they are no independent observations.
+            **({"author": rows["en"].extra["author"]} if "author" in rows["en"].extra else {}),
             **more,
         }
         asked = f"{literals.word(heading, 'fields.question')}: {question}"

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Evaluation, Model, Note, Setting
 from lm_eval_xling.report.models import identify, labelled
 from lm_eval_xling.report.samples import metric_name, read_samples
 
 __all__ = ["find_results", "read_runs"]
 
+_SEVERAL = "mul"  # ISO 639-2: multiple languages
 _DATED = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 
 
@@ -106,10 +108,13 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
     shots = int(results.get("n-shot", {}).get(task, 0) or 0)
     family = str(leaf.pop("family", "")) or _family_of(task)
     placement = str(leaf.pop("placement", ""))
-    language = str(leaf.pop("language", ""))
-    asked = str(leaf.pop("question_language", "")) or language
-    answered = str(leaf.pop("answer_language", "")) or language
-    form = ", ".join(str(value) if isinstance(value, str) else key for key, value in sorted(leaf.items()) if value)
+    asked = _language(leaf, "question_language", "question", "language", "source")
+    answered = _language(leaf, "answer_language", "answer", "options", "context", "language", "target")
+    form = ", ".join(
+        str(value) if isinstance(value, str) else key
+        for key, value in sorted(leaf.items())
+        if value and value not in LANGUAGES and value != _SEVERAL
+    )
     parameters = {
         key: value for key, value in (("xling", metadata.get("xling")), ("gen", run.get("gen_kwargs"))) if value
     }
@@ -149,6 +154,12 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         date=stamp,
         circumstances=circumstances,
     )
+
+
+def _language(leaf: Mapping[str, Any], *keys: str) -> str:
+    """Language that a leaf names under the first of some keys; the documents have the last word."""
+    named = next((str(leaf[key]) for key in keys if key in leaf), "")
+    return named if named in LANGUAGES else "mixed" if named == _SEVERAL else ""
 
 
 def _family_of(task: str) -> str:

@@ -31,11 +31,12 @@ class _Doc(msgspec.Struct):
     category: Any = None
     cluster: Any = None
     author: Any = None
-    passage: Any = None
+    context: Any = None
     country: Any = None
 
 
-_CLUSTERS = ("cluster", "author", "passage", "country")
+# Questions on one author, on one passage, or on one country stand or fall together.
+_CLUSTERS = ("cluster", "author", "context", "country")
 
 
 def metric_name(metric: str, filter_name: str) -> str:
@@ -156,6 +157,7 @@ class _Rows:
         self.without_id = 0
         self.count = 0
         self._known: dict[Any, tuple[str, ...]] = {}
+        self._labels: dict[str, str] = {}
 
     def add(self, offset: int, line: bytes) -> None:
         self.count += 1
@@ -206,11 +208,12 @@ class _Rows:
         subject = doc.subject if doc.subject is not None else doc.category
         self.subjects.append("" if subject is None else str(subject))
         cluster = next((value for key in _CLUSTERS if (value := getattr(doc, key)) is not None), None)
-        self.clusters.append("" if cluster is None else str(cluster))
+        self.clusters.append("" if cluster is None else self._labels.setdefault(str(cluster), f"{len(self._labels)}"))
         for fact, known in self.facts.items():
             value = getattr(doc, fact)
             if value is not None:
-                known.add(str(value))
+                # ISO 639-2 calls several languages in one text "mul".
+                known.add("mixed" if value == "mul" else str(value))
 
     def _option_languages(self, languages: Any) -> tuple[str, ...]:
         if not isinstance(languages, dict):
