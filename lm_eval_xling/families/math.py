@@ -115,7 +115,8 @@ def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
             mixed = _switched(rows, parameters)
             question, heading, more = mixed.text, answered_in, {"units": mixed.as_json()["units"]}
         else:
-            question, heading, more = rows[asked_in].fields["question"], asked_in, {}
+            # Many rows of MSVAMP begin with a space.
+            question, heading, more = rows[asked_in].fields["question"].strip(), asked_in, {}
         evaluated.append(
             {
                 "id": rows["en"].id,
@@ -158,7 +159,7 @@ def _target(row: Row, dataset: str) -> str:
 def _switched(rows: Mapping[str, Row], parameters: Parameters) -> MixedText:
     first = parameters.languages[0]
     return mix_parallel(
-        {language: rows[language].fields["question"] for language in parameters.languages},
+        {language: rows[language].fields["question"].strip() for language in parameters.languages},
         first,
         Mixture(dict.fromkeys(parameters.languages, 1.0)),
         id=rows[first].id,

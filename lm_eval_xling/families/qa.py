@@ -120,9 +120,10 @@ def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
 
 
 def _line(language: str, part: str, fields: Mapping[str, str]) -> str:
-    if not fields[part].strip():
+    text = fields[part].strip()
+    if not text:
         raise UserError(f"the field {part!r} is empty", where=f"qa in {language}", fix="complete the row")
-    return f"{literals.word(language, f'fields.{part}')}: {fields[part]}"
+    return f"{literals.word(language, f'fields.{part}')}: {text}"
 
 
 def _extractive(context: Row, question: Row) -> Document:

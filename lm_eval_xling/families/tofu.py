@@ -184,9 +184,10 @@ def _given_answers(row: Row, gold: Row) -> Document:
             raise UserError(f"the answer {gold.answer!r} is not the index of an option", where=where)
         wrong = [index for index in range(len(row.options)) if index != gold.answer]
         return {"choices": list(row.options), "answer": gold.answer, "right": gold.answer, "wrong": wrong}
-    if not (row.target or "").strip():
+    target = (row.target or "").strip()
+    if not target:
         raise UserError("the answer is empty", where=where, fix="complete the row")
-    choices = [str(row.target)]
+    choices = [target]
     right = 0
     perturbed = list(row.extra.get("perturbed_answers", ()))
     if perturbed and "paraphrased_answer" in row.extra:

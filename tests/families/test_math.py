@@ -162,3 +162,10 @@ def test_bad_rows_and_languages(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(" ", "12")
     with pytest.raises(UserError, match="the question is empty"):
         math.documents(leaf, math.Parameters())
+
+
+def test_spaces_around_a_question_are_not_shown() -> None:
+    rows = catalog.load_rows("msvamp", "sw", "test")
+    spaced = [index for index, row in enumerate(rows) if row.fields["question"] != row.fields["question"].strip()]
+    assert len(spaced) > 100
+    assert ":  " not in show("xling_math_msvamp_direct_sw", row=spaced[0]).context
