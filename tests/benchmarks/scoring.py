@@ -1,0 +1,260 @@
+"""Documents per second and peak memory of ``hf``, ``hf-shared-prefix`` and a lower bound, on the same prompts.
+
+    XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
+    XLING_DATA=mirror python -m tests.benchmarks.scoring --model smollm2-135m-instruct --output build/speed
+    python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --plot docs/images/scoring.svg
+    XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
+
+The bound is one forward pass of the tokens of each context that are not shared by all, with the output head at one
+place a document; for generation, ``generate`` on those tokens, with as many new tokens. Runs alternate, and the
+best of the rounds counts, because other work on the machine only ever slows a run down. Time of the processor stands
+beside the time of the clock for the same reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
+from lm_eval_xling.harness import requests as task_requests
+from lm_eval_xling.records import Request
+from lm_eval_xling.scoring.model import SharedPrefixLM
+
+TASKS = {
+    "SNLI 6-shot": ("xling_nli_en", 6),
+    "MMLU 5-shot": ("xling_mmlu_en", 5),
+    "sentiment 2-shot": ("xling_sentiment_en", 2),
+    "atlas 0-shot": ("xling_atlas_fr_es", 0),
+    "MGSM 8-shot": ("xling_math_mgsm_native_en", 8),
+}
+NEW_TOKENS = 32
+"""Tokens generated for each prompt, neither more nor fewer, so that all variants do the same work."""
+BATCH = 4
+MARKS = ("<!-- speed:begin -->", "<!-- speed:end -->")
+
+
+def workload(name: str, documents: int) -> list[Request]:
+    """The first documents of a task; of MMLU, those of the subject with the most among the mirror's first 400."""
+    task, shots = TASKS[name]
+    if "mmlu" not in task:
+        return task_requests(task, limit=documents, num_fewshot=shots)
+    made = task_requests(task, limit=400, num_fewshot=shots)
+    subjects = [request.document["subject"] for request in made]
+    largest = max(set(subjects), key=subjects.count)
+    return [request for request in made if request.document["subject"] == largest][:documents]
+
+
+def instances(made: Sequence[Request]) -> list[Instance]:
+    if made[0].continuations:
+        pairs = [(request.context, text) for request in made for text in request.continuations]
+        return [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
+    options = {"until": [], "max_gen_toks": NEW_TOKENS, "min_new_tokens": NEW_TOKENS}
+    return [Instance("generate_until", {}, (request.context, options), index) for index, request in enumerate(made)]
+
+
+def own_tokens(tokenizer: Any, made: Sequence[Request]) -> tuple[list[list[int]], int]:
+    """The tokens of each context after those that all share, shortest first, and the mean length of the contexts."""
+    contexts = [tokenizer.encode(request.context) for request in made]
+    shared = len(os.path.commonprefix(contexts))
+    own = sorted((context[min(shared, len(context) - 1) :] for context in contexts), key=len)
+    return own, sum(map(len, contexts)) // len(contexts)
+
+
+def bound(model: Any, pad: int, own: list[list[int]], generating: bool) -> None:
+    with torch.inference_mode():
+        for start in range(0, len(own), BATCH):
+            part = own[start : start + BATCH]
+            width = max(map(len, part))
+            if generating:
+                ids = torch.tensor([[pad] * (width - len(row)) + row for row in part], device=model.device)
+                model.generate(
+                    ids, attention_mask=(ids != pad).long(), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
+                    do_sample=False, pad_token_id=pad,
+                )  # fmt: skip
+            else:
+                ids = torch.tensor([row + [pad] * (width - len(row)) for row in part], device=model.device)
+                model(ids, logits_to_keep=1)
+
+
+def measured(run: Callable[[], object]) -> dict[str, float]:
+    """Seconds by the clock and by the processor, and the peak memory in bytes, of one run."""
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+    else:
+        # Linux: makes VmHWM, the peak of the resident memory, start anew from what is resident now.
+        Path("/proc/self/clear_refs").write_text("5")
+    clock, processor = time.perf_counter(), time.process_time()
+    run()
+    if cuda:
+        torch.cuda.synchronize()
+    seconds = {"seconds": time.perf_counter() - clock, "processor": time.process_time() - processor}
+    return {**seconds, "peak": float(torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM"))}
+
+
+def _resident(field: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(f"{field}:")[1].split()[0])
+
+
+class Bench:
+    """One model under all variants."""
+
+    def __init__(self, name: str, device: str, dtype: str) -> None:
+        folder = str(model_folder(name)) if name in EMBEDDED_MODELS else name
+        self.name = name
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().to(device)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        common = {"pretrained": self.model, "tokenizer": self.tokenizer, "batch_size": BATCH}
+        self.hf, self.shared = HFLM(**common), SharedPrefixLM(**common)
+        assert self.shared.fallback_reason is None, self.shared.fallback_reason
+
+    def run(self, backend: HFLM, made: list[Instance]) -> Callable[[], object]:
+        return lambda: getattr(backend, made[0].request_type)(made, disable_tqdm=True)
+
+    def compare(self, name: str, documents: int, hf_documents: int, rounds: int) -> dict[str, Any]:
+        """Alternate the variants over one workload; the figures are of the fastest round."""
+        made = workload(name, documents)
+        own, length = own_tokens(self.tokenizer, made)
+        generating = not made[0].continuations
+        few = made[:: max(1, len(made) // hf_documents)][:hf_documents]
+        variants = {
+            "hf": (self.run(self.hf, instances(few)), len(few)),
+            "shared": (self.run(self.shared, instances(made)), len(made)),
+            "bound": (lambda: bound(self.model, self.tokenizer.pad_token_id, own, generating), len(made)),
+        }
+        self.run(self.shared, instances(made[:2]))()  # warms up, and checks the first generation
+        runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in variants}
+        for _ in range(rounds):
+            for variant, (run, _) in variants.items():
+                runs[variant].append(measured(run))
+        result: dict[str, Any] = {
+            "model": self.name, "workload": name, "documents": len(made), "length": length,
+            "own": round(sum(map(len, own)) / len(own)),
+        }  # fmt: skip
+        for variant, (_, count) in variants.items():
+            result[variant] = {
+                "documents": count,
+                "per_second": count / min(run["seconds"] for run in runs[variant]),
+                "per_processor_second": count / min(run["processor"] for run in runs[variant]),
+                "peak": max(run["peak"] for run in runs[variant]),
+            }
+        return result
+
+    def growth(self, counts: Sequence[int]) -> list[dict[str, float]]:
+        """Seconds of the backend over growing numbers of SNLI documents of all languages."""
+        made: list[Request] = []
+        for language in ("en", "de", "es", "fr"):
+            made += task_requests(f"xling_nli_{language}", num_fewshot=6)
+        return [{"documents": count, **measured(self.run(self.shared, instances(made[:count])))} for count in counts]
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        "| Model | Prompts | Tokens (not shared) | `hf` | `hf-shared-prefix` | Bound | Times `hf` | Of the bound "
+        "| Peak memory `hf` / ours |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        hf, shared, lower = (result[variant]["per_second"] for variant in ("hf", "shared", "bound"))
+        lines.append(
+            f"| {result['model']} | {result['workload']} | {result['length']} ({result['own']}) "
+            f"| {hf:.2f} | {shared:.1f} | {lower:.1f} | {shared / hf:.1f} | {shared / lower:.0%} "
+            f"| {result['hf']['peak'] / 2**30:.1f} / {result['shared']['peak'] / 2**30:.1f} GiB |"
+        )
+    return "\n".join(lines)
+
+
+def plot(results: Sequence[dict[str, Any]], target: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "speed"  # the same figures give the same file
+    from matplotlib import pyplot
+
+    models = list(dict.fromkeys(result["model"] for result in results))
+    figure, axes = pyplot.subplots(1, len(models), figsize=(4.5 * len(models), 3), sharey=True, squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        mine = [result for result in results if result["model"] == model]
+        for offset, (variant, label) in enumerate(
+            (("hf", "hf"), ("shared", "hf-shared-prefix"), ("bound", "lower bound of the time"))
+        ):
+            places = [index + 0.27 * (offset - 1) for index in range(len(mine))]
+            axis.bar(places, [result[variant]["per_second"] for result in mine], 0.25, label=label)
+        axis.set_xticks(range(len(mine)), [result["workload"].replace(" ", "\n", 1) for result in mine], fontsize=8)
+        axis.set_yscale("log")
+        axis.set_title(model, fontsize=10)
+    axes[0][0].set_ylabel("documents per second")
+    axes[0][-1].legend(fontsize=7)
+    figure.tight_layout()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
+
+
+def write(text: str, target: Path) -> None:
+    before, _, rest = target.read_text().partition(MARKS[0])
+    _, mark, after = rest.partition(MARKS[1])
+    if not mark:
+        raise SystemExit(f"{target} has no lines {MARKS[0]} and {MARKS[1]}")
+    target.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
+
+
+def save(data: object, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(data, indent=1))
+    partial.rename(target)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="embedded model or path; without it, only --write and --plot")
+    parser.add_argument("--workload", choices=TASKS, nargs="*", default=list(TASKS))
+    parser.add_argument("--documents", type=int, default=60)
+    parser.add_argument("--hf-documents", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--growth", action="store_true", help="50 to 2,000 documents instead of the comparison")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results, one file each")
+    parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    if arguments.model:
+        bench = Bench(arguments.model, arguments.device, arguments.dtype)
+        name = Path(arguments.model).name
+        if arguments.growth:
+            for point in bench.growth((50, 200, 500, 1000, 2000)):
+                print(json.dumps(point), flush=True)
+        else:
+            for workload_name in arguments.workload:
+                result = bench.compare(workload_name, arguments.documents, arguments.hf_documents, arguments.rounds)
+                save(result, arguments.output / f"{name}-{workload_name.replace(' ', '-')}.json")
+                print(json.dumps(result), flush=True)
+    order = {name: index for index, name in enumerate(TASKS)}
+    results = [json.loads(path.read_text()) for path in sorted(arguments.output.glob("*-shot.json"))]
+    results.sort(key=lambda result: (result["model"], order[result["workload"]]))
+    if results:
+        print(table(results))
+        for target in arguments.write:
+            write(table(results), target)
+        if arguments.plot:
+            plot(results, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The backend inside the harness: results, request cache, logged samples, chat templates, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CachingLM
+from lm_eval.tasks import TaskManager
+
+from lm_eval_xling.harness import tasks_folder
+from lm_eval_xling.scoring import register
+from lm_eval_xling.scoring.model import SharedPrefixLM
+from tests import tiny
+from tests.scoring.prompts import decided_model, loglikelihood, pairs
+
+TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}<assistant>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    decided_model("gemma3").save_pretrained(path)
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def evaluate(model: str, folder: Path, **options: Any) -> dict[str, Any]:
+    register()
+    results = simple_evaluate(
+        model=model,
+        model_args={"pretrained": str(folder), "dtype": "float32"},
+        tasks=["xling_atlas_fr_es"],
+        num_fewshot=2,
+        limit=6,
+        batch_size=4,
+        device="cpu",
+        bootstrap_iters=0,
+        task_manager=TaskManager(include_path=str(tasks_folder())),
+        **options,
+    )
+    return results  # type: ignore[no-any-return]  # None in all processes but the first
+
+
+@pytest.mark.parametrize("options", [{}, {"apply_chat_template": True, "fewshot_as_multiturn": True}])
+def test_the_harness_reports_and_logs_the_same_as_with_hf(folder: Path, options: dict[str, Any]) -> None:
+    found, expected = (evaluate(model, folder, log_samples=True, **options) for model in ("hf-shared-prefix", "hf"))
+    assert found["results"] == expected["results"]
+    for ours, theirs in zip(*(run["samples"]["xling_atlas_fr_es"] for run in (found, expected)), strict=True):
+        assert ours["arguments"] == theirs["arguments"]
+        assert options == {} or "<assistant>" in str(ours["arguments"])
+        for mine, other in zip(ours["filtered_resps"], theirs["filtered_resps"], strict=True):
+            assert float(mine[0]) == pytest.approx(float(other[0]), abs=1e-4)
+            assert mine[1] == other[1]
+
+
+def assert_same(found: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4, rel=0)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+
+
+class Killed(BaseException):
+    """As Ctrl-C: nothing may catch it."""
+
+
+def test_a_killed_evaluation_continues_from_the_request_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = str(tmp_path / "cache")
+    requests = loglikelihood([pair for pair in pairs(documents=30) if len(pair[0] + pair[1]) < 250])
+    model = decided_model("llama")
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tiny.tokenizer(), batch_size=1)
+    passes = []
+    handle = model.register_forward_pre_hook(lambda *_: passes.append(1))
+    expected = backend.loglikelihood(requests)
+    needed = len(passes)
+    handle.remove()
+
+    def dying(*_: object) -> None:
+        passes.append(1)
+        if len(passes) == needed // 2:
+            raise Killed
+
+    passes.clear()
+    handle = model.register_forward_pre_hook(dying)
+    with pytest.raises(Killed):
+        CachingLM(backend, cache).loglikelihood(requests)
+    handle.remove()
+
+    passes.clear()
+    model.register_forward_pre_hook(lambda *_: passes.append(1))
+    again = CachingLM(backend, cache)
+    assert 0 < len(again.dbdict) < len({request.args for request in requests})
+    found = again.loglikelihood(requests)
+    assert_same(found, expected)
+    assert len(passes) < needed
+
+
+def test_generation_and_whole_texts_go_through_the_request_cache(tmp_path: Path) -> None:
+    backend = SharedPrefixLM(pretrained=decided_model("llama"), tokenizer=tiny.tokenizer(), batch_size=2)
+    cached = CachingLM(backend, str(tmp_path / "cache"))
+    texts = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in ("some text", "another")]
+    options = {"until": ["\n"], "max_gen_toks": 3}
+    prompts = [Instance("generate_until", {}, (f"{'few shots ' * 9}{k}", options), k) for k in range(4)]
+    first = cached.loglikelihood_rolling(texts), cached.generate_until(prompts)
+
+    def failing(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the model must not be asked again")
+
+    backend.model.forward = failing
+    assert (cached.loglikelihood_rolling(texts), cached.generate_until(prompts)) == first
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+# The harness shares the work out only where it counts several accelerators; here both processes have the CPU.
+torch.cuda.device_count = lambda: 2
+from tests.scoring.test_harness import evaluate
+results = evaluate("hf-shared-prefix", Path(sys.argv[1]), log_samples=True)
+if results:
+    Path(sys.argv[2]).write_text(json.dumps([results["results"], scores(results)]))
+"""
+
+
+def scores(results: dict[str, Any]) -> list[list[float]]:
+    samples = sorted(results["samples"]["xling_atlas_fr_es"], key=lambda sample: sample["doc_id"])
+    return [[float(answer[0]) for answer in sample["filtered_resps"]] for sample in samples]
+
+
+@pytest.mark.slow
+def test_two_processes_of_accelerate_launch_give_what_one_gives(folder: Path, tmp_path: Path) -> None:
+    script, output = tmp_path / "run.py", tmp_path / "results.json"
+    script.write_text(SCRIPT.replace("import evaluate", "import evaluate, scores"))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    run = subprocess.run(
+        [*launch, str(script), str(folder), str(output)], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    results, shared_out = json.loads(output.read_text())
+    alone = evaluate("hf-shared-prefix", folder, log_samples=True)
+    assert results == alone["results"]
+    assert len(shared_out) == 6
+    for found, expected in zip(shared_out, scores(alone), strict=True):
+        assert found == pytest.approx(expected, abs=1e-4)
