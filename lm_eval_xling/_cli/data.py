@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from lm_eval_xling.catalog.dataset import Dataset, Part
     from lm_eval_xling.catalog.mirror import Mirror
 
-app = typer.Typer(help="List, fetch, import and verify the datasets.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="List, fetch, import, translate and verify the datasets.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 Item = TypeVar("Item")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Datasets, as `xling data list` names them.")]
@@ -202,6 +206,73 @@ def verify(mirror: Annotated[Path, typer.Argument(metavar="MIRROR", help="Folder
         )
     rows = sum(stored.rows for stored in opened.parts.values())
     typer.echo(f"{len(opened.parts)} files, {rows:,} rows: all as they were stored")
+
+
+@app.command(
+    epilog="Examples: [bold]xling data translate tofu --to fr,de,it,es --with hf:facebook/nllb-200-distilled-600M "
+    "--mirror mirror[/]; [bold]xling data translate hp --to es --with apertium --mirror mirror[/]"
+)
+def translate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset, as `xling data list` names it.")],
+    to: Annotated[str, typer.Option("--to", metavar="A,B", help="Languages to translate into.")],
+    with_: Annotated[
+        str, typer.Option("--with", metavar="TRANSLATOR", help="apertium, hf:…, llm:…, lexicon:… or parallel:…")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[LANGUAGE…]", help="Further languages.")] = None,
+    mirror: Annotated[
+        Path | None, typer.Option("--mirror", metavar="MIRROR", help="Folder of the mirror; default: $XLING_DATA.")
+    ] = None,
+    from_: Annotated[str, typer.Option("--from", metavar="LANGUAGE", help="Language to translate from.")] = "en",
+    splits: Annotated[
+        str | None, typer.Option("--splits", metavar="A,B", help="Only these splits; default: those that can be had.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="FILE", help="Translation cache; default: one for all commands.")
+    ] = None,
+) -> None:
+    """Translate a dataset and add it to a mirror, for languages that it is not published in.
+
+    What a translator refuses or garbles stays in the language it was in; rows name it in their `untranslated`.
+    Run it again after an interruption: nothing is translated twice.
+    """
+    from lm_eval_xling.catalog import DATASETS
+    from lm_eval_xling.catalog.dataset import Part
+    from lm_eval_xling.catalog.mirroring import writing
+    from lm_eval_xling.files import disk_full
+    from lm_eval_xling.languages import resolve, resolve_all
+    from lm_eval_xling.translation import Cache, GuardedTranslator, default_cache, open_translator
+    from lm_eval_xling.translation.dataset import check_translatable, source_rows, translate_part
+
+    if name not in DATASETS:
+        raise unknown_name("dataset", name, DATASETS)
+    entry, source = DATASETS[name], resolve(from_).code
+    check_translatable(entry)
+    targets = resolve_all([*filter(None, to.split(",")), *(more or ())])
+    folder = mirror or (Path(os.environ["XLING_DATA"]) if os.environ.get("XLING_DATA") else None)
+    if folder is None:
+        raise UserError("no mirror to add to", fix="--mirror MIRROR, or export XLING_DATA=MIRROR")
+    translator = open_translator(with_)
+    for target in targets:
+        if target == source:
+            raise UserError(f"the rows are in {source!r} already", where=f"--to {target}", fix="another language")
+        translator.check(source, target)
+    guarded = GuardedTranslator(translator, Cache(cache or default_cache()))
+    with disk_full(folder), writing(folder, DATASETS) as opened:
+        for split, rows in source_rows(entry, source, splits.split(",") if splits else None, opened):
+            for target in targets:
+                with _counting(f"{name} {split} {target}", len(rows)) as advance:
+                    stored, kept = translate_part(entry, rows, Part(target, split), guarded, opened, advance=advance)
+                notes = ", ".join(f"{count:,} {part}" for part, count in sorted(kept.items()))
+                typer.echo(f"{stored.file}: {stored.rows:,} rows" + (f"; left in {source}: {notes}" if notes else ""))
+
+
+@contextmanager
+def _counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; silent where stderr is not a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=label, unit=" rows", disable=None) as bar:
+        yield lambda count: (bar.update(count), None)[1]
 
 
 def _chosen(names: Sequence[str] | None, everything: bool) -> list[Dataset]:

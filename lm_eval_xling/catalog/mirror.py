@@ -187,6 +187,8 @@ class Mirror:
         return f"{fetch} (it holds {', '.join(held)} of this split)" if held else fetch
 
     def _mend(self, stored: StoredPart) -> str:
+        if stored.source.startswith("translated:"):
+            return f"xling data translate {stored.dataset} --to {stored.language} --with … --mirror {self.folder}"
         if stored.source.startswith("imported:"):
             return f"xling data import {stored.dataset} --from DIR --to {self.folder}"
         return f"xling data fetch {stored.dataset} --to {self.folder}"

@@ -1,9 +1,9 @@
 """Text ▸ units ▸ mixed-language text."""
 
 from lm_eval_xling.mixing.drawing import Mixture
-from lm_eval_xling.mixing.splitting import UNIT_KINDS, UnitKind, split, word_spans
 from lm_eval_xling.mixing.texts import Source, Translate, mix_parallel, mix_texts
 from lm_eval_xling.mixing.words import PAPER_RATIO, switch_words
+from lm_eval_xling.splitting import UNIT_KINDS, UnitKind, split, word_spans
 
 __all__ = [
     "PAPER_RATIO",

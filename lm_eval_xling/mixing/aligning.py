@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from lm_eval_xling.mixing.splitting import Span, UnitKind, paragraphs, sentences, word_spans
+from lm_eval_xling.splitting import Span, UnitKind, paragraphs, sentences, word_spans
 
 __all__ = ["align"]
 

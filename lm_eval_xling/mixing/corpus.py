@@ -19,11 +19,11 @@ from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import write_atomically
 from lm_eval_xling.mixing.documents import Corpus
 from lm_eval_xling.mixing.drawing import Mixture
-from lm_eval_xling.mixing.splitting import UNIT_KINDS
 from lm_eval_xling.mixing.statistics import MixingStatistics
 from lm_eval_xling.mixing.texts import Source, mix_parallel, mix_texts
 from lm_eval_xling.mixing.words import PAPER_RATIO, switch_words
 from lm_eval_xling.records import MixedText
+from lm_eval_xling.splitting import UNIT_KINDS
 from lm_eval_xling.translation import Cache, GuardedTranslator, open_translator
 
 __all__ = ["LEVELS", "Level", "Settings", "manifest_path", "mix_corpus"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lm_eval_xling.mixing.splitting import word_spans
 from lm_eval_xling.records import MixedText
+from lm_eval_xling.splitting import word_spans
 
 __all__ = ["MixingStatistics", "code_mixing_index", "word_counts"]
 

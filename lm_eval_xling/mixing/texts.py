@@ -11,8 +11,8 @@ from typing import Protocol
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.mixing.aligning import align
 from lm_eval_xling.mixing.drawing import Mixture
-from lm_eval_xling.mixing.splitting import UNIT_KINDS, UNSPACED, Span, UnitKind, separators, split
 from lm_eval_xling.records import MixedText, Unit
+from lm_eval_xling.splitting import UNIT_KINDS, UNSPACED, Span, UnitKind, separators, split
 
 __all__ = ["Source", "Translate", "mix_parallel", "mix_texts"]
 

@@ -9,9 +9,9 @@ from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.mixing.drawing import Mixture, uniform
-from lm_eval_xling.mixing.splitting import UNSPACED
 from lm_eval_xling.mixing.texts import Source, Translate, has_letters
 from lm_eval_xling.records import MixedText, Unit
+from lm_eval_xling.splitting import UNSPACED
 
 __all__ = ["PAPER_RATIO", "switch_words"]
 

@@ -38,6 +38,15 @@ class GuardedTranslator:
         """
         if source == target:
             return list(texts)
+        known = self.entries(texts, source, target)
+        return [known[text].output for text in texts]
+
+    def entries(self, texts: Sequence[str], source: str, target: str) -> dict[str, Entry]:
+        """Return the translation of each text, or why it was refused.
+
+        Raises:
+            UserError: if the translator does not know the language pair, or the cache cannot be used.
+        """
         identity = self.translator.identity(source, target)
         unique = list(dict.fromkeys(texts))
         known = self.cache.get(identity, source, target, unique)
@@ -59,7 +68,7 @@ class GuardedTranslator:
         for text in unique:
             if (reason := known[text].refusal) is not None:
                 self.refusals[reason] += 1
-        return [known[text].output for text in texts]
+        return known
 
     def _translated(self, texts: Sequence[str], source: str, target: str) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.mixing.splitting import separators, split, word_spans
+from lm_eval_xling.splitting import separators, split, word_spans
 from tests.mixing import strategies
 
 
