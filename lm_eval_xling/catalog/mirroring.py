@@ -287,7 +287,8 @@ def _published_parts(dataset: Dataset, languages: Sequence[str] | None, splits: 
     if not parts:
         raise UserError(
             f"dataset {dataset.name!r} is not published in this combination of language and split",
-            fix=f"published: {', '.join(map(str, dataset.parts()))}",
+            fix=f"published: {', '.join(map(str, dataset.parts()))}; what others translated can be imported: "
+            f"xling data list {dataset.name}",
         )
     return parts
 

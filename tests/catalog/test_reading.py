@@ -11,7 +11,9 @@ import lm_eval.tasks as lm_eval_tasks
 import pytest
 
 from lm_eval_xling.catalog import DATASETS, load_rows
+from lm_eval_xling.catalog.sources import published_sha256
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import file_sha256
 from lm_eval_xling.languages import LANGUAGES
 
 
@@ -31,6 +33,12 @@ def test_xquad_rows_are_the_questions(shared_data: Path, use_mirror: None) -> No
         for row in rows:
             for answer, start in zip(row.extra["answers"], row.extra["answer_start"], strict=True):
                 assert row.fields["context"][start:].startswith(answer)
+
+
+def test_pinned_digests_are_those_of_the_real_files(shared_data: Path) -> None:
+    known = published_sha256()["google-deepmind/xquad"]
+    assert known == {path.name: file_sha256(path) for path in (shared_data / "xquad").glob("*.json")}
+    assert len(known) == 8
 
 
 def squad(answers: list[dict[str, Any]]) -> str:

@@ -1,26 +1,50 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-
-def xling(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from lm_eval_xling._cli import main; main()", "data", *map(str, arguments)]
-    settings = {name: value for name, value in os.environ.items() if name != "XLING_DATA"}
-    return subprocess.run(command, env={**settings, **environment}, capture_output=True, text=True)
+from lm_eval_xling import _cli
 
 
-def refused(result: subprocess.CompletedProcess[str], *texts: str) -> None:
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+XLing = Callable[..., Result]
+
+
+@pytest.fixture
+def xling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> XLing:
+    """Runs ``xling data`` with these arguments in this process."""
+
+    def run(*arguments: object, **environment: str) -> Result:
+        monkeypatch.delenv("XLING_DATA", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["xling", "data", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            _cli.main()
+        code = exit_.value.code
+        return Result(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+def refused(result: Result, *texts: str) -> None:
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert all(text in result.stderr for text in texts), result.stderr
 
 
-def test_import_verify_and_list(shared_data: Path, tmp_path: Path) -> None:
+def test_import_verify_and_list(xling: XLing, shared_data: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     result = xling("import", "mgsm", "hp", "--from", shared_data, "--to", mirror)
     assert (result.returncode, result.stdout) == (0, "mgsm: 2,750 rows in 11 files\nhp: 90 rows in 2 files\n")
@@ -43,7 +67,7 @@ def test_import_verify_and_list(shared_data: Path, tmp_path: Path) -> None:
     assert xling("verify", mirror).returncode == 0
 
 
-def test_import_all_takes_what_is_there(tmp_path: Path) -> None:
+def test_import_all_takes_what_is_there(xling: XLing, tmp_path: Path) -> None:
     result = xling("import", "--all", "--from", Path(__file__).parents[1] / "fixtures", "--to", tmp_path / "mirror")
     assert result.stdout == "mmlu_mixup: 5 rows in 2 files\nhp: 20 rows in 5 files\n"
 
@@ -66,7 +90,18 @@ def test_import_all_takes_what_is_there(tmp_path: Path) -> None:
         (["fetch", "mmlu", "--to", "M"], ["'mmlu' (en test) cannot be reached", "hub:CohereLabs/Global-MMLU"]),
     ],
 )
-def test_wrong_input_is_one_message(arguments: list[str], texts: list[str], tmp_path: Path) -> None:
+def test_wrong_input_is_one_message(xling: XLing, arguments: list[str], texts: list[str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     places = {".": str(tmp_path / "empty"), "M": str(tmp_path / "mirror"), "nowhere": str(tmp_path / "nowhere")}
     refused(xling(*(places.get(argument, argument) for argument in arguments)), *texts)
+
+
+def test_a_fetch_names_every_dataset_it_could_not_have(xling: XLing, tmp_path: Path) -> None:
+    result = xling("fetch", "mmlu", "belebele", "--to", tmp_path / "mirror")
+    refused(result, "2 parts or datasets could not be stored", "CohereLabs/Global-MMLU", "facebook/belebele")
+
+
+def test_it_runs_as_a_command(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("xling"), "data", "verify", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True)
+    refused(Result(result.returncode, result.stdout, result.stderr), "there is no mirror")
