@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,9 @@ class CausalTranslator(Translator):
         return f"llm:{self.kind},{self.arguments}:{digest}"
 
     def check(self, source: str, target: str) -> None:
-        """Look for examples, and load the model."""
+        """Look for examples and the model class; the model itself is loaded where it is used, after a fork."""
         self._shots(source, target)
-        self._load()
+        self._model_class()
 
     def translate(self, texts: Sequence[str], source: str, target: str, attempt: int = 0) -> list[str | None]:
         """Complete one prompt a text, up to the end of the line."""
@@ -151,19 +152,28 @@ class CausalTranslator(Translator):
         outputs = self._load().generate_until(requests, disable_tqdm=True)
         return [output.split("\n")[0].strip() for output in outputs]
 
+    def _model_class(self) -> Any:
+        from lm_eval.api.registry import get_model
+
+        with self._loading():
+            return get_model(self.kind)
+
     def _load(self) -> Any:
         if self._model is None:
-            from lm_eval.api.registry import get_model
-
-            try:
-                self._model = get_model(self.kind).create_from_arg_string(self.arguments)
-            except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
-                raise UserError(
-                    f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-                    where=f"llm:{self.kind},{self.arguments}",
-                    fix="llm:hf,pretrained=FOLDER or another model class of lm_eval with its model_args",
-                ) from error
+            with self._loading():
+                self._model = self._model_class().create_from_arg_string(self.arguments)
         return self._model
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
+            raise UserError(
+                f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
+                where=f"llm:{self.kind},{self.arguments}",
+                fix="llm:hf,pretrained=FOLDER or another model class of lm_eval with its model_args",
+            ) from error
 
 
 def _seed(attempt: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -114,13 +115,13 @@ def _marian_codes() -> dict[str, str]:
     return {spelling: code for code, language in LANGUAGES.items() for spelling in (code, language.iso639_3)}
 
 
-def tag_scheme(name: str, model: Any, tokenizer: Any) -> TagScheme:
+def tag_scheme(name: str, config: Any, tokenizer: Any) -> TagScheme:
     """Return how a model is told the languages, by its architecture and tokenizer.
 
     Raises:
         UserError: if it is none of the known translators.
     """
-    kind = model.config.model_type
+    kind = config.model_type
     if kind in ("m2m_100", "nllb-moe"):
         # NLLB and M2M-100 share the architecture; the tokenizers differ.
         return M2M100(name, tokenizer) if hasattr(tokenizer, "lang_code_to_id") else Nllb(name, tokenizer)
@@ -164,7 +165,9 @@ class Seq2SeqTranslator(Translator):
         # Longer than one batch, so that they can be filled with texts of one length.
         self.batch = 8 * self.batch_size
         self.device, self.dtype, self.revision = options["device"], options["dtype"], options["revision"]
-        self._loaded: tuple[str, Any, Any, TagScheme] | None = None
+        # One model at a time: those of many pairs would not fit the memory together.
+        self._tokens: tuple[str, Any, TagScheme] | None = None
+        self._model: tuple[str, Any] | None = None
 
     def _name(self, source: str, target: str) -> str:
         return fill(self.pattern, source=source, target=target)
@@ -176,15 +179,15 @@ class Seq2SeqTranslator(Translator):
         return f"hf:{_version(name, self.revision)}:{decoding}"
 
     def check(self, source: str, target: str) -> None:
-        """Load the model, and look for its tags."""
-        _, _, _, scheme = self._load(source, target)
-        scheme.prepare([], source, target)
+        """Load the tokenizer, and look for the tags; the model itself is loaded where it is used, after a fork."""
+        self._tokenizer(source, target)[1].prepare([], source, target)
 
     def translate(self, texts: Sequence[str], source: str, target: str, attempt: int = 0) -> list[str | None]:
         """Translate in batches of texts of similar length; texts longer than the model reads have no translation."""
         import torch
 
-        _, model, tokenizer, scheme = self._load(source, target)
+        tokenizer, scheme = self._tokenizer(source, target)
+        model = self.model(source, target)
         tagged, generation = scheme.prepare(texts, source, target)
         lengths = [len(ids) for ids in tokenizer(tagged)["input_ids"]] if tagged else []
         longest = _longest(model, tokenizer)
@@ -212,35 +215,52 @@ class Seq2SeqTranslator(Translator):
                 outputs[row] = text.strip()
         return outputs
 
-    def _load(self, source: str, target: str) -> tuple[str, Any, Any, TagScheme]:
+    def _tokenizer(self, source: str, target: str) -> tuple[Any, TagScheme]:
         name = self._name(source, target)
-        # One model at a time: those of many pairs would not fit the memory together.
-        if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None
-            self._loaded = (name, *_load_model(name, self.revision, self.device, self.dtype))
-        return self._loaded
+        if self._tokens is None or self._tokens[0] != name:
+            from transformers import AutoConfig, AutoTokenizer
+
+            with _loading(name):
+                config = AutoConfig.from_pretrained(name, revision=self.revision or None)
+                tokenizer = AutoTokenizer.from_pretrained(name, revision=self.revision or None)
+            self._tokens = (name, tokenizer, tag_scheme(name, config, tokenizer))
+        return self._tokens[1:]
+
+    def model(self, source: str, target: str) -> Any:
+        """Return the model of a language pair, loaded on the first call."""
+        name = self._name(source, target)
+        if self._model is None or self._model[0] != name:
+            self._model = None
+            self._model = (name, _load_model(name, self.revision, self.device, self.dtype))
+        return self._model[1]
 
 
-def _load_model(name: str, revision: str, device: str, dtype: str) -> tuple[Any, Any, TagScheme]:
-    import torch
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16"), None)
-    if not isinstance(precision, torch.dtype):
-        raise UserError(f"unknown dtype {dtype!r}", where=name, fix="float32, float16 or bfloat16")
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Turn the many errors of a model that is not there into one message."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or None)
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, revision=revision or None, dtype=precision)
+        yield
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
             where=name,
             fix="give a folder, or the name of a sequence-to-sequence model on the hub; check the network",
         ) from error
+
+
+def _load_model(name: str, revision: str, device: str, dtype: str) -> Any:
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    precision = getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16"), None)
+    if not isinstance(precision, torch.dtype):
+        raise UserError(f"unknown dtype {dtype!r}", where=name, fix="float32, float16 or bfloat16")
+    with _loading(name):
+        model = AutoModelForSeq2SeqLM.from_pretrained(name, revision=revision or None, dtype=precision)
     # Marian's models end every output at the limit, which is the batch's and not the text's.
     model.generation_config.forced_eos_token_id = None
-    return model.to(device).eval(), tokenizer, tag_scheme(name, model, tokenizer)
+    return model.to(device).eval()
 
 
 def _most(length: int) -> int:
@@ -277,12 +297,6 @@ def _version(name: str, revision: str) -> str:
         return f"{folder.name}@{digest.hexdigest()}"
     from transformers import AutoConfig
 
-    try:
+    with _loading(name):
         config = AutoConfig.from_pretrained(name, revision=revision or None)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-            where=name,
-            fix="give a folder, or the name of a sequence-to-sequence model on the hub; check the network",
-        ) from error
     return f"{name}@{getattr(config, '_commit_hash', None) or revision or 'main'}"

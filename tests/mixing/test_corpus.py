@@ -199,6 +199,36 @@ def test_catalog_rows_are_parallel(tmp_path, monkeypatch):
         list(corpus)
 
 
+def test_a_dataset_of_the_hub_is_read_through_datasets(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    # A folder is loaded as a repository is; its name says that it is WikiText.
+    folder = tmp_path / "wikitext"
+    folder.mkdir()
+    lines = ["", " = A = \n", "", " One , two . \n", "", " = B = \n", "", " Three . \n"]
+    (folder / "train.jsonl").write_text("".join(json.dumps({"text": line, "n": "x"}) + "\n" for line in lines))
+    corpus = open_corpus(f"hub:{folder},split=train", "en", ("fr",))
+    assert [(d.id, d.texts["en"]) for d in corpus] == [("0", "= A =\nOne, two."), ("1", "= B =\nThree.")]
+    assert corpus.digest() == open_corpus(f"hub:{folder},split=train", "en", ("fr",)).digest()
+    assert len(list(open_corpus(f"hub:{folder},split=train,field=n", "en", (), "lines"))) == 8
+    with pytest.raises(UserError, match="did you mean text"):
+        list(open_corpus(f"hub:{folder},split=train,field=texts", "en", ()))
+    with pytest.raises(UserError, match="did you mean split"):
+        open_corpus(f"hub:{folder},splits=train", "en", ())
+    with pytest.raises(UserError, match="cannot be loaded"):
+        list(open_corpus(f"hub:{tmp_path}/none", "en", ()))
+
+
+def test_json_lines_keep_their_ids_and_lines_are_documents(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "One."}\n\n{"text": "Two."}\n')
+    found = [(d.id, d.texts["de"]) for d in open_corpus(str(tmp_path / "a.jsonl"), "de", ())]
+    assert found == [("x", "One."), ("2", "Two.")]
+    (tmp_path / "b.txt").write_text("One.\nTwo.\n\nThree.")
+    assert [d.texts["en"] for d in open_corpus(str(tmp_path / "b.txt"), "en", (), "lines")] == [
+        *("One.\n", "Two.\n", "\n", "Three.")
+    ]
+    assert [d.texts["en"] for d in open_corpus(str(tmp_path / "b.txt"), "en", ())] == ["One.\nTwo.\n\n", "Three."]
+
+
 def xling(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from lm_eval_xling._cli import main; main()", "mix", *arguments],

@@ -58,7 +58,9 @@ def test_examples_from_a_file(tmp_path, tiny):
 )
 def test_bad_names(name, message):
     with pytest.raises(UserError, match=message):
-        open_translator(name).check("en", "fr")
+        translator = open_translator(name)
+        translator.check("en", "fr")
+        translator.translate(["A cat"], "en", "fr")
 
 
 @pytest.mark.real

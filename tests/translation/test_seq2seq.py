@@ -25,8 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 def loaded(translator, source="en", target="de"):
-    _, model, tokenizer, _ = translator._load(source, target)
-    return model, tokenizer
+    return translator.model(source, target), translator._tokenizer(source, target)[0]
 
 
 def by_hand(model, tokenizer, ids: list[int], forced: int | None = None) -> str:
@@ -111,7 +110,7 @@ def test_marian_with_several_targets(folder):
         for text in TEXTS
     ]
     assert translator.translate(TEXTS, "en", "fr") == expected
-    [german], _ = translator._load("en", "de")[3].prepare(["A dog"], "en", "de")
+    [german], _ = translator._tokenizer("en", "de")[1].prepare(["A dog"], "en", "de")
     assert tokenizer(german)["input_ids"][0] == tokenizer.get_vocab()[">>deu<<"]
     with pytest.raises(UserError, match=r"no token '>>spa<<'"):
         translator.check("en", "es")
@@ -177,6 +176,31 @@ def test_bad_names(name, message):
         open_translator(name).check("en", "de")
 
 
+def test_mixing_in_two_processes_gives_what_one_gives(folder, tmp_path):
+    """Each process loads the model itself: one that was loaded before a fork would hang or fail on a GPU."""
+    from dataclasses import replace
+
+    from lm_eval_xling.mixing import corpus as corpora
+    from lm_eval_xling.mixing.documents import open_corpus
+
+    (tmp_path / "in.txt").write_text("\n".join(f"The {n} fox jumps. Dogs {n} bark." for n in range(30)))
+    settings = corpora.Settings(language="en", weights={"en": 1, "de": 1, "fr": 1})
+    corpora._translator.cache_clear()
+    found = []
+    for processes in (2, 1):
+        corpora._documents.cache_clear()
+        out = tmp_path / f"{processes}.jsonl"
+        corpus = open_corpus(str(tmp_path / "in.txt"), "en", ("de", "fr"), "lines")
+        name = f"hf:{folder('nllb')}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(corpora, "_PART", 500)
+            corpora.mix_corpus(
+                corpus, out, replace(settings), translator=name, cache=tmp_path / f"c{processes}", processes=processes
+            )
+        found.append(out.read_bytes())
+    assert found[0] == found[1]
+
+
 def test_other_models_are_refused(tiny, folder):
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="architecture 'llama'"):
         open_translator(f"hf:{tiny('llama')}").check("en", "de")
