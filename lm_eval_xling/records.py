@@ -322,7 +322,7 @@ class Setting:
     system_instruction: str = ""
     """Digest of the system instruction; empty without one."""
     parameters: str = ""
-    """Parameters of ``--metadata`` under ``xling`` and generation arguments, as JSON."""
+    """Parameters of ``--metadata`` under ``xling`` and generation arguments, as ``name=value``."""
     form: str = ""
     """Form of the answer where a family has several: ``cloze``, ``letters``, ``native`` labels, …"""
 

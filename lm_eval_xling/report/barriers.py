@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from lm_eval_xling.records import Evaluation, Note, PairedDifference
-from lm_eval_xling.report.blocks import Array, Block, Contrast, contrasts, has_item_scores, reference_row
+from lm_eval_xling.report.blocks import Array, Block, Contrast, contrasts, has_item_scores, is_fixed_pair, reference_row
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, SubjectRow
 from lm_eval_xling.statistics import benjamini_hochberg, paired_difference
 
@@ -122,12 +122,27 @@ def _changes(base: Block, block: Block, notes: list[Note]) -> list[ChangeRow]:
     old, new = contrasts(before), contrasts(after)
     levels = [(e.condition, "task", before.scores[i], after.scores[i]) for i, e in enumerate(after.evaluations)]
     levels += [(n.condition, n.scope, o.second, n.second) for o, n in zip(old, new, strict=True) if n.scope != "task"]
+    for name, tasks in _by_language(after.evaluations).items():
+        means = (block.only(tasks).scores.mean(axis=0) for block in (before, after))
+        levels.append((name, "language", *means))
     for condition, scope, first, second in levels:
         rows.append(_change(before, after, "score", scope, condition, second, first))
     for was, now in zip(old, new, strict=True):
         change = _change(before, after, "barrier", now.scope, now.condition, _gap(after, now), _gap(before, was))
         rows.append(change)
     return [row for row in rows if row is not None]
+
+
+def _by_language(evaluations: Sequence[Evaluation]) -> dict[str, list[str]]:
+    """Tasks by question language and by answer language, where there are several tasks of a language."""
+    found: dict[str, list[str]] = {}
+    for axis in ("question", "answer"):
+        groups: dict[str, list[str]] = {}
+        for evaluation in filter(is_fixed_pair, evaluations):
+            groups.setdefault(getattr(evaluation, f"{axis}_language"), []).append(evaluation.task)
+        if len(groups) > 1 and all(len(tasks) > 1 for tasks in groups.values()):
+            found |= {f"{axis} {code} (mean of {len(tasks)})": tasks for code, tasks in sorted(groups.items())}
+    return found
 
 
 def _gap(block: Block, contrast: Contrast) -> Array:

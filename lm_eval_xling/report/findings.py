@@ -49,7 +49,7 @@ _Row = TypeVar("_Row", BarrierRow, ChangeRow)
 
 
 def _broadest(rows: list[_Row]) -> list[_Row]:
-    return [row for row in rows if row.scope != "task"] or rows[:3]
+    return [row for row in rows if row.scope in ("mean", "crosslingual")] or rows[:3]
 
 
 def _certain(paired: PairedDifference | None) -> bool:
@@ -66,8 +66,8 @@ def _barrier(row: BarrierRow, scale: float) -> str:
     if _certain(row.paired):
         return f"{scores}: a barrier of {row.barrier * scale:.1f} points {bounds}."
     return (
-        f"{scores}: no barrier shown ({_signed(row.barrier * scale)} {bounds}); {row.paired.n} items show one of "
-        f"{row.paired.detectable * scale:.1f} points or more."
+        f"{scores}: no barrier shown, {_signed(row.barrier * scale)} points {bounds}. {row.paired.n} items would "
+        f"show a true barrier of {row.paired.detectable * scale:.1f} points four times out of five."
     )
 
 

@@ -76,10 +76,15 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
     for model in dict.fromkeys(row.model for row in changes):
         rows = [row for row in changes if row.model == model]
         tasks = [row for row in rows if row.scope == "task"]
-        baseline = rows[0].baseline
-        series = {model: {row.condition: _bar(row.change, row.paired, scale) for row in rows}}
-        label = f"change of the score (points) against {baseline}; pale: not significant"
-        yield "change", model, "Change by condition", bars(_shortest(series), value_label=label)
+        label = f"change of the score (points) against {rows[0].baseline}; pale: not significant"
+        languages = [row for row in rows if row.scope == "language"]
+        for kind, title, shown in (
+            ("languages", "Change by language", languages),
+            ("change", "Change by condition", [row for row in rows if row.scope != "language"]),
+        ):
+            if shown:
+                series = {model: {row.condition: _bar(row.change, row.paired, scale) for row in shown}}
+                yield kind, model, title, bars(_shortest(series), value_label=label)
         if len(tasks) > 1:
             pairs = {row.condition: (row.before * scale, row.after * scale) for row in tasks}
             names = ("before", "after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,9 @@ def _parse(arguments: Any) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    return name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or name
+    """Last part of a path, without the digest that the cache of embedded models puts behind a name."""
+    last = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    return re.sub(r"-[0-9a-f]{12}$", "", last) or name
 
 
 def labelled(models: Sequence[Model]) -> list[Model]:

@@ -115,9 +115,6 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         for key, value in sorted(leaf.items())
         if value and value not in LANGUAGES and value != _SEVERAL
     )
-    parameters = {
-        key: value for key, value in (("xling", metadata.get("xling")), ("gen", run.get("gen_kwargs"))) if value
-    }
     template = str(results.get("chat_template_sha") or "")
     setting = Setting(
         shots=shots,
@@ -125,7 +122,7 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         chat_template=bool(template),
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
-        parameters=json.dumps(parameters, sort_keys=True, ensure_ascii=False) if parameters else "",
+        parameters=_parameters(metadata.get("xling"), run.get("gen_kwargs")),
         form=form,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
@@ -154,6 +151,13 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         date=stamp,
         circumstances=circumstances,
     )
+
+
+def _parameters(*given: Any) -> str:
+    """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
+    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(group.items())]
+    shown = (value if isinstance(value, str) else json.dumps(value, sort_keys=True) for _, value in named)
+    return " ".join(f"{name}={value}" for (name, _), value in zip(named, shown, strict=True)).replace('"', "")
 
 
 def _language(leaf: Mapping[str, Any], *keys: str) -> str:

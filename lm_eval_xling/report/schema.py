@@ -129,7 +129,7 @@ class ChangeRow:
     what: str
     """``score`` or ``barrier``."""
     scope: str
-    """As in ``BarrierRow``."""
+    """As in ``BarrierRow``, or ``language``: an item's mean over all tasks of one question or answer language."""
     condition: str
     """The condition."""
     before: float

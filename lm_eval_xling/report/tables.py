@@ -229,7 +229,8 @@ def _changes(
                 *_paired_cells(row.paired, row.change, scale),
             ),
             row.model,
-            languages.get(row.condition, ()),
+            # "question de (mean of 5)" is named by its language.
+            (row.condition.split()[1],) if row.scope == "language" else languages.get(row.condition, ()),
         )
         for row in _of(report.changes, family, setting)
     ]

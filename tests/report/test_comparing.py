@@ -84,6 +84,9 @@ def test_changes_by_hand_and_the_default_baseline(tmp_path: Path) -> None:
     assert barrier.paired.difference.low == pytest.approx(np.quantile(draws, 0.023), abs=0.02)
     assert barrier.paired.difference.high == pytest.approx(np.quantile(draws, 0.977), abs=0.02)
     assert ("barrier", "different languages (mean of 6)") in changes
+    german = changes["score", "answer de (mean of 3)"]
+    means = [np.mean([cells[q, "de"].mean() for q in LANGUAGES]) for cells in (before, after)]
+    assert (german.scope, german.before, german.after) == ("language", *(pytest.approx(mean) for mean in means))
 
 
 def test_only_common_items_are_paired(tmp_path: Path) -> None:

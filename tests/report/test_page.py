@@ -67,7 +67,14 @@ def test_files(page: Path) -> None:
     assert not list(folder.rglob("*.part"))
     pictures = {path.stem for path in (folder / "plots").glob("*.png")}
     assert pictures == {path.stem for path in (folder / "plots").glob("*.svg")}
-    assert {name.split("_")[2] for name in pictures} == {"matrix", "barriers", "change", "slope", "agreement"}
+    assert {name.split("_")[2] for name in pictures} == {
+        "matrix",
+        "barriers",
+        "change",
+        "languages",
+        "slope",
+        "agreement",
+    }
     subjects = list(csv.DictReader((folder / "subjects.csv").open(encoding="utf-8", newline="")))
     # A cell that a spreadsheet would run is made text.
     assert {row["subject"] for row in subjects} == {"capital", "'=cmd()", HOSTILE}
