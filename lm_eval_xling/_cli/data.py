@@ -14,7 +14,7 @@ from lm_eval_xling.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from lm_eval_xling.catalog.dataset import Dataset, Part
-    from lm_eval_xling.catalog.mirror import Mirror
+    from lm_eval_xling.catalog.mirror import Mirror, StoredPart
 
 app = typer.Typer(
     help="List, fetch, import, translate and verify the datasets.", no_args_is_help=True, rich_markup_mode="rich"
@@ -23,6 +23,9 @@ app = typer.Typer(
 Item = TypeVar("Item")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Datasets, as `xling data list` names them.")]
 Everything = Annotated[bool, typer.Option("--all", help="All datasets.")]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave bad rows out, and say which; without it their file is refused.")
+]
 To = Annotated[Path, typer.Option("--to", metavar="MIRROR", help="Folder of the mirror; made if it is not there.")]
 
 
@@ -112,6 +115,7 @@ def fetch(
     splits: Annotated[
         str | None, typer.Option("--splits", metavar="A,B", help="Only these splits; default: all published.")
     ] = None,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Fetch datasets from the hub and from published files into a mirror.
 
@@ -137,13 +141,14 @@ def fetch(
                     mirror,
                     languages=kept,
                     splits=None if splits is None else splits.split(","),
+                    skip_bad_rows=skip_bad_rows,
                     progress=_bar(entry.name),
                 )
             except UserError as error:
                 # The others may well be reachable: the hub and GitHub are not the same.
                 problems.append(error)
                 continue
-            typer.echo(f"{entry.name}: {sum(part.rows for part in stored):,} rows in {len(stored)} files")
+            _report(entry, stored)
     raise_all(problems)
 
 
@@ -159,6 +164,7 @@ def import_(
     to: To,
     names: Names = None,
     everything: Everything = False,
+    skip_bad_rows: SkipBadRows = False,
 ) -> None:
     """Add datasets to a mirror from files in a published format, without a network.
 
@@ -175,13 +181,13 @@ def import_(
     with writing(to, DATASETS) as mirror:
         for entry in _chosen(names, everything):
             try:
-                stored = import_dataset(entry, folders, mirror, progress=_bar(entry.name))
+                stored = import_dataset(entry, folders, mirror, skip_bad_rows=skip_bad_rows, progress=_bar(entry.name))
             except NothingToImport:
                 if everything:
                     continue
                 raise
             count += 1
-            typer.echo(f"{entry.name}: {sum(part.rows for part in stored):,} rows in {len(stored)} files")
+            _report(entry, stored)
     if not count:
         raise UserError(
             "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
@@ -273,6 +279,12 @@ def _counting(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
     with tqdm(total=total, desc=label, unit=" rows", disable=None) as bar:
         yield lambda count: (bar.update(count), None)[1]
+
+
+def _report(entry: Dataset, stored: Sequence[StoredPart]) -> None:
+    skipped = sum(part.skipped for part in stored)
+    left_out = f"; left out: {skipped:,} bad rows" if skipped else ""
+    typer.echo(f"{entry.name}: {sum(part.rows for part in stored):,} rows in {len(stored)} files{left_out}")
 
 
 def _chosen(names: Sequence[str] | None, everything: bool) -> list[Dataset]:

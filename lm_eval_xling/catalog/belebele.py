@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import Record, find_all, json_lines
+from lm_eval_xling.catalog.raw import Record, find_all, json_lines, rows_of
 from lm_eval_xling.catalog.sources import HubTables
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
@@ -16,26 +16,32 @@ __all__ = ["DATASET"]
 _PUBLISHED = tuple(dict.fromkeys(("en", *LANGUAGES)))  # and 76 more that the table of languages does not have
 
 
+def _row_of_letters(record: Record, part: Part) -> Row:
+    return Row(
+        id=record.text("id"),
+        language=part.language,
+        fields={"question": record.text("question"), "context": record.text("passage")},
+        options=tuple(record.text(letter) for letter in "ABCD"),
+        answer=record.letter("answer"),
+    )
+
+
+def _row_of_hub(record: Record, part: Part) -> Row:
+    return Row(
+        id=f"{record.text('link')} {record.value('question_number')}",
+        language=part.language,
+        fields={"question": record.text("question"), "context": record.text("flores_passage")},
+        options=tuple(record.text(f"mc_answer{position}") for position in range(1, 5)),
+        answer=record.index("correct_answer_num", 4, first=1),
+    )
+
+
 def _read_lines(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for record in json_lines(paths[0]):
-        yield Row(
-            id=record.text("id"),
-            language=part.language,
-            fields={"question": record.text("question"), "context": record.text("passage")},
-            options=tuple(record.text(letter) for letter in "ABCD"),
-            answer=record.letter("answer"),
-        )
+    return rows_of(json_lines(paths[0]), lambda index, record: _row_of_letters(record, part))
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
-    for record in tables[0]:
-        yield Row(
-            id=f"{record.text('link')} {record.value('question_number')}",
-            language=part.language,
-            fields={"question": record.text("question"), "context": record.text("flores_passage")},
-            options=tuple(record.text(f"mc_answer{position}") for position in range(1, 5)),
-            answer=record.index("correct_answer_num", 4, first=1),
-        )
+    return rows_of(tables[0], lambda index, record: _row_of_hub(record, part))
 
 
 _HUB = HubTables(

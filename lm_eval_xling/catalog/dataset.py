@@ -46,6 +46,8 @@ class Fetched:
     """Commit of the source, where it is known."""
     inputs: Mapping[str, str]
     """sha256 of the files that were read, by name; empty where the source hands out tables, not files."""
+    skipped: int = 0
+    """How many bad rows were left out."""
 
 
 class Source(Protocol):

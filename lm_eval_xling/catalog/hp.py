@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import Record, find_all, json_lines
+from lm_eval_xling.catalog.raw import Record, find_all, json_lines, rows_of
 from lm_eval_xling.catalog.sources import HubTables, Table
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
@@ -25,8 +25,7 @@ def _row(record: Record, part: Part, identifier: str, answer: str) -> Row:
 
 
 def _read_lines(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for record in json_lines(paths[0]):
-        yield _row(record, part, str(record.value("id")), "answer")
+    return rows_of(json_lines(paths[0]), lambda index, record: _row(record, part, str(record.value("id")), "answer"))
 
 
 def _tables(part: Part) -> tuple[Table, ...]:
@@ -35,8 +34,7 @@ def _tables(part: Part) -> tuple[Table, ...]:
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
-    for index, record in enumerate(tables[0]):
-        yield _row(record, part, str(index), "GT")
+    return rows_of(tables[0], lambda index, record: _row(record, part, str(index), "GT"))
 
 
 _PUBLISHED = ("en", "fr", "de", "es", "it")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import csv_records, find_all
+from lm_eval_xling.catalog.raw import Record, csv_records, find_all, rows_of
 from lm_eval_xling.catalog.sources import GitHubFiles
 from lm_eval_xling.records import Row
 
@@ -20,13 +20,17 @@ def _paths(part: Part) -> tuple[str, ...]:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for index, record in enumerate(csv_records(paths[0], ("question", "answer"), delimiter="\t")):
-        yield Row(
-            id=str(index),
-            language=part.language,
-            fields={"question": record.text("question")},
-            target=record.number("answer"),
-        )
+    records = csv_records(paths[0], ("question", "answer"), delimiter="\t")
+    return rows_of(records, lambda index, record: _row(record, part, index))
+
+
+def _row(record: Record, part: Part, index: int) -> Row:
+    return Row(
+        id=str(index),
+        language=part.language,
+        fields={"question": record.text("question")},
+        target=record.number("answer"),
+    )
 
 
 _FORMAT = Format("tab-separated question and answer: mgsm_LANGUAGE.tsv", find_all(_paths), _read)

@@ -37,7 +37,7 @@ VARIABLE = "XLING_DATA"
 
 MANIFEST = "manifest.json"
 _LAYOUT = 1
-_PART_FIELDS = ("language", "split", "rows", "size", "sha256", "source", "revision")
+_PART_FIELDS = ("language", "split", "rows", "size", "sha256", "source", "revision", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class StoredPart:
     """``host:owner/name`` it was fetched from, or ``imported:`` and the layout of the raw files."""
     revision: str | None
     """Commit of the source, where it is known."""
+    skipped: int = 0
+    """Rows of the source that were left out because they are bad."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """sha256 of the raw files it was made from, by name."""
 

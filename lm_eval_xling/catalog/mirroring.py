@@ -6,19 +6,24 @@ way. So a run may be killed at any moment; the next one skips what is complete a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from lm_eval_xling.catalog.checking import check_aligned, check_rows
 from lm_eval_xling.catalog.dataset import Dataset, Fetched, Part, Source
 from lm_eval_xling.catalog.mirror import MANIFEST, Mirror, StoredPart, decode_rows, encode_manifest, encode_rows
+from lm_eval_xling.catalog.raw import skipping_bad_rows
 from lm_eval_xling.catalog.sources import Unreachable, unreachable
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import UNFINISHED, file_sha256, write_atomically
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
+
+log = logging.getLogger(__name__)
 
 __all__ = ["MirrorWriter", "NothingToImport", "fetch_dataset", "import_dataset", "importable_parts", "writing"]
 
@@ -94,6 +99,7 @@ class MirrorWriter:
             sha256=sha256(data).hexdigest(),
             source=source,
             revision=fetched.revision,
+            skipped=fetched.skipped,
             inputs=dict(sorted(fetched.inputs.items())),
         )
         write_atomically(self.folder / stored.file, data)
@@ -186,6 +192,7 @@ def import_dataset(
     folders: Sequence[Path],
     mirror: MirrorWriter,
     *,
+    skip_bad_rows: bool = False,
     progress: Callable[[Sequence[Part]], Iterator[Part]] = iter,
 ) -> list[StoredPart]:
     """Fill the mirror with what these folders hold of a dataset; complete parts are skipped.
@@ -194,6 +201,7 @@ def import_dataset(
         dataset: the entry.
         folders: folders with files in one of the dataset's formats.
         mirror: where to store.
+        skip_bad_rows: leave out rows that are bad in themselves, and log each, instead of refusing their part.
         progress: wraps the list of parts, for a progress bar.
 
     Returns:
@@ -220,8 +228,10 @@ def import_dataset(
         if mirror.holds(dataset.name, part, source, None, inputs):
             continue
         try:
-            rows = _merged([list(reads[name](part, paths)) for name, paths in candidates])
-            mirror.store(dataset, part, source, Fetched(rows, None, inputs))
+            with skipping_bad_rows(skip_bad_rows) as bad:
+                rows = _merged([list(reads[name](part, paths)) for name, paths in candidates])
+            mirror.store(dataset, part, source, Fetched(rows, None, inputs, skipped=len(bad)))
+            _log_skipped(bad)
         except UserError as error:
             problems.append(error)
     raise_all(problems)
@@ -234,6 +244,7 @@ def fetch_dataset(
     *,
     languages: Sequence[str] | None = None,
     splits: Sequence[str] | None = None,
+    skip_bad_rows: bool = False,
     progress: Callable[[Sequence[Part]], Iterator[Part]] = iter,
 ) -> list[StoredPart]:
     """Fill the mirror with a dataset from its sources; complete parts are skipped.
@@ -245,6 +256,7 @@ def fetch_dataset(
         mirror: where to store.
         languages: language codes; all if ``None``.
         splits: splits; all if ``None``.
+        skip_bad_rows: leave out rows that are bad in themselves, and log each, instead of refusing their part.
         progress: wraps the list of parts, for a progress bar.
 
     Returns:
@@ -265,7 +277,10 @@ def fetch_dataset(
                 revisions[source.name] = _revision(dataset, source, mirror)
             revision = revisions[source.name]
             if not mirror.holds(dataset.name, part, source.name, revision):
-                mirror.store(dataset, part, source.name, source.fetch(part, revision))
+                with skipping_bad_rows(skip_bad_rows) as bad:
+                    fetched = source.fetch(part, revision)
+                mirror.store(dataset, part, source.name, replace(fetched, skipped=len(bad)))
+                _log_skipped(bad)
         except Unreachable as error:
             raise unreachable(dataset, part, source, error) from error
         except UserError as error:
@@ -319,6 +334,11 @@ def _input_name(path: Path, folders: Sequence[Path]) -> str:
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
     return path.name
+
+
+def _log_skipped(problems: Iterable[UserError]) -> None:
+    for problem in problems:
+        log.warning("row left out: %s (%s)", problem.what, problem.where)
 
 
 def raise_all(problems: Sequence[UserError]) -> None:

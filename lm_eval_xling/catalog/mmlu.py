@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import Record, csv_records, find_all, json_lines
+from lm_eval_xling.catalog.raw import Record, csv_records, find_all, json_lines, rows_of
 from lm_eval_xling.catalog.sources import HubTables, Table
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.records import Row
@@ -63,7 +64,7 @@ def _row_of_hub(record: Record, part: Part) -> Row:
     return _row(record, part, record.text("sample_id"), record.text("subject"), options, record.letter("answer"))
 
 
-def _row_of_cells(record: Record, part: Part, subject: str, index: int) -> Row:
+def _row_of_cells(part: Part, subject: str, index: int, record: Record) -> Row:
     """A row of a hendrycks CSV file; its id is ``subject/split/index``, as in Global-MMLU."""
     options = [record.text(letter) for letter in "ABCD"]
     return _row(record, part, f"{subject}/{part.split}/{index}", subject, options, record.letter("answer"))
@@ -88,8 +89,7 @@ def read_hendrycks(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     """Rows of the CSV files of one split, subject by subject."""
     for path in paths:
         subject = re.sub(rf"_{part.split}\.csv$", "", path.name)
-        for index, record in enumerate(csv_records(path, _COLUMNS)):
-            yield _row_of_cells(record, part, subject, index)
+        yield from rows_of(csv_records(path, _COLUMNS), partial(_row_of_cells, part, subject))
 
 
 def _find_hendrycks(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
@@ -99,8 +99,7 @@ def _find_hendrycks(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
 
 
 def _read_aligned(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for record in json_lines(paths[0]):
-        yield _row_of_letters(record, part)
+    return rows_of(json_lines(paths[0]), lambda index, record: _row_of_letters(record, part))
 
 
 def _tables(part: Part) -> tuple[Table, ...]:
@@ -110,8 +109,7 @@ def _tables(part: Part) -> tuple[Table, ...]:
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
-    for record in tables[0]:
-        yield _row_of_hub(record, part)
+    return rows_of(tables[0], lambda index, record: _row_of_hub(record, part))
 
 
 _LANGUAGES = tuple(

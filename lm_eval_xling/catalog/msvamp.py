@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import find_all, json_lines
+from lm_eval_xling.catalog.raw import Record, find_all, json_lines, rows_of
 from lm_eval_xling.catalog.sources import GitHubFiles
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
@@ -23,14 +23,18 @@ def _paths(part: Part) -> tuple[str, ...]:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for index, record in enumerate(json_lines(paths[0])):
-        yield Row(
-            id=str(index),
-            language=part.language,
-            fields={"question": record.text("m_query")},
-            target=record.number("response"),
-            extra={"equation": record.text("equation")},
-        )
+    records = json_lines(paths[0])
+    return rows_of(records, lambda index, record: _row(record, part, index))
+
+
+def _row(record: Record, part: Part, index: int) -> Row:
+    return Row(
+        id=str(index),
+        language=part.language,
+        fields={"question": record.text("m_query")},
+        target=record.number("response"),
+        extra={"equation": record.text("equation")},
+    )
 
 
 _FORMAT = Format("JSON lines with m_query and response: test_LANGUAGE.json, English names", find_all(_paths), _read)

@@ -7,13 +7,26 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import Row
 
-__all__ = ["Record", "csv_records", "find_all", "json_array", "json_lines", "json_object", "locate"]
+__all__ = [
+    "Record",
+    "csv_records",
+    "find_all",
+    "json_array",
+    "json_lines",
+    "json_object",
+    "locate",
+    "rows_of",
+    "skipping_bad_rows",
+]
 
 _LETTERS = "ABCD"
 _NUMBER = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?", re.ASCII)
@@ -107,6 +120,39 @@ class Record:
         if not 0 <= index < count:
             raise self.error(f"field {column!r} holds {value!r}, not a number from {first} to {count - 1 + first}")
         return index
+
+
+_SKIP = "mend the row, or leave such rows out of a mirror: xling data fetch or import with --skip-bad-rows"
+_skipped: ContextVar[list[UserError] | None] = ContextVar("_skipped", default=None)
+
+
+@contextmanager
+def skipping_bad_rows(skip: bool = True) -> Iterator[list[UserError]]:
+    """Within this context ``rows_of`` leaves bad rows out and collects what is wrong with them, if ``skip``."""
+    problems: list[UserError] = []
+    token = _skipped.set(problems if skip else None)
+    try:
+        yield problems
+    finally:
+        _skipped.reset(token)
+
+
+def rows_of(records: Iterable[Record], make: Callable[[int, Record], Row]) -> Iterator[Row]:
+    """Yield the row that ``make`` gives for each position and record.
+
+    Raises:
+        UserError: at a bad record, unless ``skipping_bad_rows`` is in force; the others keep their positions.
+    """
+    for index, record in enumerate(records):
+        try:
+            row = make(index, record)
+        except UserError as error:
+            problems = _skipped.get()
+            if problems is None:
+                raise UserError(error.what, where=error.where, fix=error.fix or _SKIP) from None
+            problems.append(error)
+            continue
+        yield row
 
 
 def json_lines(path: Path) -> Iterator[Record]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
-from lm_eval_xling.catalog.raw import Record, find_all, json_object
+from lm_eval_xling.catalog.raw import Record, find_all, json_object, rows_of
 from lm_eval_xling.catalog.sources import GitHubFiles, HubTables
 from lm_eval_xling.records import Row
 
@@ -35,30 +35,34 @@ def _row(record: Record, part: Part) -> Row:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    for article in json_object(paths[0]).records("data"):
+    return rows_of(_questions(paths[0]), lambda index, record: _row(record, part))
+
+
+def _questions(path: Path) -> Iterator[Record]:
+    for article in json_object(path).records("data"):
         for paragraph in article.records("paragraphs"):
             for question in paragraph.records("qas"):
                 answers = question.records("answers")
-                yield _row(
-                    Record(
-                        {
-                            "id": question.value("id"),
-                            "title": article.value("title"),
-                            "context": paragraph.value("context"),
-                            "question": question.value("question"),
-                            "text": [answer.text("text") for answer in answers],
-                            "answer_start": [answer.value("answer_start") for answer in answers],
-                        },
-                        f"{paths[0]}, question {question.value('id')}",
-                    ),
-                    part,
+                yield Record(
+                    {
+                        "id": question.value("id"),
+                        "title": article.value("title"),
+                        "context": paragraph.value("context"),
+                        "question": question.value("question"),
+                        "text": [answer.value("text") for answer in answers],
+                        "answer_start": [answer.value("answer_start") for answer in answers],
+                    },
+                    f"{path}, question {question.value('id')}",
                 )
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
-    for record in tables[0]:
-        answers: dict[str, Any] = record.value("answers")
-        yield _row(Record({**record.values, **answers}, record.where), part)
+    return rows_of(tables[0], lambda index, record: _row(_flat(record), part))
+
+
+def _flat(record: Record) -> Record:
+    answers: dict[str, Any] = record.value("answers")
+    return Record({**record.values, **answers}, record.where)
 
 
 def _paths(part: Part) -> tuple[str, ...]:

@@ -299,8 +299,25 @@ def test_the_hubs_shapes_become_rows(
 def test_a_bad_row_of_the_hub_is_named(tmp_path: Path, hub_cache: None, imported: Callable[..., list[Row]]) -> None:
     rows = [choice("0", "B"), {**choice("1", "D"), "option_b": None}]
     folder = repository(tmp_path / "copy", {("de", "test"): rows})
-    with pytest.raises(UserError, match=r"field 'option_b' holds None, not text(?s:.*)de/test, row 1"):
+    with pytest.raises(UserError, match=r"field 'option_b' holds None, not text(?s:.*)de/test, row 1(?s:.*)--skip-bad"):
         imported("mmlu", folder, "de", "test")
+
+
+def test_bad_rows_are_left_out_only_on_demand(
+    tmp_path: Path, hub_cache: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [choice("0", "B"), {**choice("1", "D"), "option_b": None}, choice("2", "E"), choice("3", "A")]
+    (hub,) = DATASETS["mmlu"].sources
+    folder = repository(tmp_path / "copy", {("de", "test"): rows})
+    entry = replace(DATASETS["mmlu"], sources=(replace(hub, repository=str(folder)),))  # type: ignore[type-var]
+    monkeypatch.setattr(sources, "_hub_commit", lambda repository: "0" * 40)
+    assert fetch(entry, tmp_path / "mirror", languages=["de"], splits=["test"], skip_bad_rows=True) == ["de"]
+    mirror = Mirror(tmp_path / "mirror")
+    assert [row.id for row in mirror.rows("mmlu", Part("de", "test"))] == ["anatomy/test/0", "anatomy/test/3"]
+    assert [(stored.rows, stored.skipped) for stored in mirror.of("mmlu")] == [(2, 2)]
+    assert ["option_b" in caplog.messages[0], "holds 'E'" in caplog.messages[1]] == [True, True]
+    with pytest.raises(UserError, match="option_b"):
+        fetch(entry, tmp_path / "another", languages=["de"], splits=["test"])
 
 
 def test_a_fetch_goes_on_at_the_commit_it_began_with(

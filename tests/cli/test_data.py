@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,6 +95,17 @@ def test_wrong_input_is_one_message(xling: XLing, arguments: list[str], texts: l
     (tmp_path / "empty").mkdir()
     places = {".": str(tmp_path / "empty"), "M": str(tmp_path / "mirror"), "nowhere": str(tmp_path / "nowhere")}
     refused(xling(*(places.get(argument, argument) for argument in arguments)), *texts)
+
+
+def test_bad_rows_are_counted_when_left_out(xling: XLing, tmp_path: Path) -> None:
+    (tmp_path / "mgsm_en.tsv").write_text("How many?\t18\nHow many?\tmany\nHow many?\t1,000\n")
+    arguments = ("import", "mgsm", "--from", tmp_path, "--to", tmp_path / "mirror")
+    refused(xling(*arguments), "holds 'many', not a number", "mgsm_en.tsv:2", "--skip-bad-rows")
+    result = xling(*arguments, "--skip-bad-rows")
+    assert result.stdout == "mgsm: 2 rows in 1 files; left out: 1 bad rows\n"
+    # The others keep their positions, and so their ids.
+    text = (tmp_path / "mirror" / "mgsm" / "test" / "en.jsonl").read_text()
+    assert [json.loads(line)["id"] for line in text.splitlines()] == ["0", "2"]
 
 
 def test_a_fetch_names_every_dataset_it_could_not_have(xling: XLing, tmp_path: Path) -> None:
