@@ -53,7 +53,7 @@ def compare(
             resamples=RESAMPLES,
             models=tuple(sorted({e.model for e in evaluations}, key=lambda model: model.label)),
             runs=tuple(_runs(evaluations)),
-            notes=tuple(dict.fromkeys(collected)),
+            notes=tuple(_gathered(collected)),
             scores=tuple(score_rows(evaluations)),
             barriers=tuple(barriers),
             changes=tuple(changes),
@@ -99,6 +99,17 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
             )
         chosen = inside.pop()
     return {label: chosen for label in labels if label != chosen}
+
+
+def _gathered(notes: Sequence[Note]) -> list[Note]:
+    """Notes that say the same of many files as one note each, with the first of the files."""
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for note in dict.fromkeys(notes):
+        places[note.kind, note.text].append(note.where)
+    return [
+        Note(kind, text, "; ".join(where[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else ""))
+        for (kind, text), where in places.items()
+    ]
 
 
 def _runs(evaluations: Sequence[Evaluation]) -> list[RunRow]:

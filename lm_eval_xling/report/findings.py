@@ -62,6 +62,11 @@ def _barrier(row: BarrierRow, scale: float) -> str:
         return (
             f"{scores}: a difference of {_signed(row.barrier * scale)}, from aggregates alone and therefore untested."
         )
+    if row.paired.units < 2:
+        return (
+            f"{scores}: a difference of {_signed(row.barrier * scale)}, untested, because all {row.paired.n} items "
+            "depend on one another."
+        )
     bounds = _bounds(row.paired, scale)
     if _certain(row.paired):
         return f"{scores}: a barrier of {row.barrier * scale:.1f} points {bounds}."
@@ -75,6 +80,8 @@ def _change(row: ChangeRow, scale: float) -> str:
     what = f"the {row.what} of {row.condition} goes from {row.before * scale:.1f} to {row.after * scale:.1f}"
     if row.paired is None:
         return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
+    if row.paired.units < 2:
+        return f"Against {row.baseline}, {what}, untested, because all {row.paired.n} items depend on one another."
     verdict = "" if _certain(row.paired) else ", which the sample does not tell from no change"
     return (
         f"Against {row.baseline}, {what}: {_signed(row.change * scale)} points {_bounds(row.paired, scale)}{verdict}."

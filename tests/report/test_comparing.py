@@ -11,6 +11,7 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.comparing import compare, resolve_baselines
+from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.statistics import mcnemar_exact
@@ -173,6 +174,21 @@ def test_aggregates_alone_say_the_difference_but_not_whether_it_is_real(tmp_path
     assert row.barrier == pytest.approx(0.35) and row.paired is None
     assert {score.source for score in made.scores} == {"aggregates"}
     assert any(note.kind == "missing" for note in made.notes)
+
+
+def test_notes_on_many_files_are_gathered(tmp_path: Path) -> None:
+    write_run(tmp_path, tasks(matrix(n=4)), model_args=BASE, samples=False)
+    (note,) = report_of(tmp_path).notes
+    assert note.kind == "missing" and note.where.endswith("and 6 more")
+
+
+def test_one_cluster_alone_is_no_evidence(tmp_path: Path) -> None:
+    made = tasks({("en", "en"): np.ones(8, dtype=bool), ("de", "en"): np.zeros(8, dtype=bool)}, author=7)
+    write_run(tmp_path, made, model_args=BASE)
+    report = report_of(tmp_path)
+    assert report.barriers[0].paired is not None and report.barriers[0].paired.units == 1
+    assert report.barriers[0].paired.p_value == 1.0
+    assert "untested, because all 8 items depend on one another" in findings(report)[0].text
 
 
 def test_clusters_widen_the_interval(tmp_path: Path) -> None:
