@@ -82,49 +82,93 @@ def _attend(
     layer: int = module.layer_idx  # type: ignore[assignment]  # torch types every attribute of a module as a module
     cache.attended.add(layer)
     rows, heads, width, head_dim = query.shape
-    key_heads, per_key = key.shape[1], heads // key.shape[1]
+    key_heads, own = key.shape[1], key.shape[2]
+    per_key = heads // key_heads
     scale = head_dim**-0.5 if scaling is None else scaling
     output = query.new_empty(rows, width, heads, value.shape[-1])
-    hidden = cache.own_hidden(sliding_window, query.device)
-    # Key heads first, so that all rows of a prefix are one matrix.
-    queries = (query * scale).reshape(rows, key_heads, per_key * width, head_dim).transpose(0, 1)
-    keys, values = key.transpose(0, 1), value.transpose(0, 1)
     limit = _SCORES_AT_ONCE.get(query.device.type, 1 << 22)
     for group, (prefix, first, last) in enumerate(cache.groups):
-        length = 0 if prefix is None else prefix.length
-        step = max(1, limit // (heads * width * (length + key.shape[2])))
+        if prefix is None and softcap is None and cache.is_causal(sliding_window):
+            output[first:last] = torch.nn.functional.scaled_dot_product_attention(
+                query[first:last],
+                key[first:last].repeat_interleave(per_key, dim=1),
+                value[first:last].repeat_interleave(per_key, dim=1),
+                is_causal=True,
+                scale=scale,
+            ).transpose(1, 2)
+            continue
+        line = heads * ((0 if prefix is None else prefix.length) + own)
+        step, block = max(1, limit // (line * width)), max(1, min(width, limit // line))
         for start in range(first, last, step):
             part = slice(start, min(start + step, last))
-            count = part.stop - part.start
-            mine = queries[:, part]
-            scores = mine @ keys[:, part].transpose(2, 3)
-            if softcap is not None:
-                scores = softcap * torch.tanh(scores / softcap)
-            # The lowest number rather than minus infinity, which would make padding NaN.
-            scores.view(key_heads, count, per_key, width, -1).masked_fill_(hidden[part], torch.finfo(scores.dtype).min)
-            if prefix is None:
-                mixed = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype) @ values[:, part]
-            else:
-                offset, outside = cache.prefix_hidden(group, sliding_window, query.device)
-                old_keys = prefix.keys[layer][:, offset:]
-                old_values = prefix.values[layer][:, offset:]
-                flat = mine.reshape(key_heads, count * per_key * width, head_dim)
-                old = flat @ old_keys.transpose(1, 2)
-                if softcap is not None:
-                    old = softcap * torch.tanh(old / softcap)
-                seen = old.shape[-1]
-                if outside is not None:
-                    old.view(key_heads, count, per_key, width, seen).masked_fill_(
-                        outside[start - first : part.stop - first], torch.finfo(old.dtype).min
-                    )
-                both = torch.cat([old.view(key_heads, count, per_key * width, seen), scores], dim=-1)
-                weights = torch.softmax(both, -1, dtype=torch.float32).to(value.dtype)
-                mixed = weights[..., seen:] @ values[:, part]
-                on_prefix = weights.view(key_heads, count * per_key * width, -1)[..., :seen]
-                mixed += (on_prefix @ old_values).view_as(mixed)
-            # (key heads, rows, heads of a key head, width, dimension) to (rows, width, heads, dimension)
-            output[part] = mixed.view(key_heads, count, per_key, width, -1).permute(1, 3, 0, 2, 4).flatten(2, 3)
+            for low in range(0, width, block):
+                high = min(low + block, width)
+                seen = own - width + high  # no token sees what comes after it
+                # Key heads first, so that all rows of a prefix are one matrix.
+                asking = (query[part, :, low:high] * scale).reshape(-1, key_heads, per_key, high - low, head_dim)
+                within = slice(start - first, part.stop - first)
+                mixed = _mix(
+                    asking.transpose(0, 1),
+                    key[part, :, :seen].transpose(0, 1),
+                    value[part, :, :seen].transpose(0, 1),
+                    cache.own_hidden(sliding_window, query.device)[part, :, low:high, :seen],
+                    None if prefix is None else (prefix.keys[layer], prefix.values[layer]),
+                    (0, None)
+                    if prefix is None
+                    else cache.prefix_hidden(group, sliding_window, query.device, within, slice(low, high)),
+                    softcap,
+                )
+                output[part, low:high] = mixed.permute(1, 3, 0, 2, 4).flatten(2, 3)
     return output, None
+
+
+def _mix(
+    asking: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    hidden: Tensor,
+    prefix: tuple[Tensor, Tensor] | None,
+    outside: tuple[int, Tensor | None],
+    softcap: float | None,
+) -> Tensor:
+    """Attention of rows of one prefix.
+
+    Args:
+        asking: scaled queries, shape (key heads, rows, heads of a key head, width, head dimension).
+        keys: of the rows' own tokens, shape (key heads, rows, own tokens, head dimension).
+        values: shape (key heads, rows, own tokens, value dimension).
+        hidden: own tokens that are not seen, shape (rows, 1, width, own tokens).
+        prefix: keys and values of the prefix, shape (key heads, length, dimension).
+        outside: first token of the prefix that is seen at all, and which of those from there on are not seen.
+        softcap: see ``_attend``.
+
+    Returns:
+        Shape (key heads, rows, heads of a key head, width, value dimension).
+    """
+    shape = asking.shape[:-1]
+    key_heads, rows, per_key, width = shape
+    asking = asking.reshape(key_heads, rows, per_key * width, -1)
+    scores = _scores(asking, keys, softcap)
+    # The lowest number rather than minus infinity, which would make padding NaN.
+    scores.view(*shape, -1).masked_fill_(hidden, torch.finfo(scores.dtype).min)
+    if prefix is None:
+        return (torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype) @ values).view(*shape, -1)
+    offset, unseen = outside
+    old_keys, old_values = (tensor[:, offset:] for tensor in prefix)
+    old = _scores(asking.reshape(key_heads, rows * per_key * width, -1), old_keys, softcap)
+    if unseen is not None:
+        old.view(*shape, -1).masked_fill_(unseen, torch.finfo(old.dtype).min)
+    length = old_keys.shape[1]
+    both = torch.cat([old.view(*scores.shape[:-1], length), scores], dim=-1)
+    weights = torch.softmax(both, -1, dtype=torch.float32).to(values.dtype)
+    mixed = weights[..., length:] @ values
+    mixed += (weights.view(key_heads, rows * per_key * width, -1)[..., :length] @ old_values).view_as(mixed)
+    return mixed.view(*shape, -1)
+
+
+def _scores(asking: Tensor, keys: Tensor, softcap: float | None) -> Tensor:
+    scores = asking @ keys.transpose(-1, -2)
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
 def _check_layer(

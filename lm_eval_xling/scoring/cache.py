@@ -65,17 +65,31 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
             self._own_hidden[key] = ~self._own_seen(window, device)[:, None]
         return self._own_hidden[key]
 
-    def prefix_hidden(self, group: int, window: int | None, device: torch.device) -> tuple[int, Tensor | None]:
+    def is_causal(self, window: int | None) -> bool:
+        """Whether every token sees just the tokens before it and itself, padding on the right aside."""
+        return False
+
+    def prefix_hidden(
+        self, group: int, window: int | None, device: torch.device, rows: slice, columns: slice
+    ) -> tuple[int, Tensor | None]:
         """Which tokens of its prefix a token does not see.
+
+        Args:
+            group: index into ``groups``.
+            window: the sliding window of the layer.
+            device: of the result.
+            rows: which rows of the group.
+            columns: which tokens of the pass.
 
         Returns:
             The first position of the prefix that any token of the group sees, and from there on a bool tensor of
-            shape (rows of the group, 1, width, rest of the prefix), or None where all is seen.
+            shape (rows, 1, columns, rest of the prefix), or None where all is seen.
         """
         key = (group, window, device)
         if key not in self._prefix_hidden:
             self._prefix_hidden[key] = self._window_on_prefix(group, window, device)
-        return self._prefix_hidden[key]
+        first, hidden = self._prefix_hidden[key]
+        return first, None if hidden is None else hidden[rows, :, columns]
 
     def _window_on_prefix(self, group: int, window: int | None, device: torch.device) -> tuple[int, Tensor | None]:
         prefix, start, stop = self.groups[group]
@@ -96,6 +110,7 @@ class TreeCache(SharedPrefixCache):
         groups: see ``SharedPrefixCache``.
         positions: see ``SharedPrefixCache``.
         ends: token ``j`` of a row is seen by the tokens from ``j`` up to, not including, ``ends[j]``; same shape.
+        chains: whether no row branches.
         keeping: whether to collect the keys and values of the rows.
     """
 
@@ -104,10 +119,12 @@ class TreeCache(SharedPrefixCache):
         groups: Sequence[tuple[CachedPrefix | None, int, int]],
         positions: Tensor,
         ends: Tensor,
+        chains: bool = False,
         keeping: bool = False,
     ) -> None:
         super().__init__(groups, positions)
         self.ends = ends
+        self.chains = chains
         self.keeping = keeping
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -124,9 +141,14 @@ class TreeCache(SharedPrefixCache):
         """Length before this pass, which models ask for where they get no positions; they always get them here."""
         return 0
 
+    def is_causal(self, window: int | None) -> bool:
+        """Whether every token sees just the tokens before it and itself, padding on the right aside."""
+        return self.chains and (window is None or int(self.positions.max()) < window)
+
     def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
         index = torch.arange(self.positions.shape[1], device=device)
-        ends, positions = self.ends.to(device), self.positions.to(device)
+        # 32 bits: the differences of positions of a long row are a large matrix.
+        ends, positions = self.ends.to(device), self.positions.to(device, torch.int32)
         seen = (index[None, :, None] >= index) & (index[None, :, None] < ends[:, None, :])
         if window is not None:
             seen &= positions[:, :, None] - positions[:, None, :] < window

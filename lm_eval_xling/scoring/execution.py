@@ -95,6 +95,7 @@ class Executor:
             ],
             positions=positions,
             ends=ends,
+            chains=all(min(row.ends) == len(row) for row in rows),
             keeping=any(row.kept_as is not None for row in rows),
         )
         with self.context(), attending(self.model, cache), head_at(self.model, torch.tensor(places, dtype=torch.long)):

@@ -43,7 +43,7 @@ def test_same_texts_as_hf(architecture: str, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         found = backend.generate_until(requests)
     assert found == expected
-    assert len(set(expected)) > 5
+    assert len(set(expected)) > 2
     assert "hf's own code" not in caplog.text
     # Each prefix is read once, and the first batch's longest and shortest prompt once more, as a check.
     assert sum(read) < sum(map(len, prompts)) / 2

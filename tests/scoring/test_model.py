@@ -47,6 +47,15 @@ def test_same_log_likelihoods_with_an_adapter() -> None:
     assert_same_scores(model.eval(), pairs())
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_same_log_likelihoods_where_the_scores_are_computed_in_blocks(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few at once that rows and the tokens of a row are divided.
+    monkeypatch.setattr("lm_eval_xling.scoring.attention._SCORES_AT_ONCE", {"cpu": 2000})
+    assert_same_scores(decided_model(architecture), pairs(documents=6))
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 64, "auto"])
 def test_same_log_likelihoods_at_any_batch_size(batch_size: int | str) -> None:
     requests = pairs(documents=6)
