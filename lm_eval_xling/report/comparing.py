@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling import __version__
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.records import Evaluation, Note
+from lm_eval_xling.records import Evaluation, Model, Note
 from lm_eval_xling.report.averages import average_rows, score_rows
 from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
@@ -81,9 +81,9 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
     """
     labels = sorted({evaluation.model.label for evaluation in evaluations})
     if baseline is None:
-        plain = {(e.model.source, e.model.arguments): e.model.label for e in evaluations if e.model.adapter is None}
-        pairs = {e.model.label: plain.get((e.model.base, e.model.arguments)) for e in evaluations if e.model.base}
-        return {label: base for label, base in pairs.items() if base is not None}
+        models = sorted({evaluation.model for evaluation in evaluations}, key=lambda model: model.label)
+        pairs = {model.label: _base_of(model, models) for model in models}
+        return {label: base.label for label, base in pairs.items() if base is not None}
     if str(baseline) in labels:
         chosen = str(baseline)
     else:
@@ -99,6 +99,13 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
             )
         chosen = inside.pop()
     return {label: chosen for label in labels if label != chosen}
+
+
+def _base_of(model: Model, models: Sequence[Model]) -> Model | None:
+    """The weights that a model was made of: run with the same arguments, else the only run of them."""
+    same = [other for other in models if other.adapter is None and model.base and other.source == model.base]
+    exact = [other for other in same if other.arguments == model.arguments]
+    return exact[0] if exact else same[0] if len(same) == 1 else None
 
 
 def _gathered(notes: Sequence[Note]) -> list[Note]:
@@ -151,7 +158,12 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
             if len(same) > 1 and reference_row(same) is None:
                 text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
                 notes.append(Note("missing", text, where))
+    arguments = {evaluation.model.label: evaluation.model.arguments for evaluation in evaluations}
     for label, baseline in baselines.items():
+        if arguments[label] != arguments[baseline]:
+            shown = f"{arguments[label] or 'none'}; {arguments[baseline] or 'none'}"
+            text = f"compared although the model's arguments differ: {shown}"
+            notes.append(Note("marked", text, f"{label} and {baseline}"))
         for (model, family), group in by_family.items():
             if model == label and (baseline, family) in by_family:
                 both = [*group, *by_family[baseline, family]]

@@ -67,6 +67,11 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(applyFilter));
 
+  // Closed tables would be missing on paper; very long ones stay closed.
+  addEventListener("beforeprint", () => {
+    for (const details of all("details.table")) details.open ||= all("tbody tr", details).length <= 60;
+  });
+
   // ---- items ---------------------------------------------------------------------------------------------------
   if (!byId("group")) return;
   const PAGE = 50;

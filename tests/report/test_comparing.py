@@ -346,6 +346,15 @@ def test_a_fine_tuned_model_is_compared_with_what_it_was_made_of(tmp_path: Path)
     assert {e.model.label: e.model.trained_languages for e in evaluations} == {"base": (), "tuned": ("de", "en")}
 
 
+def test_a_base_with_other_arguments_is_compared_and_marked(tmp_path: Path) -> None:
+    right = np.ones(12, dtype=bool)
+    for name, arguments in (("a", f"{BASE},dtype=float32"), ("b", f"{ADAPTED},dtype=bfloat16")):
+        write_run(tmp_path / name, {"xling_atlas_en_en": cell("en", "en", right)}, model_args=arguments)
+    made = report_of(tmp_path)
+    assert {row.baseline for row in made.changes} == {"base"}
+    assert any(note.kind == "marked" and "dtype=bfloat16; dtype=float32" in note.text for note in made.notes)
+
+
 def test_baseline_by_name_folder_or_error(tmp_path: Path) -> None:
     right = np.ones(12, dtype=bool)
     for name in ("first", "second"):
