@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lm_eval_xling._cli import app
 from lm_eval_xling.errors import UserError
+from tests.report.runs import document, right_or_wrong, write_run
 from tests.report.test_page import write_runs
 
 runner = CliRunner()
@@ -49,3 +50,12 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("lm_eval_xling._cli.report.find_spec", lambda name: None if name == "msgspec" else object())
     result = runner.invoke(app, ["report", str(tmp_path)])
     assert isinstance(result.exception, UserError) and "lm-eval-xling[report]" in str(result.exception)
+
+
+def test_runs_without_a_barrier_print_their_scores(tmp_path: Path) -> None:
+    rows = [right_or_wrong(document(f"item:{i}", "de", "de"), i < 3) for i in range(4)]
+    write_run(tmp_path / "runs", {"xling_sentiment_de": rows}, samples=False)
+    result = runner.invoke(app, ["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "75.0" in result.output and "xling_sentiment_de" in result.output
+    assert "--log_samples" in result.output
