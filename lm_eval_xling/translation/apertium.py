@@ -43,7 +43,7 @@ class ApertiumTranslator(Translator):
     Spanish.
     """
 
-    batch = 500
+    batch = 200
 
     def __init__(self, folder: str = "") -> None:
         self.folder = Path(folder or "/usr/share/apertium").expanduser()
