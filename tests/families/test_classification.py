@@ -205,3 +205,27 @@ def test_an_id_that_occurs_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
     broken(monkeypatch, "de", lambda rows: [*rows, rows[0]])
     with pytest.raises(UserError, match="id '116' occurs twice(.|\n)*nli in de"):
         evaluated("nli", "de")
+
+
+def test_groups_are_unweighted_means(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    from lm_eval_xling.harness import tasks_folder
+
+    monkeypatch.setenv("XLING_DATA", str(mirror))
+    # Dropping identical pairs leaves a different number of rows in each language, so that weights would show.
+    metadata = {"xling": {"drop_identical": True}}
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=metadata)
+    made = simple_evaluate(model="dummy", tasks=["crosslingual_paraphrase"], bootstrap_iters=0, task_manager=manager)
+    assert made is not None
+    results = made["results"]
+
+    def mean(languages: tuple[str, ...]) -> float:
+        return sum(results[f"xling_paraphrase_{language}"]["acc,none"] for language in languages) / len(languages)
+
+    assert len({entry["effective"] for name, entry in made["n-samples"].items() if name.startswith("xling_")}) > 5
+    expected = {"crosslingual_paraphrase": LANGUAGES, "high_resource": HIGH_RESOURCE, "low_resource": LOW_RESOURCE}
+    for name, languages in expected.items():
+        (found,) = [key for key in results if key.endswith(name)]
+        assert results[found]["acc,none"] == pytest.approx(mean(languages), abs=1e-12)
