@@ -10,11 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.report.cells import Table
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.gallery import Plot
 from lm_eval_xling.report.items import ItemGroup
 from lm_eval_xling.report.schema import Report
-from lm_eval_xling.report.tables import Table, group_tables, groups_of
+from lm_eval_xling.report.tables import group_tables, groups_of
 
 __all__ = ["render"]
 

@@ -1,113 +1,15 @@
-"""Report ▸ tables: one list of columns a table, which CSV files, terminal and page share."""
+"""Report ▸ the tables of the page, family by family."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lm_eval_xling.records import Interval, PairedDifference
+from lm_eval_xling.report.cells import PAIRED, Line, Table, interval, number, p_value, paired_cells, text
 from lm_eval_xling.report.schema import Report
 
-__all__ = ["CSV_TABLES", "Cell", "Line", "Table", "group_tables", "write_csv"]
-
-CSV_TABLES = (
-    "scores",
-    "barriers",
-    "changes",
-    "agreement",
-    "consistency",
-    "effects",
-    "lone_options",
-    "averages",
-    "subjects",
-    "runs",
-    "notes",
-)
-"""Fields of ``Report`` that become ``<name>.csv``."""
-
-
-def write_csv(report: Report, folder: Path) -> list[Path]:
-    """Write every table that has rows as CSV, in full precision, and return the files."""
-    written = []
-    for name in CSV_TABLES:
-        rows = [_flat(row) for row in getattr(report, name)]
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        path = folder / f"{name}.csv"
-        if not rows:
-            # An older report may have had some.
-            path.unlink(missing_ok=True)
-            continue
-        temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        written.append(temporary.replace(path))
-    return written
-
-
-def _flat(row: Any, prefix: str = "") -> dict[str, Any]:
-    """Column to value; an interval becomes three columns, a missing record none."""
-    flat: dict[str, Any] = {}
-    for field in dataclasses.fields(row):
-        value, name = getattr(row, field.name), prefix + field.name
-        if isinstance(value, Interval):
-            flat |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
-        elif isinstance(value, PairedDifference):
-            flat |= _flat(value, f"{name}_")
-        elif isinstance(value, str) and value[:1] in "=+-@\t\r" and value:
-            # Spreadsheets run such text as a formula.
-            flat[name] = f"'{value}"
-        elif value is not None:
-            flat[name] = value
-    return flat
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What a reader sees, and what the column is sorted by."""
-
-    text: str
-    """As shown."""
-    value: float | str
-    """Sort key."""
-    strong: bool = False
-    """Whether it is set in bold: significant after adjustment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a table, with what it can be filtered by."""
-
-    cells: tuple[Cell, ...]
-    """One a column."""
-    model: str = ""
-    """Label of the model."""
-    languages: tuple[str, ...] = ()
-    """Codes of the languages that it concerns; empty where it concerns all."""
-    subject: str = ""
-    """Subject, where it concerns one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as a reader sees it."""
-
-    name: str
-    """Field of the report."""
-    title: str
-    """Heading."""
-    explanation: str
-    """How to read it, in a sentence or two."""
-    columns: tuple[str, ...]
-    """Headings."""
-    lines: tuple[Line, ...]
-    """Lines."""
+__all__ = ["group_tables", "groups_of", "scale_of"]
 
 
 def group_tables(report: Report, family: str, setting: str) -> list[Table]:
@@ -140,51 +42,6 @@ def _of(rows: Iterable[Any], family: str, setting: str) -> list[Any]:
     return [row for row in rows if row.family == family and row.setting == setting]
 
 
-def text(value: str) -> Cell:
-    """Return a cell of text."""
-    return Cell(value, value)
-
-
-def number(value: float, scale: float = 1.0, digits: int = 1, sign: bool = False, strong: bool = False) -> Cell:
-    """Return a cell of a number; what is not defined is a dash that sorts last."""
-    if not math.isfinite(value):
-        return Cell("–", math.inf)
-    shown = f"{value * scale:+.{digits}f}" if sign else f"{value * scale:.{digits}f}"
-    return Cell(shown.replace("-", "−"), value * scale, strong)
-
-
-def interval(low: float, high: float, scale: float) -> Cell:
-    """Return a cell of the two bounds, sorted by the lower one."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return Cell("–", math.inf)
-    return Cell(f"[{low * scale:.1f}, {high * scale:.1f}]".replace("-", "−"), low * scale)
-
-
-def p_value(value: float) -> Cell:
-    """Return a cell of a p-value."""
-    if not math.isfinite(value):
-        return Cell("–", math.inf)
-    return Cell("<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0"), value, value < 0.05)
-
-
-def _paired_cells(paired: PairedDifference | None, value: float, scale: float) -> tuple[Cell, ...]:
-    """Difference, interval, adjusted p, items, detectable effect."""
-    if paired is None:
-        unknown = Cell("aggregates only", math.inf)
-        return (number(value, scale, sign=True), unknown, number(math.nan), number(math.nan), number(math.nan))
-    significant = paired.adjusted_p < 0.05
-    return (
-        number(value, scale, sign=True, strong=significant),
-        interval(paired.difference.low, paired.difference.high, scale),
-        p_value(paired.adjusted_p),
-        number(paired.n, digits=0),
-        number(paired.detectable, scale),
-    )
-
-
-_PAIRED = ("95 % interval", "adjusted p", "items", "detectable")
-
-
 def _barriers(
     report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
 ) -> Table:
@@ -196,7 +53,7 @@ def _barriers(
                 text(row.reference),
                 number(row.reference_score, scale),
                 number(row.score, scale),
-                *_paired_cells(row.paired, row.barrier, scale),
+                *paired_cells(row.paired, row.barrier, scale),
             ),
             row.model,
             languages.get(row.condition, ()),
@@ -209,7 +66,7 @@ def _barriers(
         "Score in the reference minus score in the condition, on the same items. Bold: significant after "
         "Benjamini–Hochberg over all barriers of this report. Detectable: the smallest true barrier that so many "
         "items show with 80 % probability; a barrier below it may exist unseen.",
-        ("model", "condition", "reference", "reference score", "score", "barrier", *_PAIRED),
+        ("model", "condition", "reference", "reference score", "score", "barrier", *PAIRED),
         tuple(lines),
     )
 
@@ -226,7 +83,7 @@ def _changes(
                 text(row.condition),
                 number(row.before, scale, sign=row.what == "barrier"),
                 number(row.after, scale, sign=row.what == "barrier"),
-                *_paired_cells(row.paired, row.change, scale),
+                *paired_cells(row.paired, row.change, scale),
             ),
             row.model,
             # "question de (mean of 5)" is named by its language.
@@ -238,7 +95,7 @@ def _changes(
         "changes",
         "Change from the baseline",
         "After minus before, on the same items. Of a score more is better; of a barrier less is.",
-        ("model", "baseline", "what", "condition", "before", "after", "change", *_PAIRED),
+        ("model", "baseline", "what", "condition", "before", "after", "change", *PAIRED),
         tuple(lines),
     )
 
@@ -455,7 +312,7 @@ def _subjects(
                 text(row.condition),
                 number(row.reference_score, scale),
                 number(row.score, scale),
-                *_paired_cells(row.paired, row.paired.difference.estimate, scale),
+                *paired_cells(row.paired, row.paired.difference.estimate, scale),
             ),
             row.model,
             languages.get(row.condition, ()),
@@ -467,7 +324,7 @@ def _subjects(
         "subjects",
         "Barriers by subject",
         "Where the barrier is. Few items a subject: mind the detectable effect.",
-        ("model", "subject", "condition", "reference score", "score", "barrier", *_PAIRED),
+        ("model", "subject", "condition", "reference score", "score", "barrier", *PAIRED),
         tuple(lines),
     )
 

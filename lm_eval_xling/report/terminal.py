@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lm_eval_xling.records import PairedDifference
+from lm_eval_xling.report.cells import interval, number, p_value, text
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.schema import Report
-from lm_eval_xling.report.tables import groups_of, interval, number, p_value, scale_of, text
+from lm_eval_xling.report.tables import groups_of, scale_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,7 +16,7 @@ from lm_eval_xling.report.items import item_groups
 from lm_eval_xling.report.page import render
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report
-from lm_eval_xling.report.tables import write_csv
+from lm_eval_xling.report.spreadsheets import write_csv
 
 __all__ = ["make_report", "read_report", "write_report"]
 
