@@ -13,9 +13,6 @@ _RULES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r" @([-,.])@ ", r"\1"),
-        (r"^= = = = (.*) = = = =$", r"==== \1 ===="),
-        (r"^= = = (.*) = = =$", r"=== \1 ==="),
-        (r"^= = (.*) = =$", r"== \1 =="),
         (r'" ([^"]*?) "', r'"\1"'),
         # A lone quotation mark of the pair stands in another paragraph: before the text, it opens.
         (r'^" (?=[^"]*$)', '"'),
@@ -33,12 +30,20 @@ _RULES = [
 ]
 
 
+# The same number of marks on both sides, one for each level.
+_HEADING = re.compile(r"((?:= )+)(?!=)(.*?[^\s=])((?: =)+)")
+
+
 def detokenise(line: str) -> str:
     """Return a line of WikiText as it is written in print: ``Valkyria Chronicles III , 1 @,@ 000`` ▸ ``…III, 1,000``.
 
     Headings get marks without spaces between them (``== Title ==``); ``<unk>`` stays, for nobody knows the word.
     """
     line = line.strip()
+    heading = _HEADING.fullmatch(line)
+    if heading and len(heading[1]) == len(heading[3]):
+        marks = "=" * (len(heading[1]) // 2)
+        return f"{marks} {detokenise(heading[2])} {marks}"
     for pattern, replacement in _RULES:
         line = pattern.sub(replacement, line)
     return line

@@ -9,6 +9,8 @@ from lm_eval_xling.mixing.wikitext import articles, detokenise
     ("tokenised", "printed"),
     [
         (" = = = Life cycle = = = \n", "=== Life cycle ==="),
+        (" = = = = = <unk> 500 = = = = = ", "===== <unk> 500 ====="),
+        (" = ... Later , he said = ", "= ... Later, he said ="),
         (" It has 20 @,@ 000 , and 3 @.@ 5 % of a hand @-@ made one . ", "It has 20,000, and 3.5% of a hand-made one."),
         ('only becoming " lobster red " on cooking .', 'only becoming "lobster red" on cooking.'),
         ("60 cm ( 24 in ) and [ 2 ] .", "60 cm (24 in) and [2]."),
