@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
@@ -67,7 +67,13 @@ def training_arguments(config: Config) -> TrainingArguments:
 
 
 def fit(
-    model: Any, tokenizer: Any, config: Config, train: Sequence[Example], validation: Sequence[Example]
+    model: Any,
+    tokenizer: Any,
+    config: Config,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, float]:
     """Train a model in place, from the last whole checkpoint if there is one.
 
@@ -77,6 +83,7 @@ def fit(
         config: the run's configuration.
         train: examples to learn.
         validation: examples held out; may be empty where ``config.validation`` is 0.
+        callbacks: of transformers, that look on.
 
     Returns:
         Validation loss before and after, and the mean training loss, in nats per target token; what is known of them.
@@ -95,7 +102,7 @@ def fit(
             data_collator=collator,
             train_dataset=train,
             eval_dataset=validation or None,
-            callbacks=[metrics],
+            callbacks=[metrics, *callbacks],
         )
         trainer.metrics = metrics
         if trainer.pop_callback(ProgressCallback) is not None:

@@ -49,6 +49,8 @@ def test_overrides_go_over_the_file_and_keep_the_rest(tmp_path: Path) -> None:
     assert config.data.sources == ("zh", "sw") and config.output == Path("runs/a")
     assert config.training["learning_rate"] == 2e-4 and config.training["max_steps"] == 3
     assert config.training["num_train_epochs"] == 3
+    assert load_config(MixedConfig, None, ["output=x", "training.save_strategy=no"]).training["save_strategy"] == "no"
+    assert load_config(MixedConfig, None, ["output=x", "training.tf32=true"]).training["tf32"] is True
     assert load_config(MixedConfig, None, ["output=x", "lora=null"]).lora is None
 
 
