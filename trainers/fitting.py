@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,26 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.trainers.adapters import Probe, probe_model
 from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.trainers.checkpoints import complete_checkpoint, seal
 from lm_eval_xling.trainers.configuration import Config
 from lm_eval_xling.trainers.metrics import MetricsCallback, ProgressBar
 from lm_eval_xling.trainers.supervised_loss import supervised_forward
 
-__all__ = ["disk_errors", "fit", "training_arguments"]
+__all__ = ["Fitted", "disk_errors", "fit", "training_arguments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained model, saved and not yet checked."""
+
+    scores: Mapping[str, float]
+    """Optimiser steps, and the validation loss before and after, in nats per target token, where there is one."""
+    probe: Probe
+    """What the trained model says."""
+    folder: Path
+    """Its weights, written by the main process."""
 
 
 def training_arguments(config: Config) -> TrainingArguments:
@@ -74,8 +88,8 @@ def fit(
     validation: Sequence[Example],
     *,
     callbacks: Sequence[TrainerCallback] = (),
-) -> dict[str, float]:
-    """Train a model in place, from the last whole checkpoint if there is one.
+) -> Fitted:
+    """Train a model in place, from the last whole checkpoint if there is one, and save its weights.
 
     Args:
         model: model to train, with adapters or without.
@@ -84,9 +98,6 @@ def fit(
         train: examples to learn.
         validation: examples held out; may be empty where ``config.validation`` is 0.
         callbacks: of transformers, that look on.
-
-    Returns:
-        Validation loss before and after, and the mean training loss, in nats per target token; what is known of them.
 
     Raises:
         UserError: if the loss is not a number, or the disk is full.
@@ -120,7 +131,17 @@ def fit(
             if config.lora is not None:
                 with model.disable_adapter():
                     scores["validation_loss_before"] = trainer.evaluate(metric_key_prefix="base")["base_loss"]
-    return scores
+    # Every process takes part in these two: weights that are sharded over devices are gathered for them.
+    trained: Any = trainer.model
+    trained.eval()
+    probe = probe_model(trained, tokenizer)
+    folder = config.output / ".weights"
+    with disk_errors(config.output):
+        trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink()  # a pickle
+    trainer.accelerator.wait_for_everyone()
+    return Fitted(scores, probe, folder)
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

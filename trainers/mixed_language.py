@@ -50,17 +50,16 @@ def train_mixed(config: MixedConfig) -> Path:
         train, validation = parts["train"], parts["test"]
     set_seed(seed)
     model = load_model(config)
-    scores = fit(model, tokenizer, config, train, validation)
+    fitted = fit(model, tokenizer, config, train, validation)
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
         if (folder := finished(config)) is not None:
             return folder
         plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
         return publish(
-            model,
+            fitted,
             tokenizer,
             config,
             recipe="mixed-language fine-tuning" if config.data.text == "mixed" else "source-language fine-tuning",
             languages=languages,
             data=data,
-            scores=scores,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,9 +13,11 @@ from typing import Any
 import torch
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import file_sha256
 from lm_eval_xling.trainers.adapters import PROVENANCE, model_path, probe_model, vocabulary_hash
 from lm_eval_xling.trainers.card import model_card
 from lm_eval_xling.trainers.configuration import Config, as_mapping
+from lm_eval_xling.trainers.fitting import Fitted
 from lm_eval_xling.trainers.loading import load_base
 
 __all__ = ["DataFile", "claim", "describe_files", "finished", "publish", "read_provenance"]
@@ -86,25 +87,23 @@ def read_provenance(folder: Path) -> Mapping[str, Any]:
 
 
 def publish(
-    model: Any,
+    fitted: Fitted,
     tokenizer: Any,
     config: Config,
     *,
     recipe: str,
     languages: Sequence[str],
     data: Sequence[DataFile],
-    scores: Mapping[str, float],
 ) -> Path:
-    """Save, reload, compare, and rename into place.
+    """Reload what was saved, compare, describe, and rename into place.
 
     Args:
-        model: trained model.
+        fitted: trained and saved weights.
         tokenizer: of the model.
         config: the run's configuration.
         recipe: name of the recipe.
         languages: codes of the languages in the data.
         data: what was trained on.
-        scores: losses of the run.
 
     Returns:
         ``output/adapter``, or ``output/model`` after full fine-tuning.
@@ -113,20 +112,16 @@ def publish(
         UserError: if the reloaded model does not say what the trained one says, or says what the base said.
     """
     folder = _folder(config)
-    temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.eval()
-    trained = probe_model(model, tokenizer)
-    model.save_pretrained(temporary)
+    temporary = fitted.folder
     if config.lora is not None:
         _sort_modules(temporary / "adapter_config.json")
     else:
         tokenizer.save_pretrained(temporary)
-    revision = _revision(model, config)
     base = load_base(config).eval()
+    revision = _revision(base, config)
     before = probe_model(base, tokenizer)
     reloaded = probe_model(_reload(base, temporary, config), tokenizer)
-    _compare(before.logprobs, trained.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32)
+    _compare(before.logprobs, fitted.probe.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32)
     provenance = {
         "recipe": recipe,
         "model": config.model,
@@ -134,7 +129,7 @@ def publish(
         "languages": list(languages),
         "config": {**as_mapping(config), "output": config.output.name},
         "data": [asdict(file) for file in data],
-        "scores": dict(scores),
+        "scores": dict(fitted.scores),
         "versions": {package: version(package) for package in _PACKAGES},
         "vocabulary_sha256": vocabulary_hash(tokenizer),
         "base_probe": list(before.logprobs),
@@ -203,14 +198,10 @@ def _revision(model: Any, config: Config) -> str:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while part := stream.read(2**20):
-                digest.update(part)
+        return file_sha256(path)
     except OSError as error:
         raise UserError(f"cannot read the file: {error.strerror}", where=path, fix="check data") from None
-    return digest.hexdigest()
 
 
 def _differences(known: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -53,7 +53,7 @@ def align(config: AlignmentConfig) -> Path:
     tokenizer = load_tokenizer(config)
     set_seed(seed)
     model = load_model(config)
-    scores = fit(
+    fitted = fit(
         model,
         tokenizer,
         config,
@@ -65,13 +65,12 @@ def align(config: AlignmentConfig) -> Path:
             return folder
         plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
         return publish(
-            model,
+            fitted,
             tokenizer,
             config,
             recipe="question alignment",
             languages=resolve_all([*sources, config.data.target]),
             data=data,
-            scores=scores,
         )
 
 

@@ -27,8 +27,9 @@ __all__ = ["IGNORED", "check_structure", "head_loss", "output_head", "supervised
 IGNORED = -100
 """Label of a position without loss, as everywhere in transformers."""
 
-LOGITS_PER_CHUNK = 2**24
-"""Elements of the logits that are alive at once: 64 MiB in float32, 64 positions at Gemma's vocabulary."""
+LOGITS_PER_CHUNK = {"cpu": 2**23, "cuda": 2**26}
+"""Elements of the logits that are alive at once, by device: on a CPU 32 MiB in float32, 32 positions at Gemma's
+vocabulary; a GPU needs larger matrices to be busy."""
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -116,7 +117,8 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     decoder: nn.Module = model.get_decoder()
     head = output_head(model)
     weights = tuple(model.get_output_embeddings().parameters())
-    chunk = max(16, LOGITS_PER_CHUNK // model.config.get_text_config().vocab_size)
+    elements = LOGITS_PER_CHUNK.get(weights[0].device.type, LOGITS_PER_CHUNK["cpu"])
+    chunk = max(16, elements // model.config.get_text_config().vocab_size)
 
     def forward(
         input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **inputs: Any

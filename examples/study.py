@@ -1,0 +1,163 @@
+"""A paper's claim, tested on one machine: train adapters, evaluate before and after, compare item by item.
+
+    python examples/study.py examples/studies/question_alignment.yaml
+    python examples/study.py examples/studies/mixed_language.yaml output=/tmp/study evaluations.0.limit=50
+
+Every step is skipped that an earlier call has finished, so that a killed study continues. The datasets come from the
+hub, or from the mirror that XLING_DATA names. The result is OUTPUT/results.md, with paired 95 % bootstrap intervals
+and exact McNemar tests, and OUTPUT/results.json.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.statistics import bootstrap_mean, paired_difference
+from lm_eval_xling.trainers.adapters import model_path
+
+console = Console(stderr=True)
+
+Scores = dict[str, dict[str, float]]
+"""Task to document id to 0 or 1."""
+
+
+def main() -> None:
+    """Prepare, train, evaluate, compare."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    study = read_study(Path(sys.argv[1]), sys.argv[2:])
+    output = Path(study["output"])
+    for command in study.get("prepare", []):
+        made = output / command["makes"]
+        if not made.exists():
+            run([part.format(output=output) for part in shlex.split(command["run"])])
+    adapters = {name: train(name, settings, study) for name, settings in study["adapters"].items()}
+    scores = {name: evaluate(name, adapter, study) for name, adapter in {"base": None, **adapters}.items()}
+    results = compare(scores, study["groups"])
+    (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    (output / "results.md").write_text(table(results, study), encoding="utf-8")
+    print(table(results, study))
+
+
+def read_study(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Read a study; overrides are ``key.key=value``, with numbers for places in a list."""
+    study: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for override in overrides:
+        key, _, value = override.partition("=")
+        level: Any = study
+        *parents, last = key.split(".")
+        for parent in parents:
+            level = level[int(parent)] if isinstance(level, list) else level[parent]
+        level[last] = yaml.safe_load(value)
+    return study
+
+
+def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> Path:
+    """Train one adapter (or model, where ``lora`` is null), or find it finished."""
+    folder = Path(study["output"]) / name
+    given = {**study["training"], **settings["with"], "model": study["model"], "output": str(folder)}
+    made = folder / ("model" if given.get("lora", True) is None else "adapter")
+    if not made.is_dir():
+        values = {key: json.dumps(value).replace("{output}", study["output"]) for key, value in given.items()}
+        run(["xling", "train", settings["recipe"], *(f"{key}={value}" for key, value in values.items())])
+    return made
+
+
+def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Scores:
+    """Run the harness on every evaluation of the study that has no results yet, and read the samples."""
+    model = f"pretrained={trained if trained and trained.name == 'model' else model_path(study['model'])}"
+    if trained and trained.name == "adapter":
+        model += f",peft={trained}"
+    scores: Scores = {}
+    for number, evaluation in enumerate(study["evaluations"]):
+        folder = Path(study["output"]) / "evaluations" / f"{name}-{number}"
+        if not list(folder.rglob("results_*.json")):
+            command = ["xling", "eval", "--model", "hf", "--model_args", f"{model},dtype={study['dtype']}"]
+            command += ["--tasks", ",".join(evaluation["tasks"]), "--output_path", str(folder), "--log_samples"]
+            command += ["--batch_size", str(study.get("batch_size", 8))]
+            for flag in ("limit", "num_fewshot"):
+                command += [f"--{flag}", str(evaluation[flag])] if flag in evaluation else []
+            if "metadata" in evaluation:
+                command += ["--metadata", json.dumps({"xling": evaluation["metadata"]})]
+            run(command)
+        for task in evaluation["tasks"]:
+            (samples,) = folder.rglob(f"samples_{task}_2*.jsonl")
+            lines = map(json.loads, samples.read_text(encoding="utf-8").splitlines())
+            scores[task] = {line["doc"]["id"]: float(line["acc"]) for line in lines}
+    return scores
+
+
+def compare(scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Return one row a group of tasks and a pair of models: accuracies, difference and its interval.
+
+    A group's items are resampled by document id, because the same question in two languages is not two questions.
+    """
+    names = list(scores)
+    pairs = [("base", name) for name in names[1:]]
+    pairs += [(first, second) for i, first in enumerate(names[1:], 1) for second in names[i + 1 :]]
+    rows = []
+    for group, tasks in groups.items():
+        items = [(task, key) for task in tasks for key in scores["base"][task]]
+        clusters = np.array([key for _, key in items])
+        values = {name: np.array([scores[name][task][key] for task, key in items]) for name in names}
+        for first, second in pairs:
+            found = paired_difference(values[second], values[first], clusters)
+            rows.append(
+                {
+                    "group": group,
+                    "tasks": len(tasks),
+                    "items": len(items),
+                    "from": first,
+                    "to": second,
+                    "accuracy_from": float(values[first].mean()),
+                    "accuracy_to": bootstrap_mean(values[second], clusters).estimate,
+                    "difference": found.difference.estimate,
+                    "low": found.difference.low,
+                    "high": found.difference.high,
+                    "p": found.p_value,
+                    "detectable": found.detectable,
+                }
+            )
+    return rows
+
+
+def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
+    """Return the rows in Markdown, in percent."""
+    lines = [
+        f"# {study['title']}",
+        "",
+        "| items | from | to | accuracy | difference | 95 % interval | p | detectable |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results:
+        lines.append(
+            f"| {row['group']} ({row['tasks']} tasks, {row['items']} items) | {row['from']} | {row['to']} | "
+            f"{100 * row['accuracy_from']:.1f} → {100 * row['accuracy_to']:.1f} | {100 * row['difference']:+.1f} | "
+            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {row['p']:.3f} | {100 * row['detectable']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a command of this environment, and say which."""
+    console.print(shlex.join(command), soft_wrap=True, markup=False, highlight=False)
+    beside = Path(sys.executable).with_name(command[0])
+    subprocess.run([str(beside) if beside.exists() else command[0], *command[1:]], check=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"study: {error}")

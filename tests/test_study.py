@@ -1,0 +1,87 @@
+"""The studies of examples/ on a tiny model and a few rows: every step, continued, and the table's figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lm_eval_xling.records import MixedText, Unit
+from lm_eval_xling.trainers.configuration import AlignmentConfig, MixedConfig, load_config
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def study(name: str, environment: dict[str, str], *overrides: str) -> None:
+    command = [sys.executable, str(EXAMPLES / "study.py"), str(EXAMPLES / "studies" / f"{name}.yaml"), *overrides]
+    subprocess.run(command, check=True, env={**os.environ, **environment, "OMP_NUM_THREADS": "1"}, capture_output=True)
+
+
+@pytest.mark.slow
+def test_question_alignment(tiny: Callable[[str], Path], full_mirror: dict[str, str], tmp_path: Path) -> None:
+    overrides = [
+        f"output={tmp_path}",
+        f"model={tiny('llama')}",
+        "training.data.limit=40",
+        'adapters={"zh": {"recipe": "align", "with": {"data.sources": ["zh"], "training.save_strategy": "no"}}}',
+        "training.validation=0",
+        'evaluations=[{"tasks": ["xling_sentiment_en", "xling_sentiment_zh"], "limit": 6, "num_fewshot": 0}]',
+        'groups={"both": ["xling_sentiment_en", "xling_sentiment_zh"]}',
+    ]
+    study("question_alignment", full_mirror, *overrides)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    accuracies = []
+    for model in ("base", "zh"):
+        right = []
+        for task in ("xling_sentiment_en", "xling_sentiment_zh"):
+            (samples,) = (tmp_path / "evaluations" / f"{model}-0").rglob(f"samples_{task}_2*.jsonl")
+            right += [json.loads(line)["acc"] for line in samples.read_text().splitlines()]
+        assert len(right) == 12
+        accuracies.append(np.mean(right))
+    assert row["accuracy_from"] == pytest.approx(accuracies[0]) and row["accuracy_to"] == pytest.approx(accuracies[1])
+    assert row["difference"] == pytest.approx(accuracies[1] - accuracies[0])
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert f"{100 * row['difference']:+.1f}" in (tmp_path / "results.md").read_text()
+    # A second call trains and evaluates nothing: it needs neither data nor model.
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.name[:7] != "results")
+    study("question_alignment", {"XLING_DATA": "/nowhere"}, *overrides)
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.name[:7] != "results")
+
+
+@pytest.mark.slow
+def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    units = (Unit("The river is long.", "en", " "), Unit("El mar es azul.", "es", source="The sea is blue."))
+    corpus = "".join(json.dumps(MixedText(str(i), "en", units).as_json()) + "\n" for i in range(60))
+    (tmp_path / "mixed.jsonl").write_text(corpus, encoding="utf-8")
+    overrides = [
+        f"output={tmp_path}",
+        f"model={tiny('llama')}",
+        'evaluations=[{"tasks": ["xling_atlas_en_es"], "limit": 4}]',
+        'groups={"atlas": ["xling_atlas_en_es"]}',
+    ]
+    study("mixed_language", {}, *overrides)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [(row["from"], row["to"]) for row in rows] == [("base", "mixed"), ("base", "english"), ("mixed", "english")]
+    assert (tmp_path / "english" / "adapter" / "adapter_model.safetensors").read_bytes() != (
+        tmp_path / "mixed" / "adapter" / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tasks = {task for evaluation in content["evaluations"] for task in evaluation["tasks"]}
+    known = {found.stem for found in (EXAMPLES.parent / "tasks").rglob("xling_*.yaml")}
+    assert tasks <= known
+    assert {task for group in content["groups"].values() for task in group} <= tasks
+    for settings in content["adapters"].values():
+        kind = {"align": AlignmentConfig, "mixed": MixedConfig}[settings["recipe"]]
+        given = {**content["training"], **settings["with"]}
+        load_config(kind, None, ["output=x", *(f"{key}={json.dumps(value)}" for key, value in given.items())])
