@@ -55,12 +55,19 @@ def read_study(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     study: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     for override in overrides:
         key, _, value = override.partition("=")
-        level: Any = study
-        *parents, last = key.split(".")
-        for parent in parents:
-            level = level[int(parent)] if isinstance(level, list) else level[parent]
-        level[last] = yaml.safe_load(value)
+        assign(study, key, yaml.safe_load(value))
     return study
+
+
+def assign(level: Any, key: str, value: Any) -> None:
+    """Set a value; keys of the recipes hold dots themselves (``training.data.limit`` is ``data.limit`` of training)."""
+    first, _, rest = key.partition(".")
+    if isinstance(level, list):
+        assign(level[int(first)], rest, value)
+    elif not rest or key in level or first not in level:
+        level[key] = value
+    else:
+        assign(level[first], rest, value)
 
 
 def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> Path:
