@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm_eval_xling.scoring.attention import attending
-from lm_eval_xling.scoring.cache import CachedPrefix, GrowingCache
-from lm_eval_xling.scoring.execution import Executor
+from lm_eval_xling.scoring.cache import CachedPrefix, GrowingCache, UnsupportedModel
+from lm_eval_xling.scoring.execution import Executor, is_out_of_memory
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.support import TOLERANCE
 from lm_eval_xling.scoring.tree import ScoredSequence
@@ -121,34 +121,40 @@ class PromptPrefixes:
 
 
 def reason_against_generation(
-    model: Any, prefixes: PromptPrefixes, context: Tensor, attention_mask: Tensor, options: Mapping[str, Any]
+    model: Any, prefixes: PromptPrefixes, batch: GrowingCache, context: Tensor, attention_mask: Tensor, pad: int
 ) -> str | None:
     """Generate two tokens both ways and return why the ways differ, or None where they agree.
 
     Args:
         model: a causal language model.
         prefixes: makes the caches.
-        context: token ids of a batch, padded on the left.
+        batch: the cache of the batch, which is not used up.
+        context: token ids of the batch, padded on the left.
         attention_mask: of the context.
-        options: further arguments of ``generate``.
+        pad: token id of padding.
     """
-    rows = [0, len(context) - 1] if len(context) > 1 else [0]
+    cached = [row for prefix, start, stop in batch.groups if prefix is not None for row in range(start, stop)]
+    # The harness sorts by length: these are the longest and the shortest, which has the most padding.
+    rows = sorted({cached[0], cached[-1]})
     context, attention_mask = context[rows], attention_mask[rows]
-    options = {
+    options: dict[str, Any] = {
         "attention_mask": attention_mask,
         "max_new_tokens": 2,
         "do_sample": False,
         "output_logits": True,
         "return_dict_in_generate": True,
-        **options,
+        "pad_token_id": pad,
     }
     cache = prefixes.cache(context, attention_mask)
-    if cache is None:
-        return None
+    assert cache is not None
     try:
         with attending(model, cache):
             found = model.generate(input_ids=context, past_key_values=cache, **options)
+    except UnsupportedModel as error:
+        return str(error)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise
         return f"generation from a cached prefix fails with {type(error).__name__}: {error}"
     expected = model.generate(input_ids=context, **options)
     width = context.shape[1]

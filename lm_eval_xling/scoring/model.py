@@ -40,6 +40,8 @@ _AUTO_GENERATION = {"cpu": 8192, "cuda": 131072}
 """The same for generation, whose passes read one token a row and whose cache is all that grows with the rows."""
 _LOGITS = 1 << 28
 """Logits computed at a time, unless a single text has more: 1 GiB in fp32."""
+_TEXTS_AT_ONCE = 32
+"""Texts scored as a whole whose windows are planned together."""
 _LAUNCH = {"cpu": 64, "cuda": 2048}
 """What a forward pass costs apart from its tokens, in tokens of a full batch."""
 
@@ -189,14 +191,23 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             totals: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
             return totals
         results: list[float] = []
-        quiet = disable_tqdm or self.rank != 0
-        for request in tqdm(requests, desc="Running loglikelihood_rolling requests", disable=quiet):
-            (text,) = request.args
-            windows = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, 1)
-            scores = self._loglikelihood_tokens([(None, *make_disjoint_window(window)) for window in windows], True)
-            results.append(sum(score for score, _ in scores))
-            self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
+        with tqdm(
+            total=len(requests), desc="Running loglikelihood_rolling requests", disable=disable_tqdm or self.rank != 0
+        ) as progress:
+            # Some texts at a time, so that their windows fill batches and a killed evaluation loses little.
+            for start in range(0, len(requests), _TEXTS_AT_ONCE):
+                texts = [request.args[0] for request in requests[start : start + _TEXTS_AT_ONCE]]
+                windows = [self._windows(text) for text in texts]
+                scores = iter(self._loglikelihood_tokens([window for text in windows for window in text], True))
+                for text, own in zip(texts, windows, strict=True):
+                    results.append(sum(next(scores)[0] for _ in own))
+                    self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
+                    progress.update(1)
         return results
+
+    def _windows(self, text: str) -> list[_Request]:
+        windows = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, 1)
+        return [(None, *make_disjoint_window(window)) for window in windows]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Generate from each context; see ``LM.generate_until``.
@@ -292,15 +303,14 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         if prefixes is None or mask is None or has_own_cache(self.model, options):
             yield {}
             return
-        if not self._generation_checked:
+        cache = prefixes.cache(context, mask)
+        if cache is not None and not self._generation_checked:
+            reason = reason_against_generation(self.model, prefixes, cache, context, mask, self.tokenizer.pad_token_id)
             self._generation_checked = True
-            fixed = {"pad_token_id": self.tokenizer.pad_token_id}
-            reason = reason_against_generation(self.model, prefixes, context, mask, fixed)
             if reason is not None:
                 _LOGGER.warning("generation uses hf's own code: %s", reason)
-                self._prompt_prefixes = None
+                self._prompt_prefixes = cache = None
                 self._generation_off = True
-        cache = None if self._generation_off else prefixes.cache(context, mask)
         if cache is None:
             yield {}
             return
