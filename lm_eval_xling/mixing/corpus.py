@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -126,8 +127,15 @@ def mix_corpus(
     missing = [part for part in range(len(bounds)) if not _statistics_file(work, part).exists()]
     if len(missing) < len(bounds):
         say(f"continuing: {len(bounds) - len(missing)} of {len(bounds)} parts are there")
-    _run(missing, work, bounds, settings, None if corpus.parallel else translator, cache, processes)
-    return _joined(out, work, len(bounds), plan)
+    try:
+        _run(missing, work, bounds, settings, None if corpus.parallel else translator, cache, processes)
+        return _joined(out, work, len(bounds), plan)
+    except FileNotFoundError:
+        # The same command ran twice at once; the other one has finished and removed the parts.
+        done = _finished(out, plan, overwrite)
+        if done is None:
+            raise
+        return done
 
 
 def _identities(corpus: Corpus, settings: Settings, translator: str | None) -> dict[str, str]:
@@ -199,7 +207,10 @@ def _prepared(corpus: Corpus, work: Path, limit: int | None) -> list[tuple[int, 
     if kept.exists():
         return [(first, last) for first, last in json.loads(kept.read_bytes())]
     work.mkdir(parents=True, exist_ok=True)
-    bounds = _write_documents(corpus, work / "documents.arrow", limit)
+    # Renamed when whole: the same command may run twice at once.
+    documents = work / f"documents.{os.getpid()}"
+    bounds = _write_documents(corpus, documents, limit)
+    os.replace(documents, work / "documents.arrow")
     write_atomically(kept, json.dumps(bounds).encode())
     return bounds
 
@@ -336,8 +347,9 @@ def _joined(out: Path, work: Path, parts: int, plan: Mapping[str, Any]) -> dict[
     digest = hashlib.sha256()
     statistics = MixingStatistics()
     refused: Counter[str] = Counter()
-    whole = work / "whole.jsonl"
-    with whole.open("wb") as stream:
+    # A name of its own: the same command may run twice at once.
+    descriptor, whole = tempfile.mkstemp(dir=work, suffix=".whole")
+    with os.fdopen(descriptor, "wb") as stream:
         for part in range(parts):
             data = _part_file(work, part).read_bytes()
             digest.update(data)
@@ -352,6 +364,7 @@ def _joined(out: Path, work: Path, parts: int, plan: Mapping[str, Any]) -> dict[
         "statistics": statistics.summary(),
         "refused_texts": dict(sorted(refused.items())),
     }
+    os.chmod(whole, 0o644)
     os.replace(whole, out)
     write_atomically(manifest_path(out), json.dumps(manifest, ensure_ascii=False, indent=1).encode() + b"\n")
     # Parts of runs that were killed and then given up for other settings are of no use either.

@@ -150,6 +150,24 @@ def test_a_killed_run_continues_with_the_same_result(book, tmp_path, monkeypatch
     assert len(asked) < 1.5 * len((expected / "log").read_text().splitlines())
 
 
+def test_the_same_command_twice_at_once(book, tmp_path, monkeypatch):
+    expected = tmp_path / "expected"
+    expected.mkdir()
+    use(monkeypatch, expected / "log")
+    run(book, expected)
+    use(monkeypatch, tmp_path / "log", seconds=0.01)
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(book, tmp_path)) for _ in range(2)]
+    for process in processes:
+        process.start()
+        time.sleep(0.1)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    for name in ("out.jsonl", "out.manifest.json"):
+        assert (tmp_path / name).read_bytes() == (expected / name).read_bytes()
+
+
 def test_word_level_and_limit(book, tmp_path, monkeypatch):
     use(monkeypatch, tmp_path / "log")
     manifest = run(book, tmp_path, replace(SETTINGS, level="word", ratio=0.5, limit=10))
