@@ -30,7 +30,8 @@ def cosine_matrix(x: Array, y: Array) -> Array:
 
 def centred(x: Array) -> Array:
     """Return vectors ``(items, ...)`` less their mean over the items."""
-    result: Array = x - x.mean(0)
+    # Equal values have a mean that differs from them by rounding, and a direction made of that is no direction.
+    result: Array = np.where(np.ptp(x, axis=0) == 0, 0.0, x - x.mean(0))
     return result
 
 
@@ -45,11 +46,14 @@ def cka(gram_x: Array, gram_y: Array, *, debiased: bool) -> float:
             items.
 
     Returns:
-        At most 1, which means equal up to rotation and scale; at least 0, or about 0 when debiased.
+        At most 1, which means equal up to rotation and scale; at least 0, or about 0 when debiased; NaN where one
+        set's vectors are all equal.
     """
+    # Vectors that do not differ between items have nothing to compare; centring leaves rounding of them.
+    if any(np.trace(gram) - gram.mean() * len(gram) <= 1e-12 * np.trace(gram) for gram in (gram_x, gram_y)):
+        return float("nan")
     hsic = _hsic_unbiased if debiased else _hsic
     scale = hsic(gram_x, gram_x) * hsic(gram_y, gram_y)
-    # A layer whose states do not differ between items has nothing to compare.
     return float(hsic(gram_x, gram_y) / np.sqrt(scale)) if scale > 0 else float("nan")
 
 

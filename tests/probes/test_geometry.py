@@ -55,6 +55,15 @@ def test_debiased_cka_of_unrelated_vectors_is_about_nothing() -> None:
     assert abs(debiased) < 0.03
 
 
+def test_equal_vectors_have_nothing_to_compare(x: np.ndarray) -> None:
+    # As at the embedding of a last token that all prompts share; the numbers do not round to themselves.
+    same = np.tile(np.float32(x[0] * 0.1), (40, 1)).astype(float)
+    for debiased in (False, True):
+        assert np.isnan(geometry.cka(same @ same.T, x @ x.T, debiased=debiased))
+        assert np.isnan(geometry.cka(same @ same.T, same @ same.T, debiased=debiased))
+    assert not geometry.centred(same).any()
+
+
 def test_mexa_of_identical_vectors_is_one(x: np.ndarray) -> None:
     np.testing.assert_array_equal(hits(x, x), 1)
 
