@@ -93,7 +93,7 @@ def test_beams_are_left_to_hf() -> None:
 
 def test_prompts_longer_than_the_model_lose_their_beginning_as_with_hf() -> None:
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
-    requests = generation(contexts(), max_gen_toks=400)
+    requests = generation(contexts(3), max_gen_toks=400)
     expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4).generate_until(requests)
     assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=4).generate_until(requests) == expected
 

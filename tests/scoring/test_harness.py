@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@cache
+def manager() -> TaskManager:
+    """Indexing all tasks of the harness takes seconds."""
+    return TaskManager(include_path=str(tasks_folder()), include_defaults=False)
+
+
 def evaluate(model: str, folder: Path, **options: Any) -> dict[str, Any]:
     register()
     results = simple_evaluate(
@@ -45,7 +52,7 @@ def evaluate(model: str, folder: Path, **options: Any) -> dict[str, Any]:
         batch_size=4,
         device="cpu",
         bootstrap_iters=0,
-        task_manager=TaskManager(include_path=str(tasks_folder())),
+        task_manager=manager(),
         **options,
     )
     return results  # type: ignore[no-any-return]  # None in all processes but the first
