@@ -48,7 +48,7 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         findings=findings(report),
         groups=groups,
         items=[(group, Markup(_json(group.data))) for group in items],
-        families=list(dict.fromkeys(row.family for row in report.scores)),
+        families=sorted({row.family for row in report.scores}),
         languages=_codes(report),
         subjects=sorted({row.subject for row in report.subjects}),
         names=Markup(_json(_names())),

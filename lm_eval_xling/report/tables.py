@@ -344,4 +344,4 @@ _BUILDERS = (
 
 def groups_of(report: Report) -> Sequence[tuple[str, str]]:
     """Return every family with its settings, in the order of the page."""
-    return list(dict.fromkeys((row.family, row.setting) for row in report.scores))
+    return sorted({(row.family, row.setting) for row in report.scores})
