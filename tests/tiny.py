@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     OPTConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -66,10 +68,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def config(architecture: str) -> PreTrainedConfig:
+    """A copy of an architecture's configuration: a model changes the one that it is given."""
+    return copy.deepcopy(CONFIGS[architecture])
+
+
 def model(architecture: str, seed: int = 0) -> PreTrainedModel:
     """A random model of an architecture in ``CONFIGS``, in evaluation mode, float32."""
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(CONFIGS[architecture], dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_config(config(architecture), dtype=torch.float32).eval()
 
 
 def save(architecture: str, folder: Path, seed: int = 0) -> Path:

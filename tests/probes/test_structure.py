@@ -80,7 +80,7 @@ class Doubled(LlamaForCausalLM):
 
 def test_an_unserved_architecture_is_an_error_that_names_it() -> None:
     torch.manual_seed(0)
-    model = Doubled(tiny.CONFIGS["llama"]).eval()
+    model = Doubled(tiny.config("llama")).eval()
     with pytest.raises(UserError, match="Doubled \\(llama\\).*not the model's own output"):
         find_output_path(model, CHECK)
 
