@@ -153,9 +153,10 @@ def sweep(
         fresh.rename(path)
     results = np.lib.format.open_memmap(path, mode="r+")
     batches = _plan(items, batch_tokens)
-    done = set(map(int, done_path.read_text().split("\n")[:-1])) if done_path.exists() else set()
+    # A dictionary is a set in the order of the file.
+    done = dict.fromkeys(map(int, done_path.read_text().split("\n")[:-1])) if done_path.exists() else {}
     # A kill may have cut the last line short; what is appended must not continue it.
-    write_atomically(done_path, "".join(f"{index}\n" for index in sorted(done)).encode())
+    write_atomically(done_path, "".join(f"{index}\n" for index in done).encode())
     with (
         done_path.open("a", encoding="ascii") as journal,
         model.use(variant),
