@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from lm_eval_xling._cli import app
+from lm_eval_xling.trainers.configuration import AlignmentConfig, MixedConfig, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -30,6 +37,46 @@ def test_every_linked_file_is_there() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if not target.startswith(("http", "<http")):
                 assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def shown_commands() -> list[tuple[str, list[str]]]:
+    """Every call of ``xling`` in a shell block of a page, as page and words."""
+    pages = [ROOT / "README.md", ROOT / "trainers" / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = []
+    for page in [*pages, *(ROOT / "tasks").rglob("*.md")]:
+        for block in re.findall(
+            r"^```(?:sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r" && | \| ", line.split("  #")[0]):
+                    words = shlex.split(part)
+                    if "xling" in words:
+                        found.append((page.name, words[words.index("xling") + 1 :]))
+    return found
+
+
+@pytest.mark.parametrize(("page", "words"), shown_commands(), ids=lambda value: " ".join(value)[:60])
+def test_every_shown_command_names_options_and_keys_that_exist(page: str, words: list[str]) -> None:
+    command: Any = get_command(app)
+    recipe = words[1] if words[0] == "train" else None
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    if command.name == "eval":
+        known = harness_options()
+    else:
+        known = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
+    if recipe is not None:
+        overrides = [word for word in words if "=" in word]
+        load_config(AlignmentConfig if recipe == "align" else MixedConfig, None, overrides)
+
+
+@functools.cache
+def harness_options() -> set[str]:
+    shown = subprocess.run(
+        [sys.executable, "-m", "lm_eval", "run", "--help"], capture_output=True, text=True, check=True
+    )
+    return set(re.findall(r"--\w[\w-]*", shown.stdout))
 
 
 @pytest.mark.slow
