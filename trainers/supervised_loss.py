@@ -10,13 +10,13 @@ Hsu et al. 2024, arXiv 2410.10989, in plain PyTorch and for any head).
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
@@ -27,9 +27,9 @@ __all__ = ["IGNORED", "check_structure", "head_loss", "output_head", "supervised
 IGNORED = -100
 """Label of a position without loss, as everywhere in transformers."""
 
-LOGITS_PER_CHUNK = {"cpu": 2**23, "cuda": 2**26}
-"""Elements of the logits that are alive at once, by device: on a CPU 32 MiB in float32, 32 positions at Gemma's
-vocabulary; a GPU needs larger matrices to be busy."""
+LOGITS_PER_CHUNK = {"cpu": 2**25, "cuda": 2**26}
+"""Elements of the logits that are alive at once, by device: on a CPU 128 MiB in float32, 128 positions at Gemma's
+vocabulary (with 32 the products with its head run a quarter slower); a GPU needs larger matrices to be busy."""
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -43,16 +43,19 @@ class _HeadLoss(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden) if ctx.needs_input_grad[3] else None
         weight_gradients = [torch.zeros_like(weight) for weight in trained]
         total = torch.zeros((), device=hidden.device, dtype=torch.float32)
-        for start in range(0, len(targets), chunk):
+        # Equal parts: a small rest would cost nearly as much as a whole one.
+        chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
+        for start in range(0, len(targets), max(1, chunk)):
             part = slice(start, start + chunk)
             states = hidden[part].detach()
             with torch.set_grad_enabled(hidden_gradient is not None or bool(trained)):
                 states.requires_grad_(hidden_gradient is not None)
-                loss = functional.cross_entropy(head(states).float(), targets[part], reduction="sum")
-            total += loss.detach()
+                logits = head(states)
+            loss, logits_gradient = _cross_entropy(logits.detach(), targets[part])
+            total += loss
             inputs = ([states] if hidden_gradient is not None else []) + trained
             if inputs:
-                gradients = list(torch.autograd.grad(loss, inputs))
+                gradients = list(torch.autograd.grad(logits, inputs, logits_gradient))
                 if hidden_gradient is not None:
                     hidden_gradient[part] = gradients.pop(0)
                 for known, new in zip(weight_gradients, gradients, strict=True):
@@ -71,6 +74,19 @@ class _HeadLoss(torch.autograd.Function):
         return None, None, None, None if hidden_gradient is None else hidden_gradient * scale, *scaled
 
 
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of the cross-entropies and its gradient, softmax minus one at the target, in place of the logits.
+
+    ``functional.cross_entropy`` keeps logits, log-probabilities and gradient at once: three matrices instead of one.
+    """
+    scores = logits.float()
+    largest = scores.amax(-1, keepdim=True)
+    own = scores.gather(-1, targets[:, None]) - largest
+    total = scores.sub_(largest).exp_().sum(-1, keepdim=True)
+    scores.div_(total).scatter_add_(-1, targets[:, None], -torch.ones_like(own))
+    return (total.log() - own).sum(), scores.to(logits.dtype)
+
+
 def head_loss(
     hidden: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], weights: Sequence[Tensor], *, chunk: int
 ) -> Tensor:
@@ -79,9 +95,10 @@ def head_loss(
     Args:
         hidden: final hidden states at the supervised positions, ``(n, d_model)``.
         targets: token ids, ``(n,)``.
-        head: hidden states ``(k, d_model)`` to logits ``(k, vocabulary)``.
+        head: hidden states ``(k, d_model)`` to logits ``(k, vocabulary)``, whose last step keeps no reference to its
+            result, because the gradient takes its place.
         weights: parameters that ``head`` reads; those that require gradients get them.
-        chunk: positions whose logits are alive at once.
+        chunk: most positions whose logits are alive at once.
     """
     total: Tensor = _HeadLoss.apply(head, chunk, targets, hidden, *weights)  # type: ignore[no-untyped-call]
     return total
