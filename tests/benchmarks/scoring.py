@@ -2,7 +2,7 @@
 
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model smollm2-135m-instruct --output build/speed
-    python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --plot docs/images/scoring.svg
+    python -m tests.benchmarks.scoring --output build/speed --write README.md --plot docs/images/scoring.svg
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
 
 The bound is one forward pass of the tokens of each context that are not shared by all, with the output head at one
@@ -185,21 +185,26 @@ def plot(results: Sequence[dict[str, Any]], target: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "speed"  # the same figures give the same file
     from matplotlib import pyplot
 
+    # Three of Okabe and Ito's colours, which colour-blind readers tell apart.
+    bars = (
+        ("hf", "hf", "#999999"),
+        ("shared", "hf-shared-prefix", "#0072B2"),
+        ("bound", "bound: the tokens that are not shared, alone", "#E69F00"),
+    )
     models = list(dict.fromkeys(result["model"] for result in results))
-    figure, axes = pyplot.subplots(1, len(models), figsize=(4.5 * len(models), 3), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(models), figsize=(4.5 * len(models), 3.2), sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, model in zip(axes[0], models, strict=True):
         mine = [result for result in results if result["model"] == model]
-        for offset, (variant, label) in enumerate(
-            (("hf", "hf"), ("shared", "hf-shared-prefix"), ("bound", "lower bound of the time"))
-        ):
+        for offset, (variant, label, colour) in enumerate(bars):
             places = [index + 0.27 * (offset - 1) for index in range(len(mine))]
-            axis.bar(places, [result[variant]["per_second"] for result in mine], 0.25, label=label)
+            axis.bar(places, [result[variant]["per_second"] for result in mine], 0.25, label=label, color=colour)
         axis.set_xticks(range(len(mine)), [result["workload"].replace(" ", "\n", 1) for result in mine], fontsize=8)
         axis.set_yscale("log")
         axis.set_title(model, fontsize=10)
     axes[0][0].set_ylabel("documents per second")
-    axes[0][-1].legend(fontsize=7)
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
