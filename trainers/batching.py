@@ -33,8 +33,8 @@ class Example(TypedDict):
 class PackedCollator:
     """Concatenate the examples of a batch into one row ``(1, total)``.
 
-    The positions start at 0 with every text, and transformers keeps the texts of such a row apart in its attention
-    masks. A text's first token is never a target: it would be predicted from the text before it.
+    The positions start at 0 with every text; by them attention keeps the texts apart (``packed_attention`` on a CPU,
+    transformers' masks elsewhere). A text's first token is never a target: it would be predicted from the text before it.
     """
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ def fit(
     metrics = MetricsCallback(config.output / "metrics.jsonl")
     collator = PackedCollator() if config.batching == "packed" else PaddedCollator(tokenizer.pad_token_id or 0)
     base = model.get_base_model() if config.lora is not None else model
-    with supervised_forward(base), disk_errors(config.output):
+    with supervised_forward(base, packed=config.batching == "packed"), disk_errors(config.output):
         trainer = _Trainer(
             model=model,
             args=arguments,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.trainers.packed_attention import by_text, set_texts
 
 __all__ = ["IGNORED", "check_structure", "head_loss", "output_head", "supervised_forward"]
 
@@ -124,8 +125,10 @@ def output_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
 
 
 @contextmanager
-def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
+def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None]:
     """Make the model's ``forward`` return the loss at the supervised positions, and no logits, inside the block.
+
+    ``packed`` batches are one row with ``position_ids`` that begin at 0 with every text.
 
     The instance's method is replaced, and not the model wrapped, because peft, DDP, FSDP and the Trainer's saving
     all reach the model through it. With ``num_items_in_batch`` the loss is the sum divided by it, otherwise the mean
@@ -140,6 +143,8 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     def forward(
         input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **inputs: Any
     ) -> CausalLMOutput:
+        if attends_by_text:
+            set_texts(inputs["position_ids"])
         hidden = decoder(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
         following = labels[:, 1:]
         supervised = following != IGNORED
@@ -150,13 +155,14 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
 
     original = model.__dict__.get("forward")
     model.forward = forward
-    try:
-        yield
-    finally:
-        if original is None:
-            del model.forward
-        else:
-            model.forward = original
+    with by_text(model) if packed else nullcontext(False) as attends_by_text:
+        try:
+            yield
+        finally:
+            if original is None:
+                del model.forward
+            else:
+                model.forward = original
 
 
 @torch.no_grad()
@@ -187,9 +193,14 @@ def check_structure(model: PreTrainedModel, *, packed: bool) -> None:
         parts = (ids[:, :10], ids[:, 10:])
         alone = torch.cat([decoder(input_ids=part, use_cache=False).last_hidden_state for part in parts], dim=1)
         positions = torch.cat([torch.arange(part.shape[1], device=device) for part in parts])[None]
-        if "position_ids" not in inspect.signature(decoder.forward).parameters or not _close(
-            alone, decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-        ):
+        apart = "position_ids" in inspect.signature(decoder.forward).parameters
+        if apart:
+            with by_text(model) as attends_by_text:
+                if attends_by_text:
+                    set_texts(positions)
+                together = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+            apart = _close(alone, together)
+        if not apart:
             raise UserError(f"{kind} cannot keep packed texts apart", fix="set batching=padded")
     model.train(was_training)
 

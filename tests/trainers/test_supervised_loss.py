@@ -8,6 +8,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.trainers.packed_attention import by_text
 from lm_eval_xling.trainers.supervised_loss import IGNORED, check_structure, head_loss, supervised_forward
 from tests import tiny
 
@@ -30,15 +31,20 @@ def gradients(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("layout", ["packed, text by text", "packed, with masks", "padded"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_loss_and_every_gradient_equal_the_models_own(architecture: str, packed: bool) -> None:
+def test_loss_and_every_gradient_equal_the_models_own(architecture: str, layout: str) -> None:
     """Full fine-tuning: the output head and, where tied, the embeddings get their gradient too."""
     model = tiny.model(architecture)
+    packed = layout != "padded"
+    if layout == "packed, with masks":
+        model.set_attn_implementation("eager")
+    with by_text(model) as used:
+        assert used == (layout != "packed, with masks")
     reference_batch = PaddedCollator(258)(examples())
     expected = model(**reference_batch).loss
     expected_gradients = gradients(model, expected)
-    with supervised_forward(model):
+    with supervised_forward(model, packed=packed):
         loss = model(**(PackedCollator() if packed else PaddedCollator(258))(examples())).loss
         ours = gradients(model, loss)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
@@ -52,7 +58,7 @@ def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> N
     batch = PaddedCollator(258)(examples())
     own = model.forward
     expected = model(**batch, num_items_in_batch=torch.tensor(100)).loss
-    with supervised_forward(model):
+    with supervised_forward(model, packed=False):
         output = model(**batch, num_items_in_batch=torch.tensor(100))
     assert output.loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert "logits" not in output
@@ -106,7 +112,7 @@ def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None
     check_structure(model, packed=True)
     batch = PaddedCollator(0)(examples())
     expected = model(**batch).loss.item()
-    with supervised_forward(model):
+    with supervised_forward(model, packed=False):
         assert model(**batch).loss.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -128,13 +134,13 @@ def test_unknown_architectures_are_refused() -> None:
     with pytest.raises(UserError, match="does something to its logits"):
         check_structure(doubled, packed=False)
 
-    leaky = tiny.model("llama")
-    decode = leaky.model.forward
+    leaky = tiny.model("opt")
+    decode = leaky.get_decoder().forward
 
     def without_positions(input_ids: object, position_ids: object = None, **inputs: object) -> object:
         return decode(input_ids=input_ids, **inputs)
 
-    leaky.model.forward = without_positions
+    leaky.get_decoder().forward = without_positions
     check_structure(leaky, packed=False)
     with pytest.raises(UserError, match="cannot keep packed texts apart"):
         check_structure(leaky, packed=True)
