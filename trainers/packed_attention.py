@@ -97,7 +97,8 @@ def _attend(
             f"{type(module).__name__} has a sliding window that it does not pass on", fix="set batching=padded"
         )
     repeats = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+    # A view where there is one key head, as in small Gemmas; the backward pass keeps what stands here.
+    key, value = (part[:, :, None].expand(-1, -1, repeats, -1, -1).flatten(1, 2) for part in (key, value))
     texts = []
     for start, end in pairwise(_BORDERS.get()):
         part = (slice(None), slice(None), slice(start, end))
