@@ -38,19 +38,19 @@ RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
         ([f"xling_tofu_forget01_{pair}_generate" for pair in ("en_en", "fr_fr")], 20, None),
     ],
     "math": [
-        ([f"xling_math_mgsm_direct_{code}" for code in ("en", "de", "th")], 50, None),
-        (["xling_math_mgsm_native_en", "xling_math_mgsm_native_de", "xling_math_mgsm_english_reasoning_de"], 8, None),
+        ([f"xling_math_mgsm_direct_{code}" for code in ("en", "de", "th")], 24, None),
+        (["xling_math_mgsm_native_en", "xling_math_mgsm_native_de", "xling_math_mgsm_english_reasoning_de"], 6, None),
     ],
     "qa": [
         (
             ["xling_qa_belebele_full_en", "xling_qa_belebele_full_de", "xling_qa_belebele_full_es"]
             + ["xling_qa_belebele_context_de"],
-            60,
+            40,
             None,
         ),
-        ([f"xling_qa_xquad_{pair}" for pair in ("en_en", "de_de", "zh_zh", "en_de")], 24, None),
+        ([f"xling_qa_xquad_{pair}" for pair in ("en_en", "de_de", "zh_zh", "en_de")], 16, None),
     ],
-    "translation": [([f"xling_translation_{pair}" for pair in ("en_fr", "en_de", "es_en")], 20, 5)],
+    "translation": [([f"xling_translation_{pair}" for pair in ("en_fr", "en_de", "es_en")], 12, 5)],
 }
 
 COLUMNS = {
