@@ -1,4 +1,4 @@
-"""The crosslingual knowledge barrier of a small real model on a laptop: no hub, no GPU, about ten minutes.
+"""The crosslingual knowledge barrier of a small real model on a laptop: no hub, no GPU, about five minutes.
 
 Asks Gemma-3-270M for the capitals of 111 countries in the 25 pairs of question language and answer language of
 xling_atlas, prints the matrix of accuracies, and writes the harness's results and samples, a heat map and a report
