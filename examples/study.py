@@ -148,8 +148,9 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in results:
+        tasks = f"{row['tasks']} task{'s' if row['tasks'] > 1 else ''}"
         lines.append(
-            f"| {row['group']} ({row['tasks']} tasks, {row['items']} items) | {row['from']} | {row['to']} | "
+            f"| {row['group']} ({tasks}, {row['items']} items) | {row['from']} | {row['to']} | "
             f"{100 * row['accuracy_from']:.1f} → {100 * row['accuracy_to']:.1f} | {100 * row['difference']:+.1f} | "
             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {row['p']:.3f} | {100 * row['detectable']:.1f} |"
         )
