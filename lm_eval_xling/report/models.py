@@ -55,9 +55,12 @@ def _parse(arguments: Any) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    """Last part of a path, without the digest that the cache of embedded models puts behind a name."""
-    last = name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
-    return re.sub(r"-[0-9a-f]{12}$", "", last) or name
+    """Last part of a path that says something, without the digest that the cache of embedded models adds to a name."""
+    parts = name.replace("\\", "/").rstrip("/").split("/")
+    # Our trainers call what they leave so, and name the run's folder.
+    if parts[-1] in ("adapter", "model") and len(parts) > 1:
+        parts.pop()
+    return re.sub(r"-[0-9a-f]{12}$", "", parts[-1]) or name
 
 
 def labelled(models: Sequence[Model]) -> list[Model]:

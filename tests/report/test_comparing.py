@@ -290,8 +290,8 @@ def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
         ]
         for code, (n, k) in sizes.items()
     }
-    card = tmp_path / "adapter"
-    card.mkdir()
+    card = tmp_path / "tuned" / "adapter"
+    card.mkdir(parents=True)
     (card / "README.md").write_text("---\nbase_model: org/base\nlanguage: [de, en]\n---\n")
     write_run(tmp_path / "base", made, model_args=BASE)
     write_run(tmp_path / "adapted", made, model_args=f"{BASE},peft={card}")
@@ -301,9 +301,9 @@ def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
     assert everything.macro == pytest.approx(np.mean([0.9, 0.6, 0.2, 0.1]))
     assert everything.micro.estimate == pytest.approx(33 / 60) and everything.n == 60
     assert rows["base", "resources", "low"].macro == pytest.approx(0.15)
-    for model in ("base", "base + adapter"):
-        assert rows[model, "training", "seen by base + adapter"].macro == pytest.approx(0.75)
-        assert rows[model, "training", "unseen by base + adapter"].macro == pytest.approx(0.15)
+    for model in ("base", "base + tuned"):
+        assert rows[model, "training", "seen by base + tuned"].macro == pytest.approx(0.75)
+        assert rows[model, "training", "unseen by base + tuned"].macro == pytest.approx(0.15)
 
 
 def test_subjects_by_hand(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.report.models import identify, labelled
 from lm_eval_xling.report.reading import find_results, read_runs
 from tests.report.runs import document, right_or_wrong, sample, write_run
 
@@ -202,3 +203,12 @@ def test_bad_input_is_a_user_error(tmp_path: Path) -> None:
     write_run(tmp_path / "fine", {"xling_atlas_en_en": rows()})
     evaluations, notes = read_runs([tmp_path / "run", tmp_path / "fine"])
     assert len(evaluations) == 1 and [note.kind for note in notes] == ["damaged"]
+
+
+def test_models_are_named_as_shortly_as_they_differ() -> None:
+    weights = "pretrained=/cache/gemma-3-270m-0123456789ab,dtype=float32"
+    arguments = ["", ",peft=/runs/zh/adapter", ",peft=/runs/sw/adapter/", ",peft=org/tuned", ",peft=/old/zh/adapter"]
+    models = labelled([identify({"config": {"model": "hf", "model_args": weights + more}}) for more in arguments])
+    base = "gemma-3-270m"
+    assert [models[i].label for i in (0, 2, 3)] == [base, f"{base} + sw", f"{base} + tuned"]
+    assert "/runs/zh/adapter" in models[1].label and "/old/zh/adapter" in models[4].label
