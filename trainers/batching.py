@@ -34,7 +34,8 @@ class PackedCollator:
     """Concatenate the examples of a batch into one row ``(1, total)``.
 
     The positions start at 0 with every text; by them attention keeps the texts apart (``packed_attention`` on a CPU,
-    transformers' masks elsewhere). A text's first token is never a target: it would be predicted from the text before it.
+    transformers' masks elsewhere). A text's first token is never a target: it would be predicted from the text before
+    it.
     """
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:

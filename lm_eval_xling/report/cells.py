@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lm_eval_xling.records import PairedDifference
 
-__all__ = ["PAIRED", "Cell", "Line", "Table", "interval", "number", "p_value", "paired_cells", "text"]
+__all__ = ["PAIRED", "Cell", "Line", "Table", "interval", "number", "p_value", "paired_cells", "shown", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,20 @@ def number(value: float, scale: float = 1.0, digits: int = 1, sign: bool = False
     """Return a cell of a number; what is not defined is a dash that sorts last."""
     if not math.isfinite(value):
         return Cell("–", math.inf)
-    shown = f"{value * scale:+.{digits}f}" if sign else f"{value * scale:.{digits}f}"
-    return Cell(shown.replace("-", "−"), value * scale, strong)
+    return Cell(shown(value * scale, digits, sign), value * scale, strong)
+
+
+def shown(value: float, digits: int = 1, sign: bool = False) -> str:
+    """Return a number as it is printed: with a minus sign, and none before zero."""
+    rounded = round(value, digits) + 0.0
+    return (f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}").replace("-", "−")
 
 
 def interval(low: float, high: float, scale: float) -> Cell:
     """Return a cell of the two bounds, sorted by the lower one."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return Cell("–", math.inf)
-    return Cell(f"[{low * scale:.1f}, {high * scale:.1f}]".replace("-", "−"), low * scale)
+    return Cell(f"[{shown(low * scale)}, {shown(high * scale)}]", low * scale)
 
 
 def p_value(value: float) -> Cell:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lm_eval_xling.records import PairedDifference
+from lm_eval_xling.report.cells import shown
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
 from lm_eval_xling.report.tables import groups_of, scale_of
 
@@ -77,7 +78,7 @@ def _barrier(row: BarrierRow, scale: float) -> str:
 
 
 def _change(row: ChangeRow, scale: float) -> str:
-    what = f"the {row.what} of {row.condition} goes from {row.before * scale:.1f} to {row.after * scale:.1f}"
+    what = f"the {row.what} of {row.condition} goes from {shown(row.before * scale)} to {shown(row.after * scale)}"
     if row.paired is None:
         return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
     if row.paired.units < 2:
@@ -91,8 +92,8 @@ def _change(row: ChangeRow, scale: float) -> str:
 def _bounds(paired: PairedDifference, scale: float) -> str:
     p = "p < .001" if paired.adjusted_p < 0.001 else f"p = {paired.adjusted_p:.3f}".replace("0.", ".")
     low, high = paired.difference.low * scale, paired.difference.high * scale
-    return f"[{low:.1f}, {high:.1f}]".replace("-", "−") + f" ({p}, n = {paired.n})"
+    return f"[{shown(low)}, {shown(high)}] ({p}, n = {paired.n})"
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return shown(value, sign=True)

@@ -84,11 +84,12 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
         ):
             if shown:
                 series = {model: {row.condition: _bar(row.change, row.paired, scale) for row in shown}}
-                yield kind, model, title, bars(_shortest(series), value_label=label)
+                yield kind, model, title, bars(_shortest(series), title=model, value_label=label)
         if len(tasks) > 1:
             pairs = {row.condition: (row.before * scale, row.after * scale) for row in tasks}
             names = ("before", "after")
-            yield "slope", model, "Before and after", slope(pairs, value_label="score", names=names)
+            figure = slope(pairs, title=model, value_label="score", names=names)
+            yield "slope", model, "Before and after", figure
     agreement = of(report.agreement)
     for model in dict.fromkeys(row.model for row in agreement):
         rows = [row for row in agreement if row.model == model]
