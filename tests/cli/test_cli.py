@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,14 +31,22 @@ def test_help_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-def test_help_answers_in_half_a_second() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        assert xling("--help").returncode == 0
-        return time.perf_counter() - start
+EMPTY_PROGRAM = "import sys, typer; app = typer.Typer(); app.command()(lambda: None); sys.argv[1:] = ['--help']; app()"
 
-    # The best of five: the bound is on our work, not on what else the machine does.
-    assert min(seconds() for _ in range(5)) < 0.5
+
+def test_help_costs_little_more_than_that_of_an_empty_program() -> None:
+    """0.3 s where this was written, of the half second it may take; a ratio in one run, because machines are noisy."""
+
+    def processor_seconds(command: list[str]) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    ours = [sys.executable, "-m", "lm_eval_xling", "--help"]
+    pairs = [(processor_seconds(ours), processor_seconds([sys.executable, "-c", EMPTY_PROGRAM])) for _ in range(5)]
+    mine, empty = (min(times) for times in zip(*pairs, strict=True))
+    assert mine < 2 * empty, (mine, empty)
 
 
 def test_every_subcommand_has_help_with_an_example() -> None:
