@@ -8,7 +8,7 @@ of its own, without a mask. Registered with transformers under ``NAME`` (its doc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
+from lm_eval_xling.attention import attention_configs, attention_implementation
 from lm_eval_xling.errors import UserError
 
 __all__ = ["NAME", "by_text", "set_texts"]
@@ -36,21 +37,16 @@ def by_text(model: PreTrainedModel) -> Iterator[bool]:
         Whether it does: on a CPU, for architectures whose attention is transformers' own ``sdpa``. If so, ``set_texts``
         comes before every forward pass.
     """
-    configs = {id(module.config): module.config for module in model.modules() if isinstance(module, PreTrainedModel)}
+    configs = attention_configs(model)
     possible = (
         model.device.type == "cpu"
         and getattr(model, "_supports_attention_backend", False)
-        and all(config._attn_implementation == "sdpa" for config in configs.values())
-        and {kind for config in configs.values() for kind in getattr(config, "layer_types", None) or ()}
+        and all(config._attn_implementation == "sdpa" for config in configs)
+        and {kind for config in configs for kind in getattr(config, "layer_types", None) or ()}
         <= {"full_attention", "sliding_attention"}
     )
-    try:
-        for config in configs.values() if possible else ():
-            config._attn_implementation = NAME
+    with attention_implementation(model, NAME) if possible else nullcontext():
         yield possible
-    finally:
-        for config in configs.values() if possible else ():
-            config._attn_implementation = "sdpa"
 
 
 def set_texts(position_ids: Tensor) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface
 
+from lm_eval_xling.attention import attention_implementation
 from lm_eval_xling.scoring.cache import SharedPrefixCache, UnsupportedModel
 
 __all__ = ["NAME", "attending"]
@@ -35,16 +36,11 @@ _ACTIVE: ContextVar[SharedPrefixCache] = ContextVar("shared prefix cache of the 
 @contextmanager
 def attending(model: torch.nn.Module, cache: SharedPrefixCache) -> Iterator[None]:
     """Let a model compute its attention through a cache, which the caller also passes to it."""
-    configs = {id(module.config): module.config for module in model.modules() if isinstance(module, PreTrainedModel)}
-    before = {number: config._attn_implementation for number, config in configs.items()}
     token = _ACTIVE.set(cache)
     try:
-        for config in configs.values():
-            config._attn_implementation = NAME
-        yield
+        with attention_implementation(model, NAME):
+            yield
     finally:
-        for number, config in configs.items():
-            config._attn_implementation = before[number]
         _ACTIVE.reset(token)
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.embedded import model_folder
+from tests.benchmarks.marks import write_between
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "gemma-3-270m"
-MARKS = ("<!-- scores:begin -->", "<!-- scores:end -->")
 CODES = ("en", "fr", "de", "es", "it")
 
 RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
@@ -120,16 +120,6 @@ def words(family: str, results: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def write(family: str, text: str) -> None:
-    """Put the text between the marks of the family's README."""
-    path = ROOT / "tasks" / family / "README.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
-    _, mark, after = rest.partition(MARKS[1])
-    if not mark:
-        raise SystemExit(f"{path} has no lines {MARKS[0]} and {MARKS[1]}")
-    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the harness's results")
@@ -137,7 +127,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for family in arguments.family:
         results = [run(family, number, arguments.output) for number in range(len(RUNS[family]))]
-        write(family, f"{words(family, results)}\n\n{table(family, results)}")
+        text = f"{words(family, results)}\n\n{table(family, results)}"
+        write_between("scores", text, ROOT / "tasks" / family / "README.md")
         print(f"{family}: {table(family, results)}", flush=True)
 
 

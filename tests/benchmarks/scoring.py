@@ -31,6 +31,7 @@ from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.harness import requests as task_requests
 from lm_eval_xling.records import Request
 from lm_eval_xling.scoring.model import SharedPrefixLM
+from tests.benchmarks.marks import write_between
 
 TASKS = {
     "SNLI 6-shot": ("xling_nli_en", 6),
@@ -42,7 +43,6 @@ TASKS = {
 NEW_TOKENS = 32
 """Tokens generated for each prompt, neither more nor fewer, so that all variants do the same work."""
 BATCH = 4
-MARKS = ("<!-- speed:begin -->", "<!-- speed:end -->")
 
 
 def workload(name: str, documents: int) -> list[Request]:
@@ -209,14 +209,6 @@ def plot(results: Sequence[dict[str, Any]], target: Path) -> None:
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
 
-def write(text: str, target: Path) -> None:
-    before, _, rest = target.read_text().partition(MARKS[0])
-    _, mark, after = rest.partition(MARKS[1])
-    if not mark:
-        raise SystemExit(f"{target} has no lines {MARKS[0]} and {MARKS[1]}")
-    target.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
-
-
 def save(data: object, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
@@ -256,7 +248,7 @@ def main() -> None:
     if results:
         print(table(results))
         for target in arguments.write:
-            write(table(results), target)
+            write_between("speed", table(results), target)
         if arguments.plot:
             plot(results, arguments.plot)
 
