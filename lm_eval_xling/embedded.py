@@ -7,6 +7,7 @@ Each is a GGUF file inside a Python package. It is checked by sha256, converted 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from types import MappingProxyType
 from lm_eval_xling.cache import cache_folder
 from lm_eval_xling.errors import UserError, unknown_name
 
-__all__ = ["EMBEDDED_MODELS", "EmbeddedModel", "model_folder"]
+__all__ = ["EMBEDDED_MODELS", "EmbeddedModel", "model_folder", "short_name"]
 
 
 def _join_gemma(target: Path) -> None:
@@ -140,3 +141,16 @@ def _without_quantisation(config: object) -> object:
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     return config
+
+
+def short_name(name: str, *, parts: int = 1) -> str:
+    """Return what tells a model or adapter from others: the last parts of its path or hub id, joined by hyphens.
+
+    Without the digest that the cache of embedded models adds; and our trainers call what they leave ``adapter`` or
+    ``model``, and it is the run's folder above that has a name.
+    """
+    found = name.replace("\\", "/").rstrip("/").split("/")
+    if found[-1] in ("adapter", "model") and len(found) > 1:
+        found.pop()
+    found[-1] = re.sub(r"-[0-9a-f]{12}$", "", found[-1])
+    return "-".join(found[-parts:]) or name

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
+from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder, short_name
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes.structure import OutputPath, find_output_path
 
@@ -25,7 +26,7 @@ class ProbedModel:
 
     Args:
         name: folder, hub id, or a name in ``EMBEDDED_MODELS``.
-        adapters: peft adapter folders; each becomes a variant that is named like its folder.
+        adapters: peft adapter folders; each becomes a variant, named as in reports.
         revision: revision on the hub.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (the checkpoint's own).
         device: ``cpu``, ``cuda``, ``cuda:1`` …; by default the accelerator if there is one.
@@ -157,16 +158,14 @@ class ProbedModel:
         self.variants[variant] = adapter
 
 
-def _variant_name(adapter: Path, taken: dict[str, Path | None]) -> str:
-    """Return the folder's name, with its parent's where two adapters are named alike."""
-    resolved = adapter.resolve()
+def _variant_name(adapter: Path, taken: Mapping[str, Path | None]) -> str:
+    """Return the adapter's short name, with the folders above it where adapters are named alike."""
+    folder = adapter.resolve()
+    if any(other is not None and other.resolve() == folder for other in taken.values()):
+        raise UserError("the adapter is given twice", where=adapter, fix="give each adapter once")
     # peft uses the name as a key of a module dictionary, where a dot is not allowed.
-    name = resolved.name.replace(".", "_")
-    if name in taken:
-        name = f"{resolved.parent.name}-{resolved.name}".replace(".", "_")
-    if name in taken:
-        raise UserError(f"the adapter {name!r} is given twice", where=adapter, fix="give each adapter once")
-    return name
+    names = (short_name(str(folder), parts=parts).replace(".", "_") for parts in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _digest(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from lm_eval_xling.embedded import short_name
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Model
 
@@ -35,7 +35,7 @@ def identify(results: Mapping[str, Any]) -> Model:
     )
     adapter = next((str(arguments.pop(key)) for key in _ADAPTER if arguments.get(key)), None)
     rest = {key: value for key, value in sorted(arguments.items()) if key not in _INCIDENTAL}
-    label = _short(source) + (f" + {_short(adapter)}" if adapter else "")
+    label = short_name(source) + (f" + {short_name(adapter)}" if adapter else "")
     base, languages = _card(Path(adapter or source))
     return Model(
         label=label,
@@ -52,15 +52,6 @@ def _parse(arguments: Any) -> dict[str, Any]:
         return dict(arguments)
     pairs = (part.partition("=") for part in str(arguments or "").split(",") if part)
     return {key.strip(): value for key, _, value in pairs}
-
-
-def _short(name: str) -> str:
-    """Last part of a path that says something, without the digest that the cache of embedded models adds to a name."""
-    parts = name.replace("\\", "/").rstrip("/").split("/")
-    # Our trainers call what they leave so, and name the run's folder.
-    if parts[-1] in ("adapter", "model") and len(parts) > 1:
-        parts.pop()
-    return re.sub(r"-[0-9a-f]{12}$", "", parts[-1]) or name
 
 
 def labelled(models: Sequence[Model]) -> list[Model]:

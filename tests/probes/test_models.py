@@ -43,13 +43,21 @@ def test_one_load_is_base_and_every_adapter(tiny: Callable[[str], Path], adapter
         assert (found[-1] - base[-1]).abs().max() > 1e-2
 
 
-def test_adapters_of_one_name_take_their_parents(
+def test_adapters_are_named_as_shortly_as_they_differ(
     tiny: Callable[[str], Path], adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    for parent in ("a", "b"):
-        shutil.copytree(adapter("same", strength=0.1), tmp_path / parent / "v1.0")
-    model = ProbedModel(str(tiny("llama")), [tmp_path / "a" / "v1.0", tmp_path / "b" / "v1.0"])
-    assert list(model.variants) == ["base", "v1_0", "b-v1_0"]
+    folders = [tmp_path / name for name in ("a/v1.0", "b/v1.0", "b/run/adapter", "c/run/adapter", "c/adapter")]
+    for folder in folders:
+        shutil.copytree(adapter("same", strength=0.1), folder)
+    model = ProbedModel(str(tiny("llama")), folders)
+    assert list(model.variants) == ["base", "v1_0", "b-v1_0", "run", "c-run", "c"]
+
+
+def test_an_adapter_given_twice_is_an_error(tiny: Callable[[str], Path], adapter: Callable[..., Path]) -> None:
+    folder = adapter("twice", strength=0.1)
+    with pytest.raises(UserError, match="given twice") as error:
+        ProbedModel(str(tiny("llama")), [folder, folder.parent / "." / folder.name])
+    assert str(error.value.where) == str(folder)
 
 
 def test_an_adapter_for_another_model_is_an_error(tiny: Callable[[str], Path], adapter: Callable[..., Path]) -> None:
