@@ -55,7 +55,7 @@ class Config:
     lora: LoraSettings | None
     """``null`` trains all weights."""
     quantization: Literal["nf4"] | None = None
-    """``nf4`` is QLoRA (Dettmers et al. 2023, arXiv 2305.14314): 4-bit base weights; needs CUDA and bitsandbytes."""
+    """``nf4`` is QLoRA (Dettmers et al. 2023, arXiv 2305.14314): 4-bit base weights; needs bitsandbytes."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the forward and backward pass. Weights that are trained stay float32."""
     attention: str | None = None

@@ -107,16 +107,18 @@ def head_loss(
 
 def output_head(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     """Return the map from final hidden states to logits: the head and what the architecture does after it."""
-    linear = model.get_output_embeddings()
-    if linear is None:
+    module = model.get_output_embeddings()
+    if module is None:
         raise UserError(f"{type(model).__name__} has no output head", fix="train a causal language model")
+    # Not the module: it would run hooks at every chunk, and is called once a step by ``supervised_forward``.
+    project = module.forward
     config = model.config.get_text_config()
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and 3
     factor = getattr(config, "logit_scale", None) or 1.0  # Cohere
     factor = factor / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
 
     def head(hidden: Tensor) -> Tensor:
-        logits: Tensor = linear(hidden)
+        logits: Tensor = project(hidden)
         if factor != 1.0:
             logits = logits * factor
         return logits if cap is None else torch.tanh(logits / cap) * cap
@@ -131,14 +133,21 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
     ``packed`` batches are one row with ``position_ids`` that begin at 0 with every text.
 
     The instance's method is replaced, and not the model wrapped, because peft, DDP, FSDP and the Trainer's saving
-    all reach the model through it. With ``num_items_in_batch`` the loss is the sum divided by it, otherwise the mean
-    over the batch, as transformers defines it.
+    all reach the model through it. The head's method is replaced too, by one that ends in the loss: FSDP gathers the
+    weights of decoder and head by hooks around their calls, and there are no logits that it could see. With
+    ``num_items_in_batch`` the loss is the sum divided by it, otherwise the mean over the batch, as transformers
+    defines it.
     """
     decoder: nn.Module = model.get_decoder()
+    module: nn.Module = model.get_output_embeddings()
     head = output_head(model)
-    weights = tuple(model.get_output_embeddings().parameters())
-    elements = LOGITS_PER_CHUNK.get(weights[0].device.type, LOGITS_PER_CHUNK["cpu"])
-    chunk = max(16, elements // model.config.get_text_config().vocab_size)
+    vocabulary = model.config.get_text_config().vocab_size
+
+    def summed_loss(hidden: Tensor, targets: Tensor) -> Tensor:
+        elements = LOGITS_PER_CHUNK.get(hidden.device.type, LOGITS_PER_CHUNK["cpu"])
+        # Read anew at every step, because FSDP puts whole weights in the place of its parts.
+        weights = tuple(module.parameters())
+        return head_loss(hidden, targets, head, weights, chunk=max(16, elements // vocabulary))
 
     def forward(
         input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **inputs: Any
@@ -149,20 +158,30 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
         following = labels[:, 1:]
         supervised = following != IGNORED
         targets = following[supervised]
-        total = head_loss(hidden[:, :-1][supervised], targets, head, weights, chunk=chunk)
+        total = module(hidden[:, :-1][supervised], targets)
         count = max(len(targets), 1) if num_items_in_batch is None else num_items_in_batch
         return CausalLMOutput(loss=total / count)
 
-    original = model.__dict__.get("forward")
-    model.forward = forward
-    with by_text(model) if packed else nullcontext(False) as attends_by_text:
-        try:
-            yield
-        finally:
-            if original is None:
-                del model.forward
-            else:
-                model.forward = original
+    with (
+        by_text(model) if packed else nullcontext(False) as attends_by_text,
+        _method(model, forward),
+        _method(module, summed_loss),
+    ):
+        yield
+
+
+@contextmanager
+def _method(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give an instance another ``forward`` inside the block."""
+    original = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if original is None:
+            del module.forward
+        else:
+            module.forward = original
 
 
 @torch.no_grad()

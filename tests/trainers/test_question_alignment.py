@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import multiprocessing
@@ -20,15 +21,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lm_eval.models.huggingface import HFLM
 from safetensors.torch import load_file, save_file
 
+import lm_eval_xling.trainers
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.pairs import pair_questions, published_questions, split_pairs
 from lm_eval_xling.trainers import check_adapter
 from lm_eval_xling.trainers.checkpoints import MANIFEST
 from lm_eval_xling.trainers.configuration import AlignmentConfig, load_config
+from lm_eval_xling.trainers.loading import load_model
 from lm_eval_xling.trainers.metrics import read_metrics
 from lm_eval_xling.trainers.question_alignment import align
 from tests import tiny as models
@@ -234,19 +238,75 @@ def test_a_finished_run_is_returned_and_another_is_refused(
         run(str(tiny("llama")), str(other), str(finished_run))
 
 
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+SHORT = ("lora.dropout=0", "training.max_steps=6", "training.save_steps=3", "training.eval_steps=3")
+
+
 def test_two_processes_learn_what_one_with_twice_the_batch_learns(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
-    common = ("lora.dropout=0", "training.max_steps=6", "training.save_steps=3", "training.eval_steps=3")
     # Without a GPU, --multi_gpu is the launcher's name for several processes on one machine.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    launch = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     script = tmp_path / "xling.py"
     script.write_text("from lm_eval_xling._cli import main\nmain()\n")
-    two = options(tiny("llama"), pairs, tmp_path / "two", *common, "training.per_device_train_batch_size=2")
-    subprocess.run([*launch, str(script), "train", "align", *two], check=True, env=ENVIRONMENT, capture_output=True)
-    run(str(tiny("llama")), str(pairs), str(tmp_path / "one"), *common, "training.per_device_train_batch_size=4")
+    compare_with_one_process(launch, script, "llama", tiny, pairs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more"),
+    # Tied and untied heads, because accelerate shards them differently.
+    [
+        ("gemma3", ()),
+        ("llama", ()),
+        ("llama", ("lora=null", "training.learning_rate=1e-3")),
+        ("gemma3", ("lora=null",)),
+    ],
+    ids=["tied, adapter", "adapter", "all weights", "tied, all weights"],
+)
+def test_two_processes_with_sharded_weights_learn_the_same(
+    tiny: Tiny, pairs: Path, tmp_path: Path, architecture: str, more: tuple[str, ...]
+) -> None:
+    shipped = (Path(lm_eval_xling.trainers.__file__).parent / "configs" / "accelerate_fsdp.yaml").read_text()
+    settings = {**yaml.safe_load(shipped), "num_processes": 2, "mixed_precision": "no"}
+    (tmp_path / "fsdp.yaml").write_text(yaml.safe_dump(settings))
+    script = tmp_path / "xling.py"
+    # torch shards on a CPU, and accelerate would if it did not ask for a GPU first.
+    script.write_text(
+        "from accelerate.state import AcceleratorState, PartialState\n"
+        "from accelerate.utils import DistributedType\n"
+        "begin = AcceleratorState.__init__\n"
+        "def as_on_gpus(self, *given, **named):\n"
+        "    PartialState(cpu=True)\n"
+        "    if PartialState._shared_state['distributed_type'] is DistributedType.MULTI_CPU:\n"
+        "        PartialState._shared_state['distributed_type'] = DistributedType.MULTI_GPU\n"
+        "    begin(self, *given, **named)\n"
+        "AcceleratorState.__init__ = as_on_gpus\n"
+        "from lm_eval_xling.trainers import fitting\n"
+        "probe_model = fitting.probe_model\n"
+        "def probe_sharded(model, tokenizer):\n"
+        "    assert any(type(weight).__name__ == 'DTensor' for weight in model.parameters())\n"
+        "    return probe_model(model, tokenizer)\n"
+        "fitting.probe_model = probe_sharded\n"
+        "from lm_eval_xling._cli import main\n"
+        "main()\n"
+    )
+    launch = [*LAUNCH, "--config_file", str(tmp_path / "fsdp.yaml")]
+    compare_with_one_process(launch, script, architecture, tiny, pairs, tmp_path, *more)
+
+
+def compare_with_one_process(
+    launch: list[str], script: Path, architecture: str, tiny: Tiny, pairs: Path, tmp_path: Path, *more: str
+) -> None:
+    model = tiny(architecture)
+    two = options(model, pairs, tmp_path / "two", *SHORT, "training.per_device_train_batch_size=2", *more)
+    command = [*launch, str(script), "train", "align", *two]
+    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    run(str(model), str(pairs), str(tmp_path / "one"), *SHORT, "training.per_device_train_batch_size=4", *more)
     for ours, theirs in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
-    weights = [load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("one", "two")]
+    kind = "model" if "lora=null" in more else "adapter"
+    weights = [load_file(next((tmp_path / name / kind).glob("*.safetensors"))) for name in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], atol=1e-4, rtol=1e-3)
 
@@ -271,6 +331,30 @@ def test_layouts_and_checkpointing_give_the_same_first_loss(
         assert ours == pytest.approx(theirs, abs=1e-4)
     else:
         assert all(math.isfinite(loss) for loss in ours.values()) and ours[1] != theirs[1]
+
+
+def test_adapters_learn_on_4_bit_weights(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = load_config(AlignmentConfig, None, options(tiny("llama"), pairs, folder, "quantization=nf4"))
+    kinds = {type(part.base_layer) for name, part in load_model(config).named_modules() if name.endswith("q_proj")}
+    assert [kind.__name__ for kind in kinds] == ["Linear4bit"]
+    run(str(tiny("llama")), str(pairs), str(folder), "quantization=nf4")
+    first, *_, last = [loss for _, loss in losses(folder)]
+    assert last < first - 0.1
+    checked = check_adapter(folder / "adapter", str(tiny("llama")))
+    assert checked.ok and checked.difference and checked.difference > 1e-3
+
+
+def test_4_bit_weights_without_their_library_or_adapters_are_an_error(
+    tiny: Tiny, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="4-bit weights cannot be trained"):
+        run(str(tiny("llama")), str(pairs), str(tmp_path / "full"), "quantization=nf4", "lora=null")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else found(name))
+    with pytest.raises(UserError, match="needs bitsandbytes") as error:
+        run(str(tiny("llama")), str(pairs), str(tmp_path / "run"), "quantization=nf4")
+    assert "lm-eval-xling[qlora]" in str(error.value.fix)
 
 
 def test_bf16_and_early_stopping(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
@@ -322,7 +406,6 @@ def test_nan_loss_ends_the_run_and_keeps_the_last_good_checkpoint(tiny: Tiny, pa
         (("data.sources=[de]", "data.target=de"), "both a source language and the target"),
         (("model=/nowhere/at/all",), "cannot be loaded"),
         (("lora.target_modules=[qqq]",), "no adapter fits.*linear modules of LlamaForCausalLM: down_proj"),
-        (("quantization=nf4",), "needs a CUDA device"),
         (("data.limit=1",), "too few"),
         (("data.cutoff=10",), "leaves no room"),
         (("training.save_steps=4",), "must fall together"),
