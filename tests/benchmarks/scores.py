@@ -28,7 +28,14 @@ RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
     # family: leaves, first rows of each (None: all), demonstrations (None: the leaf's own)
     "atlas": [([f"xling_atlas_{asked}_{answered}" for asked in CODES for answered in CODES], None, None)],
     "mmlu": [(["xling_mmlu_en", "xling_mmlu_mixup"], None, 5)],
-    "hp": [(["xling_hp_en", "xling_hp_full_de", "xling_hp_question_de", "xling_hp_options_de"], None, None)],
+    "hp": [
+        (
+            ["xling_hp_en"]
+            + [f"xling_hp_{place}_{code}" for code in ("de", "es") for place in ("full", "question", "options")],
+            None,
+            None,
+        )
+    ],
     "sentiment": [([f"xling_sentiment_{code}" for code in ("en", "de", "zh", "sw", "hi")], 100, None)],
     "nli": [([f"xling_nli_{code}" for code in ("en", "de", "zh", "sw", "hi")], 150, None)],
     "paraphrase": [([f"xling_paraphrase_{code}" for code in ("en", "de", "zh", "sw", "hi")], 100, None)],
