@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -22,6 +21,7 @@ from lm_eval_xling.mixing import corpus as corpora
 from lm_eval_xling.mixing.corpus import Settings, manifest_path, mix_corpus
 from lm_eval_xling.mixing.documents import open_corpus
 from lm_eval_xling.records import MixedText
+from tests.processes import forked
 from tests.translation.fakes import Shouting
 
 SETTINGS = Settings(language="en", weights={"en": 1, "fr": 1, "de": 2}, level="sentence")
@@ -135,9 +135,7 @@ def test_a_killed_run_continues_with_the_same_result(book, tmp_path, monkeypatch
     use(monkeypatch, expected / "log")
     run(book, expected)
     use(monkeypatch, tmp_path / "log", seconds=0.02)
-    process = multiprocessing.get_context("fork").Process(
-        target=run, args=(book, tmp_path), kwargs={"processes": processes}
-    )
+    process = forked(run, book, tmp_path, processes=processes)
     process.start()
     time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
@@ -158,8 +156,7 @@ def test_the_same_command_twice_at_once(book, tmp_path, monkeypatch):
     use(monkeypatch, expected / "log")
     run(book, expected)
     use(monkeypatch, tmp_path / "log", seconds=0.01)
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=run, args=(book, tmp_path)) for _ in range(2)]
+    processes = [forked(run, book, tmp_path) for _ in range(2)]
     for process in processes:
         process.start()
         time.sleep(0.1)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import signal
@@ -13,6 +12,7 @@ import pytest
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import Cache, GuardedTranslator
 from lm_eval_xling.translation.cache import Entry
+from tests.processes import forked
 from tests.translation.fakes import Shouting
 
 TEXTS = [f"text number {number}" for number in range(60)]
@@ -72,7 +72,7 @@ def test_a_second_run_translates_nothing(tmp_path):
 
 @pytest.mark.parametrize("after", [0.15, 0.4, 0.7])
 def test_a_killed_run_continues(tmp_path, after):
-    process = multiprocessing.get_context("fork").Process(target=run, args=(tmp_path, 0.06))
+    process = forked(run, tmp_path, 0.06)
     process.start()
     time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
@@ -87,8 +87,7 @@ def test_a_killed_run_continues(tmp_path, after):
 
 
 def test_two_processes_use_one_cache(tmp_path):
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=run, args=(tmp_path, 0.01)) for _ in range(2)]
+    processes = [forked(run, tmp_path, 0.01) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -105,7 +104,7 @@ def test_a_fork_does_not_inherit_the_connection(tmp_path):
     def child() -> None:
         cache.put("a", "en", "fr", {"dog": Entry("chien", None)})
 
-    process = multiprocessing.get_context("fork").Process(target=child)
+    process = forked(child)
     process.start()
     process.join()
     assert process.exitcode == 0
