@@ -146,11 +146,12 @@ def _without_quantisation(config: object) -> object:
 def short_name(name: str, *, parts: int = 1) -> str:
     """Return what tells a model or adapter from others: the last parts of its path or hub id, joined by hyphens.
 
-    Without the digest that the cache of embedded models adds; and our trainers call what they leave ``adapter`` or
-    ``model``, and it is the run's folder above that has a name.
+    Alone, the last part stands without the digest that the cache of embedded models adds. Our trainers call what they
+    leave ``adapter`` or ``model``, and it is the run's folder above that has a name.
     """
     found = name.replace("\\", "/").rstrip("/").split("/")
     if found[-1] in ("adapter", "model") and len(found) > 1:
         found.pop()
-    found[-1] = re.sub(r"-[0-9a-f]{12}$", "", found[-1])
-    return "-".join(found[-parts:]) or name
+    if parts > 1:
+        return "-".join(found[-parts:])
+    return re.sub(r"-[0-9a-f]{12}$", "", found[-1]) or name

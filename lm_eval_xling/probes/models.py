@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +164,10 @@ def _variant_name(adapter: Path, taken: Mapping[str, Path | None]) -> str:
     if any(other is not None and other.resolve() == folder for other in taken.values()):
         raise UserError("the adapter is given twice", where=adapter, fix="give each adapter once")
     # peft uses the name as a key of a module dictionary, where a dot is not allowed.
-    names = (short_name(str(folder), parts=parts).replace(".", "_") for parts in count(1))
-    return next(name for name in names if name not in taken)
+    names = [short_name(str(folder), parts=parts).replace(".", "_") for parts in range(1, len(folder.parts) + 1)]
+    # Folders that differ by a dot and an underscore are told apart by a number at last.
+    numbered = (f"{names[0]}-{number}" for number in count(2))
+    return next(name for name in chain(names, numbered) if name not in taken)
 
 
 def _digest(folder: Path) -> str:

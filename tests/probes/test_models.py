@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.models import ProbedModel, _variant_name
 
 IDS = torch.arange(30)[None]
 MASK = torch.ones_like(IDS)
@@ -53,10 +53,32 @@ def test_adapters_are_named_as_shortly_as_they_differ(
     assert list(model.variants) == ["base", "v1_0", "b-v1_0", "run", "c-run", "c"]
 
 
-def test_an_adapter_given_twice_is_an_error(tiny: Callable[[str], Path], adapter: Callable[..., Path]) -> None:
-    folder = adapter("twice", strength=0.1)
+def test_any_number_of_adapters_named_alike_is_told_apart(
+    tiny: Callable[[str], Path], adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    # More of them than their path has parts: digests, and names that are the same to peft.
+    digests = [tmp_path / f"run-{number:012x}" for number in range(len(tmp_path.parts) + 2)]
+    spellings = [tmp_path / "v1.0", tmp_path / "v1_0"]
+    for folder in digests + spellings:
+        shutil.copytree(adapter("same", strength=0.1), folder)
+    names = list(ProbedModel(str(tiny("llama")), digests + spellings).variants)
+    assert len(set(names)) == 1 + len(digests + spellings)
+    assert names[1] == "run" and names[2].endswith("-run-000000000001")
+
+
+def test_numbers_tell_apart_what_no_folder_does() -> None:
+    adapter = Path("/nowhere/a")
+    taken: dict[str, Path | None] = dict.fromkeys(("base", "a", "nowhere-a", "-nowhere-a", "a-2"))
+    assert _variant_name(adapter, taken) == "a-3"
+
+
+def test_an_adapter_given_twice_is_an_error(
+    tiny: Callable[[str], Path], adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, link = adapter("twice", strength=0.1), tmp_path / "link"
+    link.symlink_to(folder)
     with pytest.raises(UserError, match="given twice") as error:
-        ProbedModel(str(tiny("llama")), [folder, folder.parent / "." / folder.name])
+        ProbedModel(str(tiny("llama")), [link, folder])
     assert str(error.value.where) == str(folder)
 
 
