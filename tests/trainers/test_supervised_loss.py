@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CohereConfig, Gemma2Config, GraniteConfig
 from transformers.models.auto import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.trainers.packed_attention import by_text
-from lm_eval_xling.trainers.supervised_loss import IGNORED, check_structure, head_loss, supervised_forward
+from lm_eval_xling.trainers.supervised_loss import (
+    IGNORED,
+    OutputHead,
+    check_structure,
+    head_loss,
+    supervised_forward,
+)
 from tests import tiny
 
 ARCHITECTURES = ["llama", "qwen2", "gemma3", "mistral", "gpt_neox"]
@@ -65,32 +75,110 @@ def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> N
     assert model.forward == own
 
 
-def test_chunks_do_not_change_the_sum_and_no_more_than_one_is_alive() -> None:
+class Counted(nn.Linear):
+    """A head of float64 that says how many positions it met at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 11, dtype=torch.float64)
+        self.seen: list[int] = []
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(states))
+        return super().forward(states)
+
+
+def test_chunks_of_a_learning_head_do_not_change_the_sum_and_no_more_than_one_is_alive() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(23, 8, dtype=torch.float64, requires_grad=True)
     targets = torch.randint(0, 11, (23,))
-    linear = nn.Linear(8, 11).double()
-    seen: list[int] = []
-
-    def head(states: torch.Tensor) -> torch.Tensor:
-        seen.append(len(states))
-        return linear(states)
-
+    linear = Counted()
     expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
     wanted = torch.autograd.grad(expected, [hidden, *linear.parameters()])
-    loss = head_loss(hidden, targets, head, tuple(linear.parameters()), chunk=5)
+    linear.seen.clear()
+    loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 11), chunk=5)
     got = torch.autograd.grad(loss * 3, [hidden, *linear.parameters()])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert seen == [5, 5, 5, 5, 3]
+    assert linear.seen == [5, 5, 5, 5, 3]
     for ours, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(ours, theirs * 3, atol=1e-5, rtol=1e-5)
 
 
-def test_frozen_head_gets_no_gradient() -> None:
-    hidden = torch.randn(4, 8, requires_grad=True)
-    linear = nn.Linear(8, 11).requires_grad_(False)
-    head_loss(hidden, torch.zeros(4, dtype=torch.long), linear, tuple(linear.parameters()), chunk=2).backward()
-    assert linear.weight.grad is None and hidden.grad is not None
+@pytest.mark.parametrize("positions", [1, 16, 23])
+@pytest.mark.parametrize("rows", [1, 7, 300, 1000])
+@pytest.mark.parametrize(("factor", "cap"), [(1.0, None), (0.25, None), (1.0, 2.0), (-3.0, 0.5)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_blocks_of_a_frozen_head_give_the_plain_loss_and_gradient(
+    positions: int, rows: int, factor: float, cap: float | None, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    hidden = (3 * torch.randn(positions, 8)).requires_grad_()
+    targets = torch.randint(0, 300, (positions,))
+    linear = nn.Linear(8, 300, bias=bias).requires_grad_(False)
+    head = OutputHead(linear, linear.forward, 300, factor, cap)
+    expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
+    (wanted,) = torch.autograd.grad(expected, hidden)
+    loss = head_loss(hidden, targets, head, chunk=rows)
+    (got,) = torch.autograd.grad(loss * 3, hidden)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(got, wanted * 3, atol=1e-5, rtol=1e-4)
+    assert linear.weight.grad is None
+    with torch.no_grad():
+        assert head_loss(hidden, targets, head, chunk=rows).item() == loss.item()
+
+
+def test_a_frozen_head_never_meets_its_vocabulary_at_once_and_large_logits_do_not_overflow() -> None:
+    torch.manual_seed(0)
+    hidden = (1e3 * torch.randn(5, 8)).requires_grad_()
+    linear = nn.Linear(8, 5000).requires_grad_(False)
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and not result._is_view():
+                sizes.append(result.numel())
+            return result
+
+    targets = torch.randint(0, 5000, (5,))
+    with Sizes():
+        loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 5000), chunk=100)
+    assert max(sizes) == 16 * 100
+    expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_loss_without_targets_is_zero() -> None:
+    hidden = torch.randn(0, 8, requires_grad=True)
+    linear = nn.Linear(8, 300).requires_grad_(False)
+    loss = head_loss(hidden, torch.zeros(0, dtype=torch.long), OutputHead(linear, linear.forward, 300))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert hidden.grad is not None and hidden.grad.shape == (0, 8)
+
+
+@pytest.mark.parametrize("kind", ["learns", "has an adapter", "is quantised"])
+def test_heads_that_are_no_frozen_matrix_take_the_general_way(kind: str) -> None:
+    torch.manual_seed(0)
+    layer: nn.Module = nn.Linear(8, 300)
+    if kind == "has an adapter":
+        model = nn.Sequential(layer)
+        layer = get_peft_model(model, LoraConfig(target_modules=["0"], init_lora_weights=False)).base_model.model[0]
+    elif kind == "is quantised":
+        quantised = pytest.importorskip("bitsandbytes").nn.Linear4bit(8, 300, quant_type="nf4")
+        quantised.load_state_dict(layer.state_dict())
+        layer = quantised.to("cpu")
+    head = OutputHead(layer, layer.forward, 300)
+    assert head.frozen_matrix() is None
+    hidden = torch.randn(5, 8, requires_grad=True)
+    targets = torch.randint(0, 300, (5,))
+    expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
+    loss = head_loss(hidden, targets, head)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, [hidden, *weights]), torch.autograd.grad(expected, [hidden, *weights]), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
