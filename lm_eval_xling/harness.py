@@ -327,7 +327,8 @@ def requests(
         task: name of one of our leaf tasks.
         rows: indices of the documents; all of them if not given.
         limit: the first documents only.
-        num_fewshot: instead of the task's own.
+        num_fewshot: instead of the task's own, unless that is 0: those have no demonstrations, and the harness ignores
+            the number.
         metadata: as with ``--metadata``.
 
     Raises:
@@ -340,7 +341,8 @@ def requests(
     pool = loaded.eval_docs
     if rows is None:
         rows = range(len(pool) if limit is None else min(limit, len(pool)))
-    shots = num_fewshot if num_fewshot is not None else loaded.config.num_fewshot or 0
+    own = loaded.config.num_fewshot
+    shots = (own or 0) if num_fewshot is None or own == 0 else num_fewshot
     made = []
     for row in rows:
         if not 0 <= row < len(pool):

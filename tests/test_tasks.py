@@ -115,6 +115,43 @@ def test_groups_aggregate(tmp_path: Path, full_mirror: dict[str, str]) -> None:
     assert groups["crosslingual_atlas::same_language"]["acc,none"] == pytest.approx(sum(cells) / 5)
 
 
+DEMONSTRATED = {
+    "xling_atlas_fr_es",
+    "xling_math_mgsm_native_de",
+    "xling_mmlu_mixup",
+    "xling_nli_sw",
+    "xling_paraphrase_zh",
+    "xling_sentiment_hi",
+    "xling_translation_en_fr",
+}
+NOT_DEMONSTRATED = {"xling_hp_en", "xling_qa_belebele_full_en", "xling_qa_xquad_en_de", "xling_tofu_forget01_fr_en"}
+
+
+def test_the_number_of_demonstrations_reaches_the_prompt(
+    full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the harness itself, which never overrides a 0 in the YAML: only tasks without demonstrations say 0."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    for name, value in full_mirror.items():
+        monkeypatch.setenv(name, value)
+    tasks = sorted(DEMONSTRATED | NOT_DEMONSTRATED)
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
+    prompts: dict[int, dict[str, str]] = {}
+    for shots in (0, 2):
+        results = simple_evaluate(
+            model="dummy", tasks=tasks, num_fewshot=shots, limit=1, task_manager=manager, log_samples=True
+        )
+        assert results is not None
+        prompts[shots] = {task: results["samples"][task][0]["arguments"][0][0] for task in tasks}
+        assert prompts[shots] == {task: requests(task, rows=[0], num_fewshot=shots)[0].context for task in tasks}
+    longer = {task for task in tasks if len(prompts[2][task]) > len(prompts[0][task])}
+    assert longer == DEMONSTRATED
+    assert {task.split("_")[1] for task in tasks} == set(FAMILIES)
+    assert all(prompts[2][task].endswith(prompts[0][task].rsplit("\n\n", 1)[-1]) for task in tasks)
+
+
 def test_a_missing_dataset_names_the_command_and_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from lm_eval_xling import catalog
 

@@ -95,11 +95,6 @@ def test_hp_paper_form_ends_in_the_english_word_and_a_space() -> None:
     assert context.endswith("\nAnswer: ")
 
 
-def test_hp_has_no_demonstrations_and_says_so() -> None:
-    with pytest.raises(UserError, match="0(.|\n)*--num_fewshot 0"):
-        show("xling_hp_en", shots=1)
-
-
 def test_atlas_asks_in_one_language_and_scores_the_other() -> None:
     context, continuations = show("xling_atlas_fr_es", row=2)
     assert context == "Pays: fr country 2\nCapitale:"
