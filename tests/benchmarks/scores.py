@@ -42,11 +42,11 @@ RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
     "tofu": [
         ([f"xling_tofu_real_authors_{pair}" for pair in ("en_en", "fr_fr", "ja_ja", "fr_en")], None, None),
         ([f"xling_tofu_forget01_{pair}" for pair in ("en_en", "fr_fr", "fr_en")], None, None),
-        ([f"xling_tofu_forget01_{pair}_generate" for pair in ("en_en", "fr_fr")], 20, None),
+        ([f"xling_tofu_forget01_{pair}_generate" for pair in ("en_en", "fr_fr")], None, None),
     ],
     "math": [
-        ([f"xling_math_mgsm_direct_{code}" for code in ("en", "de", "th")], 24, None),
-        (["xling_math_mgsm_native_en", "xling_math_mgsm_native_de", "xling_math_mgsm_english_reasoning_de"], 6, None),
+        ([f"xling_math_mgsm_direct_{code}" for code in ("en", "de", "th")], 60, None),
+        (["xling_math_mgsm_native_en", "xling_math_mgsm_native_de", "xling_math_mgsm_english_reasoning_de"], 12, None),
     ],
     "qa": [
         (
@@ -55,9 +55,11 @@ RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
             40,
             None,
         ),
-        ([f"xling_qa_xquad_{pair}" for pair in ("en_en", "de_de", "zh_zh", "en_de")], 16, None),
+        ([f"xling_qa_xquad_{pair}" for pair in ("en_en", "de_de", "zh_zh", "en_de")], 40, None),
     ],
-    "translation": [([f"xling_translation_{pair}" for pair in ("en_fr", "en_de", "es_en")], 12, 5)],
+    "translation": [
+        ([f"xling_translation_{pair}" for pair in ("en_fr", "en_de", "es_en")], 25, shots) for shots in (0, 5)
+    ],
 }
 
 COLUMNS = {
@@ -72,7 +74,8 @@ COLUMNS = {
 def run(family: str, number: int, output: Path) -> dict[str, Any]:
     """Evaluate one run of a family, or find its results."""
     tasks, limit, shots = RUNS[family][number]
-    folder = output / f"{family}-{number}"
+    # The settings are part of the name, so that changed ones are run again.
+    folder = output / f"{family}-{number}-{limit or 'all'}-{'own' if shots is None else shots}"
     if not list(folder.rglob("results_*.json")):
         command = [str(Path(sys.executable).with_name("xling")), "eval", "--model", "hf", "--model_args"]
         command += [f"pretrained={model_folder(MODEL)},dtype=float32", "--batch_size", "8", "--tasks", ",".join(tasks)]
