@@ -105,13 +105,14 @@ def read_metrics(path: Path) -> list[Mapping[str, Any]]:
 
 
 def plot_losses(metrics: Path, picture: Path) -> bool:
-    """Draw training and validation loss over steps; return False where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
+    """Draw training and validation loss over steps; return False without any, or without matplotlib."""
+    lines = read_metrics(metrics)
+    # A run shorter than ``logging_steps`` logs none.
+    if find_spec("matplotlib") is None or not any(name in line for line in lines for name in ("loss", "eval_loss")):
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = read_metrics(metrics)
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot(xlabel="optimiser step", ylabel="loss (nats per target token)")
     for name, label, style in (("loss", "training", "-"), ("eval_loss", "validation", "o--")):

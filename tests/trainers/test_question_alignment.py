@@ -33,7 +33,7 @@ from lm_eval_xling.trainers import check_adapter
 from lm_eval_xling.trainers.checkpoints import MANIFEST
 from lm_eval_xling.trainers.configuration import AlignmentConfig, load_config
 from lm_eval_xling.trainers.loading import load_model
-from lm_eval_xling.trainers.metrics import read_metrics
+from lm_eval_xling.trainers.metrics import plot_losses, read_metrics
 from lm_eval_xling.trainers.question_alignment import align
 from tests import tiny as models
 
@@ -149,6 +149,15 @@ def test_it_learns_and_leaves_what_the_issue_names(finished_run: Path, tiny: Tin
     assert all("tokens_per_second" in line for line in read_metrics(finished_run / "metrics.jsonl") if "loss" in line)
     check = check_adapter(finished_run / "adapter", str(tiny("llama")))
     assert check.ok and check.difference is not None and check.difference > 0.01
+
+
+def test_no_picture_without_a_loss(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"step": 2, "train_runtime": 1.0}\n', encoding="utf-8")
+    assert not plot_losses(metrics, tmp_path / "loss.png")
+    metrics.write_text('{"step": 1, "loss": 2.0}\n', encoding="utf-8")
+    assert plot_losses(metrics, tmp_path / "loss.png")
+    assert [path.name for path in tmp_path.glob("*.png")] == ["loss.png"]
 
 
 def test_validation_loss_is_what_transformers_computes(finished_run: Path, tiny: Tiny, pairs: Path) -> None:
