@@ -47,9 +47,12 @@ def load_base(config: Config) -> Any:
     if config.quantization is not None:
         options["quantization_config"] = _quantization(config)
     try:
-        return AutoModelForCausalLM.from_pretrained(model_path(config.model), **options)
+        model = AutoModelForCausalLM.from_pretrained(model_path(config.model), **options)
     except (OSError, ValueError, ImportError) as error:
         raise _unreachable(config, error) from None
+    if config.quantization is not None:
+        _keep_unpacked(model)
+    return model
 
 
 def load_model(config: Config) -> Any:
@@ -104,6 +107,19 @@ def _quantization(config: Config) -> Any:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type=config.quantization, bnb_4bit_compute_dtype=compute
     )
+
+
+def _keep_unpacked(model: torch.nn.Module) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On processors with AVX512-BF16, bitsandbytes packs a layer anew at its first evaluation, for a product without a
+    gradient: training could not go on after it. Layers narrower than a block of 64 cannot be packed at all.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for part in model.modules():
+        if isinstance(part, Linear4bit):
+            part.support_avx512bf16_for_cpu = False
 
 
 def _unreachable(config: Config, error: Exception) -> UserError:

@@ -64,7 +64,8 @@ def test_values_are_those_of_a_plain_loop(architecture: str, tiny: Callable[[str
     result = logit_lens(model, prompts, folder=tmp_path, batch_tokens=100)
     for row, prompt in enumerate(prompts):
         expected = expected_values(tiny(architecture), prompt)
-        np.testing.assert_allclose(result.values["base"][row, :, :6], expected, atol=1e-6)
+        # Relative to the magnitude: one step of float32 at an entropy of 8 bits is 1e-6, and kernels differ by some.
+        np.testing.assert_allclose(result.values["base"][row, :, :6], expected, rtol=1e-5, atol=1e-6)
     # "gut" begins like "good", and "好" (E5 A5) like "坏" (E5 9D).
     assert result.set_sizes["de"]["shared"] == 1
     shares = result.values["base"][..., 6:]
