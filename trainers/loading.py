@@ -115,7 +115,7 @@ def _keep_unpacked(model: torch.nn.Module) -> None:
     On processors with AVX512-BF16, bitsandbytes packs a layer anew at its first evaluation, for a product without a
     gradient: training could not go on after it. Layers narrower than a block of 64 cannot be packed at all.
     """
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     for part in model.modules():
         if isinstance(part, Linear4bit):
