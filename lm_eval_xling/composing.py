@@ -46,7 +46,7 @@ _OPTIONS = "options"
 def stable_hash(*key: object) -> int:
     """Return 64 bits that depend on the key's text alone: not on process, order or Python's hash seed."""
     text = "\x1f".join(map(str, key))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def compose(
