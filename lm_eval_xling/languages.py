@@ -1,9 +1,9 @@
 """The one table of languages: every name, script and fact of a language that the project knows.
 
-Codes are the shortest BCP 47 tags (``de``, ``zh``, ``yue``, ``zh-Hant``) everywhere in names, data, configs and reports.
+Codes are the shortest BCP 47 tags (``de``, ``yue``, ``zh-Hant``) everywhere in names, data, configs and reports.
 ``resolve`` finds a language of the table, whose words and number forms the project knows; ``identify`` finds any
-language that has a tag, for what needs no words of it. Both take the spellings that datasets and translators use: tags
-with a script or a region (``zh-Hans``, ``pt-BR``), ISO 639-2 and 639-3 (``deu``), FLORES-200 and FLORES+ names
+language that has a tag, for what needs no words of it. Both take the spellings that datasets and translators use:
+tags with a script or a region (``zh-Hans``, ``pt-BR``), ISO 639-2 and 639-3 (``deu``), FLORES-200 and FLORES+ names
 (``deu_Latn``, ``cmn_Hans``), English and native names (``German``, ``Deutsch``). Spellings, scripts and names beyond
 the table are those of CLDR and the IANA registry, through ``langcodes``.
 """
