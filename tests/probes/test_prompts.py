@@ -70,7 +70,7 @@ def test_json_lines_carry_labels(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("notes.txt", b"x", "name says no language"),
-        ("de.txt", b"\xff\xfe", "cannot be read"),
+        ("de.txt", b"\xff\xfe", "is not UTF-8"),
         ("de.txt", b"\n\n", "there are no texts"),
         ("a.jsonl", b'{"text": "x"}', "no language"),
         ("a.jsonl", b"[1]", "line is no prompt"),
