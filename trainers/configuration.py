@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.files import read_text
 from lm_eval_xling.trainers.batching import Batching
 
 __all__ = [
@@ -248,10 +249,7 @@ def _parse(text: str, where: object) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = _parse(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise UserError(f"cannot read the configuration: {error.strerror}", where=path) from None
+    values = _parse(read_text(path), path)
     if not isinstance(values, dict | None):
         raise UserError("the configuration is not a tree of keys", where=path)
     return values or {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import MixedText
 from lm_eval_xling.trainers.adapters import vocabulary_hash
 from lm_eval_xling.trainers.configuration import CorpusData
@@ -85,15 +86,9 @@ def _blocks(data: CorpusData, tokenizer: Any) -> Iterator[Any]:
 
 def _documents(paths: Sequence[Path]) -> Iterator[MixedText]:
     for path in paths:
-        try:
-            with path.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield _document(line, path, number)
-        except OSError as error:
-            raise UserError(f"cannot read the corpus: {error.strerror}", where=path, fix="check data.corpus") from None
-        except UnicodeDecodeError:
-            raise UserError("the corpus is not UTF-8", where=path, fix="write it with xling mix") from None
+        for number, line in enumerate(text_lines(path), start=1):
+            if line.strip():
+                yield _document(line, path, number)
 
 
 def _document(line: str, path: Path, number: int) -> MixedText:

@@ -82,7 +82,7 @@ def test_bad_keys_and_values(override: str, message: str) -> None:
 def test_output_must_be_given_and_the_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output is missing"):
         load_config(MixedConfig, None)
-    with pytest.raises(UserError, match="cannot read the configuration"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_config(MixedConfig, tmp_path / "none.yaml", ["output=x"])
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(UserError, match="not a tree of keys"):
