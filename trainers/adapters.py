@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 
 __all__ = ["PROBE", "AdapterCheck", "Probe", "check_adapter", "model_path", "probe_model", "vocabulary_hash"]
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
-from lm_eval_xling.attention import attention_configs, attention_implementation
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models.attention_switch import attention_configs, attention_implementation
 
 __all__ = ["NAME", "by_text", "set_texts"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lm_eval_xling.cache import cache_folder
+from lm_eval_xling.cache_folder import cache_folder
 from lm_eval_xling.catalog.dataset import Dataset, Fetched, Format, Part, Source
 from lm_eval_xling.catalog.raw import Record
 from lm_eval_xling.errors import UserError

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from lm_eval_xling.embedded import short_name
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.models import short_name
 from lm_eval_xling.records import Model
 
 __all__ = ["identify", "labelled"]

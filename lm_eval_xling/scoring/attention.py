@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from lm_eval_xling.attention import attention_implementation
+from lm_eval_xling.models.attention_switch import attention_implementation
 from lm_eval_xling.scoring.cache import SharedPrefixCache, UnsupportedModel
 
 __all__ = ["NAME", "attending"]

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM as Auto
 from transformers import CohereConfig, Gemma2Config, GraniteConfig, LlamaForCausalLM, OPTConfig
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.structure import find_output_path
+from lm_eval_xling.models.output_path import find_output_path
 from tests import tiny
 
 CHECK = torch.arange(20)[None]

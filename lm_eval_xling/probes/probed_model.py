@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder, short_name
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.structure import OutputPath, find_output_path
+from lm_eval_xling.models import choose_device, load_model, load_tokenizer, loading, short_name
 
 if TYPE_CHECKING:
     import torch
+
+    from lm_eval_xling.models.output_path import OutputPath
 
 __all__ = ["BASE", "ProbedModel"]
 
 BASE = "base"
 
+_CHECK = "The capital of France is Paris. 北京是中国的首都。"
+
 
 class ProbedModel:
     """A causal language model, its tokenizer and any number of adapters.
 
+    An adapter that brings a larger vocabulary is read with its own tokenizer, as the harness does with
+    ``tokenizer=ADAPTER``; the base model then gives the added tokens no probability, as when it is probed alone.
+
     Args:
-        name: folder, hub id, or a name in ``EMBEDDED_MODELS``.
+        name: folder, hub id, or the name of an embedded model.
         adapters: peft adapter folders; each becomes a variant, named as in reports.
         revision: revision on the hub.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (the checkpoint's own).
@@ -44,36 +51,31 @@ class ProbedModel:
         dtype: str = "float32",
         device: str | None = None,
     ) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from lm_eval_xling.models.adapted import AdaptedModel
+        from lm_eval_xling.models.output_path import find_output_path
 
         self.name = name
         self.revision = revision
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = choose_device(device)
         self.variants: dict[str, Path | None] = {BASE: None}
-        source = str(model_folder(name)) if name in EMBEDDED_MODELS and not Path(name).exists() else name
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, revision=revision, dtype=dtype if dtype == "auto" else getattr(torch, dtype)
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the model cannot be loaded: {str(error).splitlines()[0]}",
-                where=name,
-                fix=f"give a folder, a hub id of a causal model, or one of {', '.join(EMBEDDED_MODELS)}",
-            ) from error
-        self._peft: Any = None
         for adapter in adapters:
-            self._add(model, adapter)
-        self.model: Any = (model if self._peft is None else self._peft.get_base_model()).to(self.device).eval()
-        if self._peft is not None:
-            self._peft.to(self.device).eval()
+            self.variants[_variant_name(adapter, self.variants)] = adapter
+        tokenizer = load_tokenizer(name, revision=revision)
+        model = load_model(name, revision=revision, dtype=dtype)
+        folders = {variant: folder for variant, folder in self.variants.items() if folder is not None}
+        for folder in folders.values():
+            _refuse_prompt_learning(folder)
+        self._adapted = AdaptedModel(model, tokenizer, folders, model_name=name)
+        self._adapted.to(self.device)
+        self.tokenizer = self._adapted.tokenizer
+        self.model: Any = self._adapted.model
         self._paths: dict[str, OutputPath] = {}
-        check = self.tokenizer("The capital of France is Paris. 北京是中国的首都。", return_tensors="pt")["input_ids"]
+        check = self.tokenizer(_CHECK, return_tensors="pt")["input_ids"][:, :32].to(self.device)
         for variant in self.variants:
             with self.use(variant):
-                self._paths[variant] = find_output_path(self.model, check[:, :32].to(self.device))
+                path = find_output_path(self.model, check)
+            own = path.vocabulary if variant in self._adapted.extended else self._adapted.vocabulary
+            self._paths[variant] = replace(path, vocabulary=own)
 
     @property
     def states(self) -> int:
@@ -95,23 +97,27 @@ class ProbedModel:
         """Return what turns a variant's hidden states into logits."""
         return self._paths[variant]
 
+    @property
+    def readable(self) -> int:
+        """Number of tokens that every variant has an embedding of its own for."""
+        return self._adapted.vocabulary
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits, those of tokens that an adapter added among them."""
+        return max(path.vocabulary for path in self._paths.values())
+
     @contextmanager
     def use(self, variant: str) -> Iterator[None]:
         """Run the body with the base model or with one adapter switched on."""
-        if self._peft is None:
-            yield
-            return
-        with self._peft.disable_adapter() if variant == BASE else nullcontext():
-            if variant != BASE:
-                self._peft.set_adapter(variant)
+        with self._adapted.use(None if variant == BASE else variant):
             yield
 
     def hidden_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the embedding's and every layer's output, each ``(batch, length, width)``, without any logits."""
-        states: tuple[torch.Tensor, ...] = self.model.base_model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, output_hidden_states=True
-        ).hidden_states
-        return states
+        from lm_eval_xling.models.layers import hidden_states
+
+        return hidden_states(self.model, input_ids, attention_mask)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the model and its adapters in the manifest of a run."""
@@ -128,34 +134,21 @@ class ProbedModel:
             },
         }
 
-    def _add(self, model: Any, adapter: Path) -> None:
-        from peft import PeftConfig, PeftModel
 
-        if not (adapter / "adapter_config.json").is_file():
-            raise UserError(
-                "no adapter here: adapter_config.json is missing",
-                where=adapter,
-                fix="give the folder that training wrote (adapter_config.json, adapter_model.safetensors)",
-            )
-        variant = _variant_name(adapter, self.variants)
-        try:
-            if PeftConfig.from_pretrained(str(adapter)).is_prompt_learning:
-                raise UserError(
-                    "prompt-learning adapters add positions and cannot be compared layer by layer",
-                    where=adapter,
-                    fix="use an adapter that changes the layers, such as LoRA",
-                )
-            if self._peft is None:
-                self._peft = PeftModel.from_pretrained(model, str(adapter), adapter_name=variant)
-            else:
-                self._peft.load_adapter(str(adapter), adapter_name=variant)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise UserError(
-                f"the adapter does not fit the model: {str(error).strip().splitlines()[0]}",
-                where=adapter,
-                fix=f"xling doctor --adapter {adapter} --model {self.name}",
-            ) from error
-        self.variants[variant] = adapter
+def _refuse_prompt_learning(adapter: Path) -> None:
+    from peft import PeftConfig
+
+    from lm_eval_xling.models.adapters import read_adapter_config
+
+    read_adapter_config(adapter)
+    with loading(adapter, what="the adapter cannot be loaded"):
+        learns_prompt = PeftConfig.from_pretrained(str(adapter)).is_prompt_learning
+    if learns_prompt:
+        raise UserError(
+            "prompt-learning adapters add positions and cannot be compared layer by layer",
+            where=adapter,
+            fix="use an adapter that changes the layers, such as LoRA",
+        )
 
 
 def _variant_name(adapter: Path, taken: Mapping[str, Path | None]) -> str:
@@ -163,7 +156,7 @@ def _variant_name(adapter: Path, taken: Mapping[str, Path | None]) -> str:
     folder = adapter.resolve()
     if any(other is not None and other.resolve() == folder for other in taken.values()):
         raise UserError("the adapter is given twice", where=adapter, fix="give each adapter once")
-    # peft uses the name as a key of a module dictionary, where a dot is not allowed.
+    # Names of files: a dot would begin an ending.
     names = [short_name(str(folder), parts=parts).replace(".", "_") for parts in range(1, len(folder.parts) + 1)]
     # Folders that differ by a dot and an underscore are told apart by a number at last.
     numbered = (f"{names[0]}-{number}" for number in count(2))

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.models import ProbedModel, _variant_name
+from lm_eval_xling.probes.probed_model import ProbedModel, _variant_name
 
 IDS = torch.arange(30)[None]
 MASK = torch.ones_like(IDS)
