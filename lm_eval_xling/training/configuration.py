@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.trainers.batching import Batching
+from lm_eval_xling.training.batching import Batching
 
 __all__ = [
     "AlignmentConfig",

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.adapters import model_path
-from lm_eval_xling.trainers.configuration import Config
-from lm_eval_xling.trainers.supervised_loss import check_structure
+from lm_eval_xling.training.adapters import model_path
+from lm_eval_xling.training.configuration import Config
+from lm_eval_xling.training.supervised_loss import check_structure
 
 __all__ = ["base_dtype", "load_base", "load_model", "load_tokenizer"]
 
@@ -115,7 +115,7 @@ def _keep_unpacked(model: torch.nn.Module) -> None:
     On processors with AVX512-BF16, bitsandbytes packs a layer anew at its first evaluation, for a product without a
     gradient: training could not go on after it. Layers narrower than a block of 64 cannot be packed at all.
     """
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
     for part in model.modules():
         if isinstance(part, Linear4bit):
