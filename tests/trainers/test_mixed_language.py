@@ -21,12 +21,12 @@ from transformers import AutoModelForCausalLM
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.trainers import check_adapter
-from lm_eval_xling.trainers.configuration import MixedConfig, load_config
-from lm_eval_xling.trainers.corpora import packed_blocks
-from lm_eval_xling.trainers.metrics import read_metrics
 from lm_eval_xling.trainers.mixed_language import train_mixed
-from lm_eval_xling.trainers.supervised_loss import supervised_forward
+from lm_eval_xling.training import check_adapter
+from lm_eval_xling.training.configuration import MixedConfig, load_config
+from lm_eval_xling.training.corpora import packed_blocks
+from lm_eval_xling.training.monitoring import read_metrics
+from lm_eval_xling.training.supervised_loss import supervised_forward
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]

@@ -28,7 +28,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.packed_attention import by_text, set_texts
+from lm_eval_xling.training.packed_attention import by_text, set_texts
 
 __all__ = ["IGNORED", "OutputHead", "check_structure", "head_loss", "supervised_forward"]
 

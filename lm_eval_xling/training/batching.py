@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypedDict
 import torch
 from torch import Tensor
 
-from lm_eval_xling.trainers.supervised_loss import IGNORED
+from lm_eval_xling.training.supervised_loss import IGNORED
 
 __all__ = ["BATCHING", "Batching", "Example", "PackedCollator", "PaddedCollator"]
 

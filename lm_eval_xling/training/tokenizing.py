@@ -7,8 +7,8 @@ from typing import Any
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import QuestionPair
-from lm_eval_xling.trainers.batching import Example
-from lm_eval_xling.trainers.supervised_loss import IGNORED
+from lm_eval_xling.training.batching import Example
+from lm_eval_xling.training.supervised_loss import IGNORED
 
 __all__ = ["encode_pairs", "pack_texts"]
 

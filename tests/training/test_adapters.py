@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.adapters import PROVENANCE, check_adapter, probe_model, vocabulary_hash
+from lm_eval_xling.training.adapters import PROVENANCE, check_adapter, probe_model, vocabulary_hash
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]

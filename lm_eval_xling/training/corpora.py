@@ -11,9 +11,9 @@ from typing import Any, Literal
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import MixedText
-from lm_eval_xling.trainers.adapters import vocabulary_hash
-from lm_eval_xling.trainers.configuration import CorpusData
-from lm_eval_xling.trainers.tokenizing import pack_texts
+from lm_eval_xling.training.adapters import vocabulary_hash
+from lm_eval_xling.training.configuration import CorpusData
+from lm_eval_xling.training.tokenizing import pack_texts
 
 __all__ = ["packed_blocks", "read_corpus", "trained_languages"]
 

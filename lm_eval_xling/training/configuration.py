@@ -15,7 +15,7 @@ import yaml
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import read_text
-from lm_eval_xling.trainers.batching import Batching
+from lm_eval_xling.training.batching import Batching
 
 __all__ = [
     "AlignmentConfig",

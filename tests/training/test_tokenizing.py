@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import QuestionPair
-from lm_eval_xling.trainers.batching import PackedCollator, PaddedCollator
-from lm_eval_xling.trainers.supervised_loss import IGNORED
-from lm_eval_xling.trainers.tokenizing import encode_pairs, pack_texts
+from lm_eval_xling.training.batching import PackedCollator, PaddedCollator
+from lm_eval_xling.training.supervised_loss import IGNORED
+from lm_eval_xling.training.tokenizing import encode_pairs, pack_texts
 from tests import tiny
 
 TOKENIZER = tiny.tokenizer()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.configuration import (
+from lm_eval_xling.training.configuration import (
     AlignmentConfig,
     Config,
     LoraSettings,
@@ -16,7 +16,7 @@ from lm_eval_xling.trainers.configuration import (
     load_config,
 )
 
-CONFIGS = Path(__file__).parents[2] / "trainers" / "configs"
+CONFIGS = Path(__file__).parents[2] / "lm_eval_xling" / "trainers" / "configs"
 
 
 @pytest.mark.parametrize(("kind", "name"), [(AlignmentConfig, "question_alignment"), (MixedConfig, "mixed_language")])

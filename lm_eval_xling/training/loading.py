@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.adapters import model_path
-from lm_eval_xling.trainers.configuration import Config
-from lm_eval_xling.trainers.supervised_loss import check_structure
+from lm_eval_xling.training.adapters import model_path
+from lm_eval_xling.training.configuration import Config
+from lm_eval_xling.training.supervised_loss import check_structure
 
 __all__ = ["base_dtype", "load_base", "load_model", "load_tokenizer"]
 

@@ -11,9 +11,9 @@ from transformers import CohereConfig, Gemma2Config, GraniteConfig
 from transformers.models.auto import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
-from lm_eval_xling.trainers.packed_attention import by_text
-from lm_eval_xling.trainers.supervised_loss import (
+from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.training.packed_attention import by_text
+from lm_eval_xling.training.supervised_loss import (
     IGNORED,
     OutputHead,
     check_structure,

@@ -12,12 +12,12 @@ from pathlib import Path
 from transformers import set_seed
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.configuration import MixedConfig
-from lm_eval_xling.trainers.corpora import packed_blocks, trained_languages
-from lm_eval_xling.trainers.fitting import disk_errors, fit, training_arguments
-from lm_eval_xling.trainers.loading import load_model, load_tokenizer
-from lm_eval_xling.trainers.metrics import plot_losses
-from lm_eval_xling.trainers.publishing import claim, describe_files, finished, publish
+from lm_eval_xling.training.configuration import MixedConfig
+from lm_eval_xling.training.corpora import packed_blocks, trained_languages
+from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
+from lm_eval_xling.training.loading import load_model, load_tokenizer
+from lm_eval_xling.training.monitoring import plot_losses
+from lm_eval_xling.training.publishing import claim, describe_files, finished, publish
 
 __all__ = ["train_mixed"]
 

@@ -15,12 +15,12 @@ from transformers import set_seed
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.pairs import Questions, catalog_questions, pair_questions, published_questions, split_pairs
-from lm_eval_xling.trainers.configuration import AlignmentConfig, PairData
-from lm_eval_xling.trainers.fitting import disk_errors, fit, training_arguments
-from lm_eval_xling.trainers.loading import load_model, load_tokenizer
-from lm_eval_xling.trainers.metrics import plot_losses
-from lm_eval_xling.trainers.publishing import DataFile, claim, describe_files, finished, publish
-from lm_eval_xling.trainers.tokenizing import encode_pairs
+from lm_eval_xling.training.configuration import AlignmentConfig, PairData
+from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
+from lm_eval_xling.training.loading import load_model, load_tokenizer
+from lm_eval_xling.training.monitoring import plot_losses
+from lm_eval_xling.training.publishing import DataFile, claim, describe_files, finished, publish
+from lm_eval_xling.training.tokenizing import encode_pairs
 
 __all__ = ["align"]
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.trainers.adapters import Probe, probe_model
-from lm_eval_xling.trainers.batching import Example, PackedCollator, PaddedCollator
-from lm_eval_xling.trainers.checkpoints import complete_checkpoint, seal
-from lm_eval_xling.trainers.configuration import Config
-from lm_eval_xling.trainers.metrics import MetricsCallback, ProgressBar
-from lm_eval_xling.trainers.supervised_loss import supervised_forward
+from lm_eval_xling.training.adapters import Probe, probe_model
+from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
+from lm_eval_xling.training.configuration import Config
+from lm_eval_xling.training.monitoring import MetricsCallback, ProgressBar
+from lm_eval_xling.training.supervised_loss import supervised_forward
 
 __all__ = ["Fitted", "disk_errors", "fit", "training_arguments"]
 

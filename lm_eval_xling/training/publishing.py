@@ -14,11 +14,11 @@ import torch
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256
-from lm_eval_xling.trainers.adapters import PROVENANCE, model_path, probe_model, vocabulary_hash
-from lm_eval_xling.trainers.card import model_card
-from lm_eval_xling.trainers.configuration import Config, as_mapping
-from lm_eval_xling.trainers.fitting import Fitted
-from lm_eval_xling.trainers.loading import load_base
+from lm_eval_xling.training.adapters import PROVENANCE, model_path, probe_model, vocabulary_hash
+from lm_eval_xling.training.card import model_card
+from lm_eval_xling.training.configuration import Config, as_mapping
+from lm_eval_xling.training.fitting import Fitted
+from lm_eval_xling.training.loading import load_base
 
 __all__ = ["DataFile", "claim", "describe_files", "finished", "publish", "read_provenance"]
 
