@@ -127,9 +127,8 @@ def _limits(scores: list[ScoreRow]) -> tuple[float, float]:
 def _matrix(rows: list[ScoreRow], limits: tuple[float, float], model: str) -> Figure | None:
     cells: dict[tuple[str, str], Interval] = {}
     for row in rows:
-        asked, answered = row.question_language, row.answer_language
-        if asked not in ("", "mixed") and answered not in ("", "mixed") and not row.placement.startswith("gt"):
-            cells.setdefault((asked, answered), row.score)
+        if row.in_matrix:
+            cells[row.question_language, row.answer_language] = row.score
     asked_in = sorted({q for q, _ in cells}, key=lambda code: (code != "en", code))
     answered_in = sorted({a for _, a in cells}, key=lambda code: (code != "en", code))
     if len(asked_in) < 2 or len(answered_in) < 2:

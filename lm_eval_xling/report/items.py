@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lm_eval_xling.records import Samples
 from lm_eval_xling.report.blocks import Block
+from lm_eval_xling.report.evaluations import Samples
 
 __all__ = ["ItemGroup", "item_groups"]
 
@@ -50,7 +50,7 @@ def item_groups(blocks: Sequence[Block]) -> list[ItemGroup]:
 
 
 def _group(family: str, setting: str, blocks: Sequence[Block], groups: int) -> ItemGroup:
-    conditions = list(dict.fromkeys(e.condition for block in blocks for e in block.evaluations))
+    conditions = list(dict.fromkeys(e.name for block in blocks for e in block.evaluations))
     ids = list(dict.fromkeys(item for block in blocks for item in block.ids))
     # A shown condition of an item takes about a thousand characters.
     most = max(10, min(_MOST_ITEMS, _BUDGET // (1000 * groups * len(conditions))))
@@ -60,7 +60,7 @@ def _group(family: str, setting: str, blocks: Sequence[Block], groups: int) -> I
         column = {item: index for index, item in enumerate(block.ids)}
         for row, evaluation in enumerate(block.evaluations):
             assert evaluation.samples is not None
-            condition = conditions.index(evaluation.condition)
+            condition = conditions.index(evaluation.name)
             present = [item for item in chosen if item in column and block.positions[row, column[item]] >= 0]
             texts = {item for item in present if condition not in items[item]["conditions"]}
             generated = evaluation.samples.scores is None

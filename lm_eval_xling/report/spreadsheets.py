@@ -13,9 +13,11 @@ from lm_eval_xling.report.schema import Report
 __all__ = ["CSV_TABLES", "write_csv"]
 
 CSV_TABLES = (
+    "conditions",
     "scores",
     "barriers",
     "changes",
+    "formats",
     "agreement",
     "consistency",
     "effects",

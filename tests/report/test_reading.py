@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.report.models import identify, labelled
+from lm_eval_xling.report.naming import identify, labelled
 from lm_eval_xling.report.reading import find_results, read_runs
 from tests.report.runs import document, right_or_wrong, sample, write_run
 
@@ -46,9 +46,9 @@ def test_real_output(harness_output: dict[str, Path], release: str) -> None:
         lines = Path(samples.path).read_bytes()
         assert json.loads(lines[samples.offsets[7] :].split(b"\n")[0])["doc"]["id"] == "item:7"
     german = tasks["xling_atlas_de_en"]
-    assert (german.family, german.placement) == ("atlas", "de_en")
-    assert (german.question_language, german.answer_language, german.metric) == ("de", "en", "acc")
-    assert german.model.label == "dummy" and german.setting.label == "0-shot"
+    assert (german.family, german.condition.placement) == ("atlas", "de_en")
+    assert (german.condition.question, german.condition.answer, german.metric) == ("de", "en", "acc")
+    assert german.model.label == "dummy" and german.setting.label == "0-shot, cloze"
     # Generated text: the dummy model says "lol", which is the target of half the rows.
     math = tasks["xling_math_en"]
     assert math.samples is not None and math.samples.scores is None and set(math.samples.chosen) == {-1}

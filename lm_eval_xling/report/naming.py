@@ -12,7 +12,7 @@ import yaml
 
 from lm_eval_xling.embedded import short_name
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.records import Model
+from lm_eval_xling.report.evaluations import EvaluatedModel
 
 __all__ = ["identify", "labelled"]
 
@@ -26,7 +26,7 @@ _WEIGHTS = ("pretrained", "model", "path", "engine")
 _ADAPTER = ("peft", "delta", "lora_local_path", "adapter")
 
 
-def identify(results: Mapping[str, Any]) -> Model:
+def identify(results: Mapping[str, Any]) -> EvaluatedModel:
     """Return the model of a results file; its label is not yet unique."""
     run = results.get("config") or {}
     arguments = _parse(run.get("model_args"))
@@ -37,7 +37,7 @@ def identify(results: Mapping[str, Any]) -> Model:
     rest = {key: value for key, value in sorted(arguments.items()) if key not in _INCIDENTAL}
     label = short_name(source) + (f" + {short_name(adapter)}" if adapter else "")
     base, languages = _card(Path(adapter or source))
-    return Model(
+    return EvaluatedModel(
         label=label,
         source=source,
         adapter=adapter,
@@ -54,7 +54,7 @@ def _parse(arguments: Any) -> dict[str, Any]:
     return {key.strip(): value for key, _, value in pairs}
 
 
-def labelled(models: Sequence[Model]) -> list[Model]:
+def labelled(models: Sequence[EvaluatedModel]) -> list[EvaluatedModel]:
     """Return the models with labels that differ where the models do, as short as that allows."""
     distinct = list(dict.fromkeys(models))
     labels = {model: model.label for model in distinct}
@@ -66,11 +66,11 @@ def labelled(models: Sequence[Model]) -> list[Model]:
     return [replace(model, label=labels[model]) for model in models]
 
 
-def _with_arguments(model: Model) -> str:
+def _with_arguments(model: EvaluatedModel) -> str:
     return f"{model.label} ({model.arguments})" if model.arguments else model.label
 
 
-def _in_full(model: Model) -> str:
+def _in_full(model: EvaluatedModel) -> str:
     weights = model.source + (f" + {model.adapter}" if model.adapter else "")
     return f"{weights} ({model.arguments})" if model.arguments else weights
 

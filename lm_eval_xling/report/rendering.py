@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.report.cells import Table
+from lm_eval_xling.report.cells import Listing
+from lm_eval_xling.report.conditions import SEVERAL
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.gallery import Plot
 from lm_eval_xling.report.items import ItemGroup
@@ -71,7 +72,7 @@ def _section(report: Report, family: str, setting: str, plots: Sequence[Plot]) -
     }
 
 
-def _shortened(table: Table) -> tuple[Table, int]:
+def _shortened(table: Listing) -> tuple[Listing, int]:
     """The table with as many lines as a browser shows at once, and how many were left out."""
     from dataclasses import replace
 
@@ -80,7 +81,7 @@ def _shortened(table: Table) -> tuple[Table, int]:
 
 def _codes(report: Report) -> list[str]:
     found = {code for row in report.scores for code in (row.question_language, row.answer_language)}
-    return sorted(found - {"", "mixed"})
+    return sorted(found - {"", SEVERAL})
 
 
 def _names() -> dict[str, dict[str, str]]:
