@@ -12,6 +12,7 @@ from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.report.averages import average_rows, score_rows
 from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
+from lm_eval_xling.report.conditions import UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
 from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note
@@ -164,7 +165,8 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
         for setting in settings:
             same = [evaluation for evaluation in group if evaluation.setting == setting]
             notes += _differences(same, where, ("seeds", "limit", "harness version", "model type"))
-            if len(same) > 1 and reference_row(same) is None:
+            known = any(evaluation.condition != UNKNOWN for evaluation in same)
+            if len(same) > 1 and known and reference_row(same) is None:
                 text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
                 notes.append(Note("missing", text, where))
     arguments = {evaluation.model.label: evaluation.model.arguments for evaluation in evaluations}

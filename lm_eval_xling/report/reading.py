@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.report.conditions import combined, condition_of_leaf
+from lm_eval_xling.report.conditions import UNKNOWN, combined, condition_of_leaf
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Samples, Setting
-from lm_eval_xling.report.naming import identify, labelled
+from lm_eval_xling.report.naming import identify, labelled, public
 from lm_eval_xling.report.samples import BYPASS, metric_name, read_samples
 from lm_eval_xling.report.variants import with_variants
 
@@ -166,7 +166,7 @@ def is_ours(task: str, leaf: Mapping[str, Any]) -> bool:
 
 def _parameters(*given: Any) -> str:
     """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
-    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(group.items())]
+    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(public(group).items())]
     shown = (value if isinstance(value, str) else json.dumps(value, sort_keys=True) for _, value in named)
     return " ".join(f"{name}={value}" for (name, _), value in zip(named, shown, strict=True)).replace('"', "")
 
@@ -236,6 +236,8 @@ def _with_samples(
     path = _samples_path(evaluation)
     if not path.exists():
         text = "no samples: scores without pairing, tests or consistency (run lm_eval with --log_samples)"
+        if is_ours(evaluation.task, {}) and evaluation.condition == UNKNOWN:
+            text = "no samples, which say what can be compared: scores alone (run lm_eval with --log_samples)"
         return evaluation, [Note("missing", text, path.name), *_unscored(evaluation, path.name)]
     samples, facts, notes = read_samples(
         path,
