@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import cycle
 from typing import Any
 
+from lm_eval_xling.drawing import PALETTE, SORTING, content_policy, read_script
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.report.cells import Table
+from lm_eval_xling.report.cells import Listing
+from lm_eval_xling.report.conditions import SEVERAL, name
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.gallery import Plot
 from lm_eval_xling.report.items import ItemGroup
+from lm_eval_xling.report.overview import overviews
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.report.tables import group_tables, groups_of
 
@@ -38,13 +40,16 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
     from markupsafe import Markup
 
     source = files("lm_eval_xling.report")
-    script = source.joinpath("page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = read_script(SORTING) + source.joinpath("page.js").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["language"] = name
     template = environment.from_string(source.joinpath("page.html").read_text(encoding="utf-8"))
     groups = [_section(report, family, setting, plots) for family, setting in groups_of(report)]
     return template.render(
         report=report,
+        # What is suspect stands among the findings.
+        notes=[note for note in report.notes if note.kind != "suspect"],
+        language_name=name,
         findings=findings(report),
         groups=groups,
         items=[(group, Markup(_json(group.data))) for group in items],
@@ -54,8 +59,9 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         names=Markup(_json(_names())),
         style=Markup(source.joinpath("page.css").read_text(encoding="utf-8")),
         script=Markup(script),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'",
+        policy=content_policy(script),
+        overviews=overviews(report),
+        colours=dict(zip((model.label for model in report.models), cycle(PALETTE), strict=False)),
     )
 
 
@@ -71,7 +77,7 @@ def _section(report: Report, family: str, setting: str, plots: Sequence[Plot]) -
     }
 
 
-def _shortened(table: Table) -> tuple[Table, int]:
+def _shortened(table: Listing) -> tuple[Listing, int]:
     """The table with as many lines as a browser shows at once, and how many were left out."""
     from dataclasses import replace
 
@@ -80,7 +86,7 @@ def _shortened(table: Table) -> tuple[Table, int]:
 
 def _codes(report: Report) -> list[str]:
     found = {code for row in report.scores for code in (row.question_language, row.answer_language)}
-    return sorted(found - {"", "mixed"})
+    return sorted(found - {"", SEVERAL})
 
 
 def _names() -> dict[str, dict[str, str]]:
