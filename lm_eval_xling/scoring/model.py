@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.scoring.attention import attending
+from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
