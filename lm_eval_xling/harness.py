@@ -49,6 +49,7 @@ from lm_eval_xling.metrics.tofu import (
     truthfulness,
 )
 from lm_eval_xling.records import Document, Request
+from lm_eval_xling.scoring.request_cache import keep_requests_apart
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -96,6 +97,7 @@ def documents(
         UserError: an unknown parameter, or data that is missing or damaged.
     """
     check_version()
+    keep_requests_apart(xling, model_arguments)
     # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
     tokenizer = model_arguments.get("tokenizer") or model_arguments.get("pretrained")
     own = tokenizer if isinstance(tokenizer, str) else None
