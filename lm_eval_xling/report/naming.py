@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.models import short_name
 from lm_eval_xling.report.evaluations import EvaluatedModel
 
 __all__ = ["identify", "labelled", "name_of", "public"]

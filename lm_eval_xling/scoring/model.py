@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
@@ -17,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.scoring.attention import attending
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
@@ -26,7 +26,9 @@ from lm_eval_xling.scoring.generation import (
     plan_prompts,
     reason_against_generation,
 )
+from lm_eval_xling.scoring.numbers import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
+from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.support import reason_against
 from lm_eval_xling.scoring.tree import ScoredSequence
 
@@ -49,14 +51,27 @@ _Request = tuple[tuple[str, str] | None, list[int], list[int]]
 _Answer = tuple[float, bool]
 
 
+def available_device(wanted: str | None) -> str:
+    """Return a device that this machine has: the one asked for, or else the fastest there is, which a warning names."""
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted is None:
+        return best
+    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(str(wanted).partition(":")[0])
+    if has is not None and not has():
+        _LOGGER.warning("this machine has no device %r that PyTorch can use: going on with %r", str(wanted), best)
+        return best
+    return str(wanted)
+
+
 class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     """``hf`` with shared prefixes computed once; takes the same arguments and gives the same numbers.
 
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
+        super().__init__(pretrained, *args, device=available_device(device), **kwargs)
+        self.set_cache_hook(self.cache_hook)
         self._prompt_prefixes: PromptPrefixes | None = None
         self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
@@ -71,6 +86,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         """Why ``hf``'s own code is used; None where it is not."""
         if reason is not None:
             _LOGGER.warning("shared-prefix scoring is off, hf's own code is used: %s", reason)
+
+    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+        """Store answers through ``NumbersOnly``, whichever code computes them."""
+        super().set_cache_hook(NumbersOnly(cache_hook))
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:

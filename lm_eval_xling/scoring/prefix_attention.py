@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from lm_eval_xling.models.attention_switch import attention_implementation
-from lm_eval_xling.scoring.cache import SharedPrefixCache, UnsupportedModel
+from lm_eval_xling.scoring.prefix_cache import SharedPrefixCache, UnsupportedModel
 
 __all__ = ["NAME", "attending"]
 
