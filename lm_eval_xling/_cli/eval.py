@@ -117,11 +117,11 @@ def _model_arguments(given: Any) -> dict[str, Any]:
     """The model arguments as a dictionary, with folders in place of the names of embedded models."""
     from lm_eval.utils import simple_parse_args_string
 
-    from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
+    from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 
     arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
     for name in ("pretrained", "tokenizer"):
-        value = arguments.get(name)
+        value = str(arguments.get(name))
         if value in EMBEDDED_MODELS and not Path(value).exists():
             arguments[name] = str(model_folder(value, say=lambda message: print(message, file=sys.stderr)))
     return arguments

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models import choose_device
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
@@ -51,18 +52,6 @@ _Request = tuple[tuple[str, str] | None, list[int], list[int]]
 _Answer = tuple[float, bool]
 
 
-def available_device(wanted: str | None) -> str:
-    """Return a device that this machine has: the one asked for, or else the fastest there is, which a warning names."""
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if wanted is None:
-        return best
-    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(str(wanted).partition(":")[0])
-    if has is not None and not has():
-        _LOGGER.warning("this machine has no device %r that PyTorch can use: going on with %r", str(wanted), best)
-        return best
-    return str(wanted)
-
-
 class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     """``hf`` with shared prefixes computed once; takes the same arguments and gives the same numbers.
 
@@ -70,7 +59,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     """
 
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
-        super().__init__(pretrained, *args, device=available_device(device), **kwargs)
+        super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
         self.set_cache_hook(self.cache_hook)
         self._prompt_prefixes: PromptPrefixes | None = None
         self._generation_checked = self._generation_off = False
