@@ -210,14 +210,19 @@ def _draw(number: int, pool: Sequence[str], count: int) -> list[str]:
 
 
 def compose(
-    rows: Mapping[str, Iterable[Row]], placement: Placement, *, missing: str = "error", equal_options: str = "error"
+    rows: Mapping[str, Iterable[Row]],
+    placement: Placement,
+    *,
+    gold: str = "en",
+    missing: str = "error",
+    equal_options: str = "error",
 ) -> list[ComposedItem]:
     """Show each item's parts in the languages that the placement assigns to them.
 
     Args:
-        rows: rows by language, parallel by id; more languages than the placement shows may be there. Gold answers
-            come from the English rows where there are any, otherwise from the placement's first language.
+        rows: rows by language, parallel by id; more languages than the placement shows may be there.
         placement: which part is shown in which language.
+        gold: language whose rows give the gold answers; the placement's first where it has no rows.
         missing: ``error``, or ``drop`` the ids that a needed language lacks and log how many.
         equal_options: what happens where two options become the same text: ``error``, ``drop`` the item and
             log how many, or ``keep`` it.
@@ -237,7 +242,7 @@ def compose(
                 f"no rows in {language!r}; there are rows in {', '.join(sorted(rows)) or 'no language'}",
                 where=f"placement {placement.name}",
             )
-    gold = "en" if "en" in rows else placement.languages[0]
+    gold = gold if gold in rows else placement.languages[0]
     needed = {language: rows[language] for language in (*placement.languages, gold)}
     items: list[ComposedItem] = []
     equal = 0

@@ -62,11 +62,16 @@ def task_names(kind: str = "all_subtasks") -> list[str]:
     return list(getattr(_manager(None), kind))
 
 
-def _manager(metadata: Mapping[str, Any] | None) -> Any:
+def _manager(metadata: Mapping[str, Any] | None, include_path: Sequence[str | Path] = ()) -> Any:
     from lm_eval.tasks import TaskManager
 
+    for folder in include_path:
+        if not Path(folder).is_dir():
+            raise UserError("there is no such folder of tasks", where=folder, fix="xling tasks new makes one")
     return TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata=dict(metadata) if metadata else None
+        include_path=[str(tasks_folder()), *map(str, include_path)],
+        include_defaults=False,
+        metadata=dict(metadata) if metadata else None,
     )
 
 
@@ -77,21 +82,23 @@ def requests(
     limit: int | None = None,
     num_fewshot: int | None = None,
     metadata: Mapping[str, Any] | None = None,
+    include_path: Sequence[str | Path] = (),
 ) -> list[Request]:
     """Return what the harness would send to a model, without a model.
 
     Args:
-        task: name of one of our leaf tasks.
+        task: name of a leaf task.
         rows: indices of the documents; all of them if not given.
         limit: the first documents only.
         num_fewshot: instead of the task's own, unless that is 0: those have no demonstrations, and the harness ignores
             the number.
         metadata: as with ``--metadata``.
+        include_path: further folders of tasks of ours, such as those of own data.
 
     Raises:
         UserError: unknown task, or a row that does not exist.
     """
-    manager = _manager(metadata)
+    manager = _manager(metadata, include_path)
     if task not in manager.all_subtasks:
         raise unknown_name("task", task, manager.all_subtasks)
     loaded = manager.load([task])["tasks"][task]

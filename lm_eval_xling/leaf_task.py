@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.samplers import ContextSampler
@@ -25,6 +26,7 @@ from lm_eval.api.utils import Message
 from lm_eval_xling.catalog.mirror import VARIABLE
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, family_named
+from lm_eval_xling.families.own_data import own_family
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.task_files import SPLIT, base_content
 from lm_eval_xling.families.tokens import token_counter
@@ -49,7 +51,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         settings = {key: value for key, value in config.items() if key != "class"}
         metadata = settings.get("metadata") or {}
         place = settings["dataset_kwargs"]
-        self.family = family_named(place["family"])
+        self.family = _family(place, metadata)
         as_written = self.family.leaf(place["leaf"])
         self.leaf, self.parameters = configure(self.family, as_written, metadata.get("xling"))
         self.form = self.family.forms[self.leaf.form]
@@ -154,6 +156,13 @@ def _documents(family: Family, leaf: str, form: str, parameters: Any, mirror: st
 def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def _family(place: Mapping[str, Any], metadata: Mapping[str, Any]) -> Family:
+    if "description" not in place:
+        return family_named(place["family"])
+    # The harness says which file a task comes from; the description stands at a path from there.
+    return own_family(Path(metadata["config_source"]).parent / place["description"])
 
 
 def evaluated(dataset: Dataset) -> Dataset:

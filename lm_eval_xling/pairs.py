@@ -18,6 +18,7 @@ from typing import TypeAlias
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families import FAMILIES
+from lm_eval_xling.families.own_data import own_family
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.records import QuestionPair, Row
 
@@ -63,6 +64,11 @@ def published_questions(paths: Iterable[Path]) -> Questions:
 def catalog_questions(dataset: str, split: str, languages: Iterable[str]) -> Questions:
     """Render the parallel rows of a dataset as the questions of its task.
 
+    Args:
+        dataset: name in the catalog, or the path of a description of own data (``.yaml``).
+        split: of the dataset; own data has one.
+        languages: codes.
+
     Raises:
         UserError: if the dataset has no question form, or ``catalog.load_rows`` cannot give the rows.
     """
@@ -74,6 +80,11 @@ def catalog_questions(dataset: str, split: str, languages: Iterable[str]) -> Que
             questions[code] = {id_: row.fields["question"] for id_, row in zip(ids, rows, strict=True)}
             questions["en"].update((id_, str(row.target)) for id_, row in zip(ids, rows, strict=True))
         return questions
+    if Path(dataset).suffix in (".yaml", ".yml"):
+        family = own_family(Path(dataset))
+        ((name, render),) = family.questions.items()
+        assert family.load is not None
+        return {code: {row.id: render(row) for row in family.load(name, code, split)} for code in languages}
     if dataset not in QUESTIONS:
         raise unknown_name("dataset with questions", dataset, [_PAIRS, *QUESTIONS])
     render = QUESTIONS[dataset]

@@ -22,9 +22,9 @@ app = typer.Typer(
 app.command("eval", epilog=eval.EPILOG, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     eval.evaluate
 )
-app.command("tasks", epilog=tasks.EPILOG)(tasks.tasks)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 app.command("report", epilog=report.EPILOG)(report.report)
+app.add_typer(tasks.app, name="tasks")
 app.add_typer(data.app, name="data")
 app.add_typer(probe.app, name="probe")
 app.add_typer(train.app, name="train")

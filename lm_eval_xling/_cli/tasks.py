@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["EPILOG", "tasks"]
+__all__ = ["app"]
 
-EPILOG = """
+_EPILOG = """
 Examples:\n
   xling tasks\n
   xling tasks --family atlas\n
   xling tasks --show xling_atlas_fr_es --row 3\n
   xling tasks --show xling_mmlu_mixup --row 0 --num-fewshot 1 --metadata '{"xling": {"demos": "placement"}}'\n
+  xling tasks new capitals.yaml --to capitals_tasks\n
   lm_eval --include_path "$(xling tasks --path)" --model dummy --tasks xling_atlas_en_de --limit 2
 """
 
+app = typer.Typer(help="List families and leaf tasks, show their prompts, or make tasks of your own data.")
 
+IncludePath = Annotated[
+    list[str] | None,
+    typer.Option("--include-path", metavar="FOLDER", help="Folder of own tasks; may stand several times."),
+]
+
+
+@app.callback(invoke_without_command=True, epilog=_EPILOG)
 def tasks(
+    context: typer.Context,
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the task YAMLs and nothing else.")] = False,
     family: Annotated[str | None, typer.Option(help="List the leaves of one family.")] = None,
     show: Annotated[str | None, typer.Option(metavar="TASK", help="Print the exact prompt of a row, no model.")] = None,
@@ -30,14 +41,17 @@ def tasks(
         int | None, typer.Option(min=0, help="Demonstrations, instead of the task's own number.")
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON as for lm_eval --metadata.")] = None,
+    include_path: IncludePath = None,
 ) -> None:
     """List the families and their leaf tasks, print their folder, or show the exact prompt of a row."""
+    if context.invoked_subcommand is not None:
+        return
     if path:
         from lm_eval_xling.harness import tasks_folder
 
         print(tasks_folder())
     elif show is not None:
-        _show(show, row, num_fewshot, metadata)
+        _show(show, row, num_fewshot, metadata, include_path or [])
     elif family is not None:
         _list_leaves(family)
     else:
@@ -66,14 +80,31 @@ def _list_leaves(name: str) -> None:
         print(family.task(leaf))
 
 
-def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None) -> None:
+@app.command("new", epilog="Example:\n\n  xling tasks new capitals.yaml --to capitals_tasks")
+def new(
+    description: Annotated[Path, typer.Argument(help="Description of the data (YAML); docs/own-data.md says how.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder that the task files are written to.")],
+) -> None:
+    """Check your own parallel data and write its tasks: every placement and language that the rows allow."""
+    from lm_eval_xling.families.own_data import own_family
+    from lm_eval_xling.families.own_tasks import write_tasks
+
+    family = own_family(description)
+    items = write_tasks(description, family, to)
+    print(f"{items} items, {len(family.leaves)} tasks in {to}")
+    print(f"xling eval --include_path {to} --tasks 'xling_{family.name}_*' --model hf --model_args pretrained=MODEL")
+
+
+def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, include_path: list[str]) -> None:
     import logging
 
     from lm_eval_xling.harness import requests
 
     # The harness warns about defaults that our YAML sets on purpose.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    (request,) = requests(task, rows=[row], num_fewshot=num_fewshot, metadata=_parsed(metadata))
+    (request,) = requests(
+        task, rows=[row], num_fewshot=num_fewshot, metadata=_parsed(metadata), include_path=include_path
+    )
     print(request.context, end="")
     print("⟨the model goes on here⟩")
     if request.continuations:

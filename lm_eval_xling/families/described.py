@@ -35,6 +35,8 @@ class Description:
     """Name in ``Row.extra`` of what averages group by."""
     cluster: str | None = None
     """Name in ``Row.extra`` of what makes items dependent."""
+    gold: str = "en"
+    """Language of the gold answers."""
     load: Callable[[str, str, str], Iterable[Row]] | None = field(default=None, compare=False)
     """Instead of ``catalog.load_rows``."""
 
@@ -48,7 +50,7 @@ class Description:
 
     def items(self, placement: Placement, parameters: PlacedParameters) -> list[ComposedItem]:
         """Return the composed items of a placement."""
-        return compose_rows(self.dataset, self.split, placement, parameters, load=self.load)
+        return compose_rows(self.dataset, self.split, placement, parameters, load=self.load, gold=self.gold)
 
     def document(
         self,

@@ -119,6 +119,10 @@ class Family:
     """By dataset: a row's prompt up to where the answer would follow, for question alignment."""
     version: float = 1.0
     """Raised by every change that alters a score."""
+    load: Callable[[str, str, str], Sequence[Row]] | None = None
+    """Rows of own data by name, language and split; ours come from the catalog."""
+    check: Callable[[], int] | None = None
+    """Reads all rows of own data, raises a ``UserError`` for what is wrong, and returns the number of items."""
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from lm_eval_xling.composing import PLACEMENTS, Placement, compose, placement_na
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.family import Form, Group, Leaf
 from lm_eval_xling.families.prompts import identifiers
-from lm_eval_xling.languages import resolve, resolve_all
+from lm_eval_xling.languages import identify
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row
 
 __all__ = [
@@ -24,7 +24,9 @@ __all__ = [
     "part_languages",
     "placed_document",
     "placement_groups",
+    "placement_in_words",
     "placement_leaves",
+    "used_parameters",
 ]
 
 ROW_PARAMETERS = ("missing", "equal_options")
@@ -61,12 +63,13 @@ class PlacedParameters:
         """Return the parameters with every language given by its code."""
         return replace(
             self,
-            base_language=resolve(self.base_language).code,
-            languages=None if self.languages is None else resolve_all(self.languages),
+            base_language=identify(self.base_language).code,
+            languages=None if self.languages is None else tuple(identify(name).code for name in self.languages),
         )
 
 
-def _used(placement: str) -> tuple[str, ...]:
+def used_parameters(placement: str) -> tuple[str, ...]:
+    """Return the names of the parameters that change the items of a placement."""
     if placement == "mixup":
         return ("languages", "repeat_languages", "seed", *ROW_PARAMETERS)
     target = () if placement == "en" else ("languages",)
@@ -88,7 +91,7 @@ def placement_leaves(
 
     def leaf(name: str, placement: str, **language: str) -> Leaf:
         condition = {"placement": placement, **language}
-        return Leaf(f"{prefix}{name}", form, condition, (*_used(placement), *parameters), alternatives)
+        return Leaf(f"{prefix}{name}", form, condition, (*used_parameters(placement), *parameters), alternatives)
 
     return [
         leaf("en", "en"),
@@ -100,6 +103,24 @@ def placement_leaves(
         ),
         leaf("mixup", "mixup"),
     ]
+
+
+_IN_WORDS = {
+    "en": "everything in the base language",
+    "full": "everything in {language}",
+    "question": "question in {language}, the rest in the base language",
+    "options": "options in {language}, the rest in the base language",
+    "gt": "right option in {language}, the rest in the base language",
+    "gt_question": "question and right option in {language}, the rest in the base language",
+    "onewrong": "one wrong option in {language}, the rest in the base language",
+    "threewrong": "all wrong options in {language}, the rest in the base language",
+    "mixup": "question and options each in another language",
+}
+
+
+def placement_in_words(placement: str, language: str | None = None) -> str:
+    """Return what a placement shows in which language, as a person reads it."""
+    return _IN_WORDS[placement].format(language=identify(language).name if language else None)
 
 
 def placement_groups(metrics: tuple[str, ...], prefix: str = "") -> tuple[Group | str, ...]:
@@ -142,9 +163,10 @@ def compose_rows(
     parameters: PlacedParameters,
     *,
     load: Callable[[str, str, str], Iterable[Row]] | None = None,
+    gold: str = "en",
     fill_missing: bool = False,
 ) -> list[ComposedItem]:
-    """Load the languages that a placement shows, and English for the gold answers, and compose.
+    """Load the languages that a placement shows, and that of the gold answers, and compose.
 
     Args:
         dataset: name in the catalog.
@@ -152,13 +174,15 @@ def compose_rows(
         placement: which part is shown in which language.
         parameters: the family's parameters, with resolved languages.
         load: instead of ``catalog.load_rows``.
+        gold: language of the gold answers.
         fill_missing: drop ids without a translation whatever ``parameters.missing`` says (for demonstrations,
             which the caller fills up).
     """
     rows = load or catalog.load_rows
     return compose(
-        {language: rows(dataset, language, split) for language in dict.fromkeys((*placement.languages, "en"))},
+        {language: rows(dataset, language, split) for language in dict.fromkeys((*placement.languages, gold))},
         placement,
+        gold=gold,
         missing="drop" if fill_missing else parameters.missing,
         equal_options=parameters.equal_options,
     )

@@ -77,7 +77,7 @@ class Template:
         option_ids: Sequence[str] = (),
         where: object = None,
     ) -> tuple[str, str]:
-        """Return the prompt and the cue.
+        """Return the prompt and the cue, which is empty where there is one line.
 
         Args:
             fields: text by field.
@@ -111,6 +111,9 @@ class Template:
             return _PART.sub(part, line)
 
         rendered = [text(line) for line in shown]
+        if len(rendered) == 1:
+            # A sentence that the answer completes has no line of its own for it.
+            return rendered[0], ""
         return "\n".join(rendered[:-1]), rendered[-1]
 
 

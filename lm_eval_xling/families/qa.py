@@ -12,16 +12,15 @@ from typing import Literal
 
 from lm_eval_xling import catalog
 from lm_eval_xling.composing import explicit_placement
-from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
 from lm_eval_xling.families.choosing import LETTERS
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, mean
+from lm_eval_xling.families.extracting import EXTRACTED
+from lm_eval_xling.families.family import Family, Form, Group, Leaf
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.families.rows import parallel_rows
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.metrics.answers import best_exact_match, best_f1
-from lm_eval_xling.records import ComposedItem, Condition, Document, Response, Row, TaskDocuments
+from lm_eval_xling.records import ComposedItem, Condition, Document, Row, TaskDocuments
 
 __all__ = ["FAMILY", "QaParameters"]
 
@@ -42,7 +41,7 @@ _CHOSEN = Description(
     prompts={"letters": Template((*_PASSAGE, "{options}", "[fields.answer]:"))},
 )
 # The answer is a part of the context, so it is asked for in the context's language.
-_EXTRACTED = Template((*_PASSAGE, "[fields.answer]:"), main="context")
+_EXTRACTIVE = Template((*_PASSAGE, "[fields.answer]:"), main="context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def _extractive(context: Row, question: Row, form: Form) -> Document:
     fields = {"context": context.fields["context"], "question": question.fields["question"]}
     languages = {"context": context.language, "question": question.language}
     stripped = {name: text.strip() for name, text in fields.items()}
-    prompt, cue = _EXTRACTED.render(stripped, languages, where=f"xquad in {context.language}, id {context.id}")
+    prompt, cue = _EXTRACTIVE.render(stripped, languages, where=f"xquad in {context.language}, id {context.id}")
     return Document(
         id=context.id,
         family="qa",
@@ -128,17 +127,6 @@ def _extractive(context: Row, question: Row, form: Form) -> Document:
         target=context.target,
         fields={**fields, "answers": list(context.extra["answers"])},
     )
-
-
-def extraction_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
-    """Return ``exact_match`` and ``f1`` over the gold answers, and the metrics of the answer's language."""
-    text, language = responses[0].text, document.condition.languages["answer"]
-    right = best_exact_match(text, document.fields["answers"], language)
-    return {
-        "exact_match": right,
-        "f1": best_f1(text, document.fields["answers"], language),
-        **language_scores(document, text, bool(right)),
-    }
 
 
 def _groups() -> list[Group | str]:
@@ -166,14 +154,7 @@ FAMILY = Family(
     datasets=("xquad", "belebele"),
     parameters=QaParameters,
     forms={
-        "generate": Form(
-            "generate",
-            extraction_scores,
-            (*mean("exact_match", "f1"), *LANGUAGE_METRICS),
-            shots=0,
-            max_tokens=64,
-            stops=("\n",),
-        ),
+        "generate": EXTRACTED,
         "letters": LETTERS,
     },
     leaves=tuple(_leaves()),

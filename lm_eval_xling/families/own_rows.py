@@ -1,0 +1,243 @@
+"""Own data: files or a dataset of the hub ▸ rows, with the file and the line of whatever is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_eval_xling.composing import stable_hash
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import plain_suffix, text_lines
+from lm_eval_xling.records import Row
+
+__all__ = ["SUFFIXES", "Columns", "Record", "read_records", "rows_of"]
+
+SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
+"""Endings of the files that are read; all but parquet may be compressed (``.gz``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a table, as it is published."""
+
+    values: Mapping[str, Any]
+    """Value by column."""
+    where: str
+    """File and line, or the number of the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column holds what."""
+
+    fields: Mapping[str, str]
+    """Column by text field; ``question`` is one of them."""
+    answer: str
+    """Column of the answer: the text of the right option, its identifier (A, B, …) or its number; or the text that is
+    to be generated."""
+    id: str | None = None
+    """Column of the id, the same in every language; without one, rows of the same number are parallel."""
+    options: str | tuple[str, ...] | None = None
+    """Columns of the options in their order, or one column that holds a list."""
+    wrong: int | None = None
+    """Wrong options to draw for each item: from ``options`` where there are any, otherwise from the answers of other
+    items of the same subject."""
+    first_answer: int = 0
+    """Number of the first option, where answers are numbers."""
+    subject: str | None = None
+    """Column of what averages group by."""
+    cluster: str | None = None
+    """Column of what makes items dependent, such as a passage or an author."""
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield the rows of a file: JSON lines, CSV or TSV with a header, or parquet.
+
+    Raises:
+        UserError: a file that cannot be read or has another ending, a line that is no row.
+    """
+    suffix = plain_suffix(path)
+    if suffix not in SUFFIXES:
+        raise UserError(f"cannot read files of the kind {suffix or path.name!r}", where=path, fix=f"one of {SUFFIXES}")
+    if not path.is_file():
+        raise UserError("there is no such file", where=path, fix="check `rows` and the languages in the description")
+    if suffix == ".jsonl":
+        yield from _json_lines(path)
+    elif suffix == ".parquet":
+        import pyarrow.parquet
+
+        try:
+            table = pyarrow.parquet.read_table(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"no parquet file: {error}", where=path) from error
+        yield from (Record(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist()))
+    else:
+        yield from _delimited(path, "\t" if suffix == ".tsv" else ",")
+
+
+def _json_lines(path: Path) -> Iterator[Record]:
+    for number, line in enumerate(text_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"the line is no JSON: {error}", where=f"{path}:{number}") from None
+        if not isinstance(value, dict):
+            raise UserError("the line is no JSON object", where=f"{path}:{number}", fix='write {"column": value, …}')
+        yield Record(value, f"{path}:{number}")
+
+
+def _delimited(path: Path, delimiter: str) -> Iterator[Record]:
+    lines = text_lines(path, newline="")
+    unquoted = delimiter == "\t"
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL)
+    header = next(reader, None)
+    if header is None:
+        raise UserError("the file is empty", where=path, fix="the first line names the columns")
+    for cells in reader:
+        where = f"{path}:{reader.line_num}"
+        if len(cells) != len(header):
+            raise UserError(f"{len(cells)} cells, but the first line names {len(header)} columns", where=where)
+        yield Record(dict(zip(header, cells, strict=True)), where)
+
+
+def rows_of(records: Sequence[Record], columns: Columns, language: str) -> list[Row]:
+    """Return the rows of one language.
+
+    Raises:
+        UserError: no rows, a column that is not there, an empty text, an id that occurs twice, or an answer that is
+            none of the options.
+    """
+    if not records:
+        raise UserError("there are no rows", where=language)
+    ids = [str(_value(record, columns.id)) if columns.id else str(number) for number, record in enumerate(records)]
+    seen: dict[str, str] = {}
+    for identifier, record in zip(ids, records, strict=True):
+        if identifier in seen:
+            raise UserError(f"the id {identifier!r} occurs twice", where=f"{record.where} and {seen[identifier]}")
+        seen[identifier] = record.where
+    answers = _Answers(records, ids, columns)
+    return [
+        answers.row(number, language, {name: _text(record, column) for name, column in columns.fields.items()})
+        for number, record in enumerate(records)
+    ]
+
+
+class _Answers:
+    """Options and answers of all items of one language; what is drawn depends on ids alone, so it is parallel."""
+
+    def __init__(self, records: Sequence[Record], ids: Sequence[str], columns: Columns) -> None:
+        self.records, self.ids, self.columns = records, ids, columns
+        self.subjects = [str(_value(record, columns.subject)) if columns.subject else "" for record in records]
+        self.by_subject: dict[str, list[int]] = {}
+        for number, subject in enumerate(self.subjects):
+            self.by_subject.setdefault(subject, []).append(number)
+
+    def row(self, number: int, language: str, fields: Mapping[str, str]) -> Row:
+        record, columns = self.records[number], self.columns
+        extra = {"subject": self.subjects[number]} if columns.subject else {}
+        if columns.cluster:
+            extra["cluster"] = str(_value(record, columns.cluster))
+        options, answer, target = self._options(number)
+        return Row(self.ids[number], language, fields, options, answer, target, extra)
+
+    def _options(self, number: int) -> tuple[tuple[str, ...], int | None, str | None]:
+        record, columns = self.records[number], self.columns
+        if columns.options is None and columns.wrong is None:
+            return (), None, _text(record, columns.answer)
+        if columns.options is None:
+            return (*self._drawn_answers(number), None)
+        options = _options(record, columns.options)
+        answer = _answer(record, columns, options)
+        if columns.wrong is None:
+            return options, answer, None
+        wrong = [index for index in range(len(options)) if index != answer]
+        kept = self._draw(number, wrong, columns.wrong)
+        return (*self._placed(number, options[answer], [options[index] for index in kept]), None)
+
+    def _drawn_answers(self, number: int) -> tuple[tuple[str, ...], int]:
+        column = self.columns.answer
+        right = _text(self.records[number], column)
+        # By the first row of each answer, so that two rows with the same answer are one candidate.
+        firsts: dict[str, int] = {}
+        for other in self.by_subject[self.subjects[number]]:
+            firsts.setdefault(_text(self.records[other], column), other)
+        firsts.pop(right, None)
+        kept = self._draw(number, list(firsts.values()), self.columns.wrong or 0)
+        return self._placed(number, right, [_text(self.records[other], column) for other in kept])
+
+    def _draw(self, number: int, candidates: list[int], count: int) -> list[int]:
+        if len(candidates) < count:
+            raise UserError(
+                f"{count} wrong options are to be drawn, but there are {len(candidates)}",
+                where=self.records[number].where,
+                fix="lower `wrong`, or leave it out",
+            )
+        own = self.ids[number]
+        return sorted(candidates, key=lambda index: stable_hash("wrong", own, self._key(index)))[:count]
+
+    def _key(self, index: int) -> object:
+        return index if self.columns.options is not None else self.ids[index]
+
+    def _placed(self, number: int, right: str, wrong: Sequence[str]) -> tuple[tuple[str, ...], int]:
+        position = stable_hash("answer", self.ids[number]) % (len(wrong) + 1)
+        return (*wrong[:position], right, *wrong[position:]), position
+
+
+def _value(record: Record, column: str) -> Any:
+    if column not in record.values:
+        raise UserError(
+            f"there is no column {column!r}",
+            where=record.where,
+            fix=f"columns: {', '.join(map(str, record.values))}; name them under `columns` in the description",
+        )
+    return record.values[column]
+
+
+def _text(record: Record, column: str) -> str:
+    value = _value(record, column)
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    if not text.strip():
+        raise UserError(f"the column {column!r} is empty", where=record.where, fix="complete the row")
+    return text.strip()
+
+
+def _options(record: Record, columns: str | tuple[str, ...]) -> tuple[str, ...]:
+    if not isinstance(columns, str):
+        return tuple(_text(record, column) for column in columns)
+    value = _value(record, columns)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            value = None
+    if not isinstance(value, list | tuple) or not 2 <= len(value) <= 1000:
+        raise UserError(f"the column {columns!r} holds no list of options", where=record.where)
+    options = tuple(str(option).strip() for option in value)
+    if not all(options):
+        raise UserError(f"an option of column {columns!r} is empty", where=record.where, fix="complete the row")
+    return options
+
+
+def _answer(record: Record, columns: Columns, options: Sequence[str]) -> int:
+    value = _value(record, columns.answer)
+    text = str(value).strip()
+    if text in options and not isinstance(value, int):
+        return options.index(text)
+    index = -1
+    if text.lstrip("-").isdecimal():
+        index = int(text) - columns.first_answer
+    elif len(text) == 1 and text.isascii() and text.isalpha():
+        index = ord(text.upper()) - ord("A")
+    if not 0 <= index < len(options):
+        raise UserError(
+            f"the answer {value!r} is none of the {len(options)} options",
+            where=record.where,
+            fix=f"give an option's text, its letter, or its number from {columns.first_answer}",
+        )
+    return index

@@ -1,0 +1,235 @@
+"""Own parallel data: a description alone makes tasks, in every format, and bad rows are named with file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.own_data import own_family
+from lm_eval_xling.families.own_tasks import write_tasks
+from lm_eval_xling.harness import requests
+
+LANGUAGES = ("en", "de", "fr", "es", "it")
+CITIES = ("Lima", "Quito", "Oslo", "Riga", "Baku", "Doha")
+WORDS = {"en": "The capital", "de": "Die Hauptstadt", "fr": "La capitale", "es": "La capital", "it": "La capitale"}
+
+
+def rows(language: str) -> list[dict[str, Any]]:
+    """Cloze rows: a sentence that a city completes, and candidates in one order for all languages."""
+    cities = [f"{city}-{language}" for city in CITIES]
+    return [
+        {"key": f"k{n}", "sentence": f"{WORDS[language]} {n}:", "cities": cities, "right": cities[n], "kind": "odd"}
+        for n in range(len(CITIES))
+    ]
+
+
+@pytest.fixture
+def describe(tmp_path: Path) -> Callable[..., Path]:
+    """Write the rows of every language as JSON lines, and a description with some of its keys replaced."""
+
+    def write(**changed: Any) -> Path:
+        for language in LANGUAGES:
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows(language)]
+            (tmp_path / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        description = {
+            "name": "cities",
+            "title": "Cities",
+            "licence": "CC0-1.0",
+            "languages": list(LANGUAGES),
+            "rows": "{language}.jsonl",
+            "columns": {"id": "key", "question": "sentence", "options": "cities", "wrong": 3, "answer": "right"},
+            "prompt": ["{question}"],
+            "forms": ["cloze"],
+        } | changed
+        path = tmp_path / "cities.yaml"
+        path.write_text(yaml.safe_dump({k: v for k, v in description.items() if v is not None}), encoding="utf-8")
+        return path
+
+    return write
+
+
+def make(description: Path, folder: Path) -> None:
+    write_tasks(description, own_family(description), folder)
+
+
+def show(folder: Path, task: str, row: int = 0, **xling: Any) -> Any:
+    (request,) = requests(task, rows=[row], metadata={"xling": xling}, include_path=[folder])
+    return request
+
+
+def test_cloze_data_needs_a_description_alone(describe: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "tasks"
+    make(describe(), folder)
+    names = {path.stem for path in folder.glob("xling_*.yaml")}
+    assert len(names) == 1 + 7 * 4 + 1 and "xling_cities_mixup" in names
+    base = show(folder, "xling_cities_en", 2)
+    assert base.context == "The capital 2:"
+    assert len(base.continuations) == 4 and base.continuations[base.document.answer] == " Oslo-en"
+    mixed = show(folder, "xling_cities_options_fr", 2)
+    assert mixed.context == "The capital 2:"
+    # The same candidates were drawn in both languages, and stand in the same places.
+    assert [text.removesuffix("-fr") for text in mixed.continuations] == [
+        text.removesuffix("-en") for text in base.continuations
+    ]
+    lone = show(folder, "xling_cities_gt_de", 2)
+    assert [text.rsplit("-")[-1] for text in lone.continuations].count("de") == 1
+    assert lone.continuations[lone.document.answer] == " Oslo-de"
+    every = show(folder, "xling_cities_mixup", 2)
+    languages = every.document.condition.languages
+    shown = [languages["question"], *(languages[f"option_{index}"] for index in range(4))]
+    assert sorted(shown) == sorted(LANGUAGES)
+
+
+def test_letters_with_any_number_of_options_and_the_harness_itself(
+    describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    columns = {"id": "key", "question": "sentence", "options": "cities", "answer": "right", "subject": "kind"}
+    folder = tmp_path / "tasks"
+    make(describe(columns=columns, prompt=None, forms=None, instruction="Choose."), folder)
+    request = show(folder, "xling_cities_question_de", 1)
+    assert request.context == (
+        "Choose.\n\nDie Hauptstadt 1:\n"
+        + "\n".join(f"{letter}. {city}-en" for letter, city in zip("ABCDEF", CITIES, strict=True))
+        + "\nAntwort:"
+    )
+    assert request.continuations == (" A", " B", " C", " D", " E", " F") and request.document.answer == 1
+    assert request.document.group == "odd"
+    cloze = show(folder, "xling_cities_question_de", 1, form="cloze")
+    assert cloze.context == "Choose.\n\nDie Hauptstadt 1:\nAntwort:" and cloze.continuations[1] == " Quito-en"
+    # Six options and a question are more parts than there are languages.
+    assert not (folder / "xling_cities_mixup.yaml").exists()
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    results = simple_evaluate(model="dummy", tasks=["crosslingual_cities"], task_manager=manager, log_samples=True)
+    assert results is not None
+    assert results["results"]["xling_cities_en"]["acc,none"] >= 0
+    assert results["groups"]["crosslingual_cities::full"]["acc,none"] == pytest.approx(
+        sum(results["results"][f"xling_cities_full_{code}"]["acc,none"] for code in LANGUAGES[1:]) / 4
+    )
+    sample = results["samples"]["xling_cities_gt_de"][0]["doc"]
+    assert sample["condition"]["placement"] == "gt" and sample["condition"]["languages"]["answer"] == "de"
+
+
+def test_rows_without_options_are_answered_in_text(describe: Callable[..., Path], tmp_path: Path) -> None:
+    columns = {"id": "key", "question": "sentence", "answer": "right"}
+    folder = tmp_path / "tasks"
+    make(describe(columns=columns, prompt=["{question}", "[fields.answer]:"], forms=None), folder)
+    german = {path.stem for path in folder.glob("xling_*_de.yaml")}
+    assert german == {"xling_cities_full_de", "xling_cities_question_de"}
+    assert show(folder, "xling_cities_full_de", 3).document.target == "Riga-de"
+    crossed = show(folder, "xling_cities_question_de", 3)
+    assert crossed.context == "Die Hauptstadt 3:\nAntwort:" and crossed.document.target == "Riga-en"
+    assert dict(crossed.document.condition.languages) == {"question": "de", "answer": "en"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_every_format_gives_the_same_tasks(suffix: str, describe: Callable[..., Path], tmp_path: Path) -> None:
+    columns = {"id": "key", "question": "sentence", "options": ["o0", "o1", "o2"], "answer": "letter"}
+    description = describe(rows=f"{{language}}{suffix}", columns=columns, forms=["letters"], prompt=None)
+    for language in LANGUAGES:
+        table = [
+            {"key": row["key"], "sentence": row["sentence"], "letter": "ABC"[n % 3]}
+            | {f"o{k}": f"{row['cities'][k]}, {n}" for k in range(3)}
+            for n, row in enumerate(rows(language))
+        ]
+        path = tmp_path / f"{language}{suffix}"
+        if suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), path)
+        else:
+            # A byte order mark, as spreadsheets write it.
+            with path.open("w", encoding="utf-8-sig", newline="") as stream:
+                writer = csv.DictWriter(stream, table[0], delimiter="\t" if suffix == ".tsv" else ",")
+                writer.writeheader()
+                writer.writerows(table)
+    folder = tmp_path / "tasks"
+    make(description, folder)
+    request = show(folder, "xling_cities_full_fr", 4)
+    assert request.context == "La capitale 4:\nA. Lima-fr, 4\nB. Quito-fr, 4\nC. Oslo-fr, 4\nRéponse:"
+    assert request.document.answer == 1
+
+
+def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
+    describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    columns = {"id": "key", "question": "sentence", "wrong": 2, "answer": "right"}
+    family = own_family(describe(columns=columns))
+    assert family.check is not None and family.check() == len(CITIES)
+    assert family.load is not None
+    by_language = {code: family.load("cities", code, "test") for code in LANGUAGES}
+    for n in range(len(CITIES)):
+        plain = {tuple(option.rsplit("-")[0] for option in by_language[code][n].options) for code in LANGUAGES}
+        assert len(plain) == 1 and len(set(*plain)) == 3
+        row = by_language["it"][n]
+        assert row.answer is not None and row.options[row.answer] == f"{CITIES[n]}-it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"promt": ["x"]}, "unknown key 'promt'(.|\n)*did you mean prompt"),
+        ({"name": "Cities!"}, "no name for tasks"),
+        ({"name": "mmlu"}, "one of our own families"),
+        ({"languages": "en"}, "Expected `array`"),
+        ({"languages": ["en", "klingon"]}, "Klingon"),
+        ({"base_language": "nl"}, "none of `languages`"),
+        ({"rows": "{language}.txt"}, "files of the kind '.txt'"),
+        ({"rows": "{language}.csv"}, "there is no such file"),
+        ({"rows": {"hub": "x", "splt": "test"}}, "unknown key 'splt'"),
+        ({"columns": {"question": "sentence"}}, "lacks `question` or `answer`"),
+        ({"columns": {"question": "q", "answer": "right"}}, "there is no column 'q'(.|\n)*en.jsonl:1"),
+        ({"columns": {"question": "sentence", "answer": "right", "options": "kind"}}, "holds no list of options"),
+        ({"columns": {"question": "sentence", "answer": "kind", "options": "cities"}}, "'odd' is none of the 6"),
+        ({"columns": {"question": "sentence", "answer": "right", "options": "cities", "wrong": 9}}, "there are 5"),
+        ({"columns": {"question": "sentence", "answer": "right", "wrong": 0}}, "wrong` is 0"),
+        ({"columns": {"id": "kind", "question": "sentence", "answer": "right"}}, "'odd' occurs twice"),
+        ({"prompt": ["{qestion}"]}, "unknown field 'qestion'(.|\n)*question"),
+        ({"prompt": ["[fields.anser]:"]}, "unknown prompt word 'fields.anser'"),
+        ({"forms": ["letters"]}, "the prompt shows no options"),
+        ({"forms": ["spoken"]}, "Invalid enum value 'spoken'"),
+    ],
+)
+def test_bad_descriptions_are_one_message(
+    changed: dict[str, Any], message: str, describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    description = describe(**changed)
+    with pytest.raises(UserError, match=message):
+        make(description, tmp_path / "tasks")
+    assert not (tmp_path / "tasks").exists()
+
+
+def test_rows_that_are_not_parallel_are_named(describe: Callable[..., Path], tmp_path: Path) -> None:
+    description = describe()
+    path = tmp_path / "fr.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[:-1]), encoding="utf-8")
+    with pytest.raises(UserError, match="1 of 6 ids are missing(.|\n)*'k5' \\(not in fr\\)"):
+        make(description, tmp_path / "tasks")
+    path.write_text("\n".join([lines[0].replace('"sentence": "La capitale 0:"', '"sentence": " "'), *lines[1:]]))
+    with pytest.raises(UserError, match="'sentence' is empty(.|\n)*fr.jsonl:1"):
+        make(description, tmp_path / "tasks")
+    path.write_text("\n".join([lines[0], "{", *lines[2:]]))
+    with pytest.raises(UserError, match="the line is no JSON(.|\n)*fr.jsonl:2"):
+        make(description, tmp_path / "tasks")
+
+
+def test_a_folder_with_other_files_is_left_alone(describe: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "tasks"
+    make(describe(), folder)
+    # A later description with fewer languages removes what it no longer makes.
+    make(describe(languages=["en", "de"]), folder)
+    assert not list(folder.glob("*_fr.yaml")) and list(folder.glob("*_de.yaml"))
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="notes.txt is not of these tasks"):
+        make(describe(), folder)
