@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lm_eval_xling import catalog
-from lm_eval_xling.harness import _documents
+from lm_eval_xling.leaf_task import _documents
 from lm_eval_xling.records import Row
 
 OPTIONS = range(4)
