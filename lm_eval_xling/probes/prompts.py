@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import read_text
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
@@ -104,11 +105,8 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         UserError: if the file cannot be read.
     """
-    try:
-        # Not splitlines(): a form feed or a line separator inside a sentence ends no line of a parallel file.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the file cannot be read: {error}", where=path, fix="give a UTF-8 text file") from error
+    # Not splitlines(): a form feed or a line separator inside a sentence ends no line of a parallel file.
+    lines = read_text(path).split("\n")
     if lines and not lines[-1]:
         lines.pop()
     return [line.strip() for line in lines]

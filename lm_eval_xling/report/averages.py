@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from lm_eval_xling.records import Evaluation, Interval
-from lm_eval_xling.report.blocks import Array, Block, is_fixed_pair
+from lm_eval_xling.records import Interval
+from lm_eval_xling.report.blocks import Array, Block, matrix_of
+from lm_eval_xling.report.evaluations import Evaluation
 from lm_eval_xling.report.schema import AverageRow, ScoreRow
 from lm_eval_xling.statistics import bootstrap_mean, wilson
 
@@ -27,10 +28,19 @@ _LEVELS = ("high", "mid", "low")
 
 def score_rows(evaluations: Iterable[Evaluation]) -> list[ScoreRow]:
     """Return one row for every task and metric of every model."""
-    return [_score(evaluation, metric) for evaluation in evaluations for metric in evaluation.metrics]
+    groups: dict[tuple[object, ...], list[Evaluation]] = defaultdict(list)
+    for evaluation in evaluations:
+        groups[evaluation.model, evaluation.family, evaluation.setting].append(evaluation)
+    cells = {id(group[index]) for group in groups.values() for index in matrix_of(group)[2].values()}
+    return [
+        _score(evaluation, metric, id(evaluation) in cells)
+        for group in groups.values()
+        for evaluation in group
+        for metric in evaluation.metrics
+    ]
 
 
-def _score(evaluation: Evaluation, metric: str) -> ScoreRow:
+def _score(evaluation: Evaluation, metric: str, in_matrix: bool) -> ScoreRow:
     aggregate, error = evaluation.metrics[metric]
     values = None if evaluation.samples is None else evaluation.samples.metrics[metric]
     values = None if values is None else values[np.isfinite(values)]
@@ -42,22 +52,38 @@ def _score(evaluation: Evaluation, metric: str) -> ScoreRow:
         score, n, source = wilson(int(values.sum()), len(values)), len(values), "samples"
     else:
         score, n, source = bootstrap_mean(values), len(values), "samples"
+    if not np.isfinite(score.estimate):
+        score = Interval(np.nan, np.nan, np.nan)
     role = "main" if metric == evaluation.metric else "fidelity" if "fidelity" in metric else "other"
     return ScoreRow(
         model=evaluation.model.label,
         family=evaluation.family,
         setting=evaluation.setting.label,
         task=evaluation.task,
-        condition=evaluation.condition,
-        placement=evaluation.placement,
-        question_language=evaluation.question_language,
-        answer_language=evaluation.answer_language,
+        condition=evaluation.name,
+        placement=evaluation.condition.placement,
+        question_language=evaluation.condition.question,
+        answer_language=evaluation.condition.answer,
+        in_matrix=in_matrix,
         metric=metric,
         role=role,
         score=score,
         n=n,
+        chance=_chance(evaluation, metric),
         source=source,
+        unscored="" if np.isfinite(score.estimate) else evaluation.unscored or "the results have no number here",
     )
+
+
+def _chance(evaluation: Evaluation, metric: str) -> float:
+    """Expected score of a model that guesses; only accuracies are the share of a choice."""
+    samples = evaluation.samples
+    if samples is None or not metric.startswith("acc") or (samples.chosen < 0).all():
+        return float("nan")
+    if samples.scores is not None:
+        return float(1 / samples.scores.shape[1])
+    sizes = [len(condition.options) for condition in samples.conditions]
+    return float(np.mean([1 / size for size in sizes])) if all(sizes) else float("nan")
 
 
 def average_rows(blocks: Sequence[Block], baselines: Mapping[str, str]) -> list[AverageRow]:
@@ -85,9 +111,9 @@ def _groups(block: Block, trained: Mapping[str, Sequence[str]]) -> dict[tuple[st
     if len(block.evaluations) > 1:
         groups["all", "all tasks"] = list(range(len(block.evaluations)))
     for index, evaluation in enumerate(block.evaluations):
-        if not is_fixed_pair(evaluation):
+        if not evaluation.condition.is_pair:
             continue
-        asked, answered = evaluation.question_language, evaluation.answer_language
+        asked, answered = evaluation.condition.question, evaluation.condition.answer
         # A pair of languages is as well resourced as the poorer of the two.
         level = max((RESOURCES.get(code, "low") for code in (asked, answered)), key=_LEVELS.index)
         groups["resources", level].append(index)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
-from lm_eval_xling.records import Evaluation, Note, PairedDifference
-from lm_eval_xling.report.blocks import Array, Block, Contrast, contrasts, has_item_scores, is_fixed_pair, reference_row
+from lm_eval_xling.records import PairedDifference
+from lm_eval_xling.report.blocks import Array, Block, Contrast, contrasts, has_item_scores, reference_row
+from lm_eval_xling.report.evaluations import Evaluation, Note
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, SubjectRow
 from lm_eval_xling.statistics import benjamini_hochberg, paired_difference
 
@@ -71,6 +73,8 @@ def _from_aggregates(evaluations: Sequence[Evaluation]) -> list[BarrierRow]:
                 continue
             metric = reference.metric
             high, low = reference.metrics[metric][0], other.metrics[metric][0]
+            if not (math.isfinite(high) and math.isfinite(low)):
+                continue
             rows.append(
                 BarrierRow(
                     model=other.model.label,
@@ -78,8 +82,8 @@ def _from_aggregates(evaluations: Sequence[Evaluation]) -> list[BarrierRow]:
                     setting=other.setting.label,
                     metric=metric,
                     scope="task",
-                    condition=other.condition,
-                    reference=reference.condition,
+                    condition=other.name,
+                    reference=reference.name,
                     reference_score=high,
                     score=low,
                     barrier=(high - low) * (1 if reference.higher_is_better[metric] else -1),
@@ -120,7 +124,7 @@ def _changes(base: Block, block: Block, notes: list[Note]) -> list[ChangeRow]:
         return []
     rows = []
     old, new = contrasts(before), contrasts(after)
-    levels = [(e.condition, "task", before.scores[i], after.scores[i]) for i, e in enumerate(after.evaluations)]
+    levels = [(e.name, "task", before.scores[i], after.scores[i]) for i, e in enumerate(after.evaluations)]
     levels += [(n.condition, n.scope, o.second, n.second) for o, n in zip(old, new, strict=True) if n.scope != "task"]
     for name, tasks in _by_language(after.evaluations).items():
         means = (block.only(tasks).scores.mean(axis=0) for block in (before, after))
@@ -138,8 +142,9 @@ def _by_language(evaluations: Sequence[Evaluation]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for axis in ("question", "answer"):
         groups: dict[str, list[str]] = {}
-        for evaluation in filter(is_fixed_pair, evaluations):
-            groups.setdefault(getattr(evaluation, f"{axis}_language"), []).append(evaluation.task)
+        for evaluation in evaluations:
+            if evaluation.condition.is_pair:
+                groups.setdefault(evaluation.condition.language(axis), []).append(evaluation.task)
         if len(groups) > 1 and all(len(tasks) > 1 for tasks in groups.values()):
             found |= {f"{axis} {code} (mean of {len(tasks)})": tasks for code, tasks in sorted(groups.items())}
     return found

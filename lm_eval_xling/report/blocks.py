@@ -5,35 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from lm_eval_xling.records import Evaluation, Model, Samples, Setting
+from lm_eval_xling.report.conditions import BASE, Condition
+from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Samples, Setting
 
 __all__ = [
     "Block",
     "Contrast",
     "contrasts",
     "has_item_scores",
-    "is_fixed_pair",
     "make_blocks",
     "matrix_of",
     "reference_row",
 ]
 
 Array: TypeAlias = npt.NDArray[Any]
-BASE = "en"
-# Here the options of one item differ in language, so that the leaf has no answer language of its own.
-_UNEQUAL_OPTIONS = frozenset({"gt", "gt_question", "onewrong", "threewrong", "mixup", "mixup_paper"})
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """What may be compared within one model. T evaluations, N items in the order of the first that has each."""
 
-    model: Model
+    model: EvaluatedModel
     """The model."""
     family: str
     """The family."""
@@ -98,7 +96,7 @@ class Contrast:
 
 def make_blocks(evaluations: Iterable[Evaluation]) -> list[Block]:
     """Group the evaluations that have scores of items by model, family, setting and main metric."""
-    groups: dict[tuple[Model, str, Setting, str], list[tuple[Evaluation, Samples]]] = defaultdict(list)
+    groups: dict[tuple[EvaluatedModel, str, Setting, str], list[tuple[Evaluation, Samples]]] = defaultdict(list)
     for evaluation in evaluations:
         if evaluation.samples is not None and has_item_scores(evaluation):
             key = (evaluation.model, evaluation.family, evaluation.setting, evaluation.metric)
@@ -107,7 +105,7 @@ def make_blocks(evaluations: Iterable[Evaluation]) -> list[Block]:
 
 
 def _block(
-    model: Model, family: str, setting: Setting, metric: str, group: Sequence[tuple[Evaluation, Samples]]
+    model: EvaluatedModel, family: str, setting: Setting, metric: str, group: Sequence[tuple[Evaluation, Samples]]
 ) -> Block:
     # The reference comes first, so that subjects and clusters are named in its language.
     group = sorted(group, key=lambda pair: pair[0].task)
@@ -118,7 +116,7 @@ def _block(
     subjects: list[str] = []
     labels: list[str] = []
     for _, samples in group:
-        for item, subject, cluster in zip(samples.ids, samples.subjects, samples.clusters, strict=True):
+        for item, subject, cluster in zip(samples.ids, samples.groups, samples.clusters, strict=True):
             if item not in column:
                 column[item] = len(column)
                 subjects.append(subject)
@@ -153,11 +151,11 @@ def reference_row(evaluations: Sequence[Evaluation]) -> int | None:
     """Return the index of the evaluation that stands wholly in English, or None where there is none."""
 
     def rank(evaluation: Evaluation) -> int:
-        if evaluation.placement == BASE:
-            return 0
-        if is_fixed_pair(evaluation) and evaluation.question_language == evaluation.answer_language == BASE:
-            return 1
-        return 2 if evaluation.question_language == BASE and not evaluation.answer_language else 3
+        condition = evaluation.condition
+        if condition.is_english:
+            # Demonstrations and labels count last: they are read beside the item.
+            return 0 if all(code == BASE for _, code in condition.languages) else 1
+        return 2 if condition.question == BASE and not condition.answer else 3
 
     rows = sorted(range(len(evaluations)), key=lambda row: (rank(evaluations[row]), evaluations[row].task))
     return rows[0] if rows and rank(evaluations[rows[0]]) < 3 else None
@@ -169,26 +167,37 @@ def has_item_scores(evaluation: Evaluation) -> bool:
     return samples is not None and bool(np.isfinite(samples.metrics[evaluation.metric]).any())
 
 
-def is_fixed_pair(evaluation: Evaluation) -> bool:
-    """Tell whether all questions are in one language and all options in one language."""
-    return (
-        evaluation.question_language not in ("", "mixed")
-        and evaluation.answer_language not in ("", "mixed")
-        and evaluation.placement not in _UNEQUAL_OPTIONS
-    )
-
-
 def matrix_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
-    """Return question languages, answer languages, and the index of the evaluation of each pair, English first."""
-    cells: dict[tuple[str, str], int] = {}
+    """Return question languages, answer languages, and the index of the evaluation of each pair, English first.
+
+    A cell holds a task whose questions are all in the one language and whose answers, with every option, are all in
+    the other. Where there are further parts (a context, demonstrations) they stand in all cells with the question, or
+    in all with the answer, or in all in one language, so that neighbours differ in what the axes say and in nothing
+    else: of several such layouts that with the most cells is taken.
+    """
+    layouts: dict[tuple[tuple[str, str], ...], dict[tuple[str, str], int]] = defaultdict(dict)
     for index, evaluation in enumerate(evaluations):
-        if is_fixed_pair(evaluation):
-            cells.setdefault((evaluation.question_language, evaluation.answer_language), index)
+        condition = evaluation.condition
+        if condition.is_pair:
+            for layout in product(*(_roles(condition, part, code) for part, code in condition.others)):
+                layouts[layout].setdefault((condition.question, condition.answer), index)
+    # Of equally many cells the first in the order question, answer, a fixed language, part by part.
+    cells = max((layouts[key] for key in sorted(layouts, key=_preference)), key=len, default={})
 
     def ordered(codes: Iterable[str]) -> list[str]:
         return sorted(set(codes), key=lambda code: (code != BASE, code))
 
     return ordered(q for q, _ in cells), ordered(a for _, a in cells), cells
+
+
+def _roles(condition: Condition, part: str, code: str) -> list[tuple[str, str]]:
+    roles = [(part, role) for role in ("question", "answer") if code == condition.language(role)]
+    return [*roles, (part, f"in {code}")]
+
+
+def _preference(layout: tuple[tuple[str, str], ...]) -> list[tuple[str, int, str]]:
+    order = ("question", "answer")
+    return [(part, order.index(role) if role in order else len(order), role) for part, role in layout]
 
 
 def contrasts(block: Block) -> list[Contrast]:
@@ -197,7 +206,7 @@ def contrasts(block: Block) -> list[Contrast]:
     at = reference_row(block.evaluations)
     if at is not None:
         others = [index for index in range(len(block.evaluations)) if index != at]
-        names = {index: block.evaluations[index].condition for index in others}
+        names = {index: block.evaluations[index].name for index in others}
         found += [_against(block, at, [index], "task", names[index]) for index in others]
         found += [_against(block, at, rows, "mean", name) for name, rows in _averaged(block, others).items()]
     found += _crosslingual(block)
@@ -208,23 +217,30 @@ def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
     """Groups of tasks over which a mean says something: one placement in several languages, or a whole matrix."""
     by_placement: dict[str, list[int]] = defaultdict(list)
     for index in others:
-        by_placement[block.evaluations[index].placement].append(index)
-    several = {
+        by_placement[block.evaluations[index].condition.placement].append(index)
+    pairs = [index for index in others if block.evaluations[index].condition.is_pair]
+    # A matrix of question and answer languages has a placement a cell, or one for all.
+    if len(by_placement) in (1, len(others)) and _is_matrix([block.evaluations[index] for index in pairs]):
+        return {f"all other pairs (mean of {len(pairs)})": pairs}
+    return {
         f"{name or 'other languages'} (mean of {len(rows)})": rows
         for name, rows in by_placement.items()
         if len(rows) > 1
     }
-    pairs = [index for index in others if is_fixed_pair(block.evaluations[index])]
-    if len(by_placement) == len(others) and len(pairs) > 2:
-        several[f"all other pairs (mean of {len(pairs)})"] = pairs
-    return several
+
+
+def _is_matrix(evaluations: Sequence[Evaluation]) -> bool:
+    asked = {evaluation.condition.question for evaluation in evaluations}
+    answered = {evaluation.condition.answer for evaluation in evaluations}
+    both = {(evaluation.condition.question, evaluation.condition.answer) for evaluation in evaluations}
+    return len(evaluations) > 2 and min(len(asked), len(answered)) > 1 and any(q != a for q, a in both)
 
 
 def _against(block: Block, at: int, rows: Sequence[int], scope: str, condition: str) -> Contrast:
     return Contrast(
         scope=scope,
         condition=condition,
-        reference=block.evaluations[at].condition,
+        reference=block.evaluations[at].name,
         tasks=tuple(block.evaluations[row].task for row in (at, *rows)),
         first=block.scores[at],
         second=block.scores[list(rows)].mean(axis=0),

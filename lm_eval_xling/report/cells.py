@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lm_eval_xling.records import PairedDifference
 
-__all__ = ["PAIRED", "Cell", "Line", "Table", "interval", "number", "p_value", "paired_cells", "shown", "text"]
+__all__ = ["PAIRED", "Cell", "Line", "Listing", "interval", "number", "p_value", "paired_cells", "shown", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Listing:
     """A table as a reader sees it."""
 
     name: str

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lm_eval_xling import __version__
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.records import Evaluation, Model, Note
 from lm_eval_xling.report.averages import average_rows, score_rows
 from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
+from lm_eval_xling.report.conditions import UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
+from lm_eval_xling.report.equality import equal_models
+from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note
+from lm_eval_xling.report.formats import format_rows
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
+from lm_eval_xling.report.wording import condition_rows
 from lm_eval_xling.statistics import RESAMPLES
 
 __all__ = ["compare", "resolve_baselines"]
@@ -40,10 +45,12 @@ def compare(
     collected = list(notes)
     blocks = make_blocks(evaluations)
     collected += _reservations(evaluations, baselines)
+    collected += equal_models(blocks)
     say("barriers")
     barriers = barrier_rows(blocks, evaluations)
     changes = change_rows(blocks, baselines, collected)
     subjects = subject_rows(blocks)
+    formats = format_rows(blocks)
     say("consistency")
     agreement = agreement_rows(blocks, collected)
     return (
@@ -54,9 +61,11 @@ def compare(
             models=tuple(sorted({e.model for e in evaluations}, key=lambda model: model.label)),
             runs=tuple(_runs(evaluations)),
             notes=tuple(_gathered(collected)),
+            conditions=tuple(condition_rows(evaluations, blocks)),
             scores=tuple(score_rows(evaluations)),
             barriers=tuple(barriers),
             changes=tuple(changes),
+            formats=tuple(formats),
             agreement=tuple(agreement),
             consistency=tuple(consistency_rows(blocks)),
             effects=tuple(effect_rows(blocks)),
@@ -101,7 +110,7 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
     return {label: chosen for label in labels if label != chosen}
 
 
-def _base_of(model: Model, models: Sequence[Model]) -> Model | None:
+def _base_of(model: EvaluatedModel, models: Sequence[EvaluatedModel]) -> EvaluatedModel | None:
     """The weights that a model was made of: run with the same arguments, else the only run of them."""
     same = [other for other in models if other.adapter is None and model.base and other.source == model.base]
     exact = [other for other in same if other.arguments == model.arguments]
@@ -147,7 +156,8 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
     for (label, family), group in by_family.items():
         where = f"{label}, {family}"
         settings = list(dict.fromkeys(evaluation.setting for evaluation in group))
-        if len(settings) > 1:
+        # Forms of the answer are compared with each other, in a table of their own.
+        if len({replace(setting, form="", variant="") for setting in settings}) > 1:
             listed = "; ".join(sorted(setting.label for setting in settings))
             notes.append(
                 Note("refused", f"runs in different settings are not compared with each other: {listed}", where)
@@ -155,7 +165,8 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
         for setting in settings:
             same = [evaluation for evaluation in group if evaluation.setting == setting]
             notes += _differences(same, where, ("seeds", "limit", "harness version", "model type"))
-            if len(same) > 1 and reference_row(same) is None:
+            known = any(evaluation.condition != UNKNOWN for evaluation in same)
+            if len(same) > 1 and known and reference_row(same) is None:
                 text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
                 notes.append(Note("missing", text, where))
     arguments = {evaluation.model.label: evaluation.model.arguments for evaluation in evaluations}

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lm_eval_xling.records import Note
-from lm_eval_xling.report.blocks import BASE, Array, Block, matrix_of, reference_row
+from lm_eval_xling.report.blocks import Array, Block, matrix_of, reference_row
+from lm_eval_xling.report.conditions import BASE
+from lm_eval_xling.report.evaluations import Note
 from lm_eval_xling.report.schema import AgreementRow, ConsistencyRow, EffectRow, LoneOptionRow
 from lm_eval_xling.statistics import (
     agreement,
@@ -35,7 +36,7 @@ def agreement_rows(blocks: Iterable[Block], notes: list[Note]) -> list[Agreement
         pairs = [(i, j) for i in tasks for j in tasks if i < j]
         if len(tasks) > _MOST_CONDITIONS:
             pairs = [(0, j) for j in tasks if j]
-            text = f"{len(tasks)} conditions: agreement is given for pairs with {block.evaluations[0].condition} only"
+            text = f"{len(tasks)} conditions: agreement is given for pairs with {block.evaluations[0].name} only"
             notes.append(Note("marked", text, f"{block.model.label}, {block.family}"))
         rows += [row for i, j in pairs if (row := _agreement(block, i, j)) is not None]
     return rows
@@ -58,8 +59,8 @@ def _agreement(block: Block, i: int, j: int) -> AgreementRow | None:
         model=block.model.label,
         family=block.family,
         setting=block.setting.label,
-        first=first.condition,
-        second=second.condition,
+        first=first.name,
+        second=second.name,
         n=n,
         same=wilson(int(same.sum()), n),
         same_if_first_right=_share(same, block.scores[i][usable] == 1),
@@ -157,8 +158,11 @@ def lone_option_rows(blocks: Iterable[Block]) -> list[LoneOptionRow]:
 def _lone(block: Block, index: int, at: int | None, option: str) -> LoneOptionRow | None:
     samples = block.evaluations[index].samples
     assert samples is not None
-    lone = np.array([_lone_index(languages, option) for languages in samples.option_languages])
-    sizes = np.array([len(languages) for languages in samples.option_languages])
+    # Few conditions occur, so that each is looked at once.
+    options = {condition: condition.options for condition in set(samples.conditions)}
+    alone = {condition: _lone_index(languages, option) for condition, languages in options.items()}
+    lone = np.array([alone[condition] for condition in samples.conditions])
+    sizes = np.array([len(options[condition]) for condition in samples.conditions])
     positions = block.positions[index]
     lone, sizes = (np.where(positions >= 0, values[positions], -1) for values in (lone, sizes))
     usable = (lone >= 0) & (block.chosen[index] >= 0)
@@ -178,7 +182,7 @@ def _lone(block: Block, index: int, at: int | None, option: str) -> LoneOptionRo
         model=block.model.label,
         family=block.family,
         setting=block.setting.label,
-        condition=block.evaluations[index].condition,
+        condition=block.evaluations[index].name,
         option=option,
         right="yes" if right.all() else "sometimes" if right.any() else "no",
         n=n,

@@ -9,6 +9,7 @@ from lm_eval_xling.records import PairedDifference
 from lm_eval_xling.report.cells import shown
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
 from lm_eval_xling.report.tables import groups_of, scale_of
+from lm_eval_xling.report.wording import Words, words_of
 
 __all__ = ["Finding", "findings"]
 
@@ -20,9 +21,9 @@ class Finding:
     """One sentence."""
 
     family: str
-    """Family that it is about."""
+    """Family that it is about; empty where it is about the input as a whole."""
     model: str
-    """Label of the model that it is about."""
+    """Label of the model that it is about; empty as ``family``."""
     text: str
     """The sentence."""
     certain: bool
@@ -31,18 +32,19 @@ class Finding:
 
 def findings(report: Report) -> list[Finding]:
     """Return what the broadest contrasts of every family say, and what adapters changed in them."""
-    found: list[Finding] = []
+    words = words_of(report)
+    found = [Finding("", "", f"{note.where}: {note.text}.", True) for note in report.notes if note.kind == "suspect"]
     for family, setting in groups_of(report):
         scale = scale_of(report, family, setting)
         barriers = [row for row in report.barriers if (row.family, row.setting) == (family, setting)]
         changes = [row for row in report.changes if (row.family, row.setting) == (family, setting)]
         for model in dict.fromkeys(row.model for row in barriers):
             rows = _broadest([row for row in barriers if row.model == model])
-            found += [Finding(family, model, _barrier(row, scale), _certain(row.paired)) for row in rows]
+            found += [Finding(family, model, _barrier(row, scale, words), _certain(row.paired)) for row in rows]
         for model in dict.fromkeys(row.model for row in changes):
             rows_of_change = [row for row in changes if row.model == model and row.what == "barrier"]
             broad = _broadest(rows_of_change) or [row for row in changes if row.model == model][:3]
-            found += [Finding(family, model, _change(row, scale), _certain(row.paired)) for row in broad]
+            found += [Finding(family, model, _change(row, scale, words), _certain(row.paired)) for row in broad]
     return found
 
 
@@ -57,28 +59,30 @@ def _certain(paired: PairedDifference | None) -> bool:
     return paired is not None and paired.adjusted_p < _LEVEL
 
 
-def _barrier(row: BarrierRow, scale: float) -> str:
-    scores = f"{row.reference} {row.reference_score * scale:.1f}, {row.condition} {row.score * scale:.1f}"
+def _barrier(row: BarrierRow, scale: float, words: Words) -> str:
+    reference, condition = (words.short(row.family, name) for name in (row.reference, row.condition))
+    scores = f"{reference}: {row.reference_score * scale:.1f}; {condition}: {row.score * scale:.1f}"
     if row.paired is None:
         return (
-            f"{scores}: a difference of {_signed(row.barrier * scale)}, from aggregates alone and therefore untested."
+            f"{scores}. A difference of {_signed(row.barrier * scale)}, from aggregates alone and therefore untested."
         )
     if row.paired.units < 2:
         return (
-            f"{scores}: a difference of {_signed(row.barrier * scale)}, untested, because all {row.paired.n} items "
+            f"{scores}. A difference of {_signed(row.barrier * scale)}, untested, because all {row.paired.n} items "
             "depend on one another."
         )
     bounds = _bounds(row.paired, scale)
     if _certain(row.paired):
-        return f"{scores}: a barrier of {row.barrier * scale:.1f} points {bounds}."
+        return f"{scores}. A barrier of {row.barrier * scale:.1f} points {bounds}."
     return (
-        f"{scores}: no barrier shown, {_signed(row.barrier * scale)} points {bounds}. {row.paired.n} items would "
+        f"{scores}. No barrier shown, {_signed(row.barrier * scale)} points {bounds}. {row.paired.n} items would "
         f"show a true barrier of {row.paired.detectable * scale:.1f} points four times out of five."
     )
 
 
-def _change(row: ChangeRow, scale: float) -> str:
-    what = f"the {row.what} of {row.condition} goes from {shown(row.before * scale)} to {shown(row.after * scale)}"
+def _change(row: ChangeRow, scale: float, words: Words) -> str:
+    condition = words.short(row.family, row.condition)
+    what = f"the {row.what} of “{condition}” goes from {shown(row.before * scale)} to {shown(row.after * scale)}"
     if row.paired is None:
         return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
     if row.paired.units < 2:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lm_eval_xling.records import Interval
+from lm_eval_xling.report.conditions import name
 from lm_eval_xling.report.plots import bars, heat_map, save, slope, svg, themed
 from lm_eval_xling.report.schema import AgreementRow, Report, ScoreRow
 from lm_eval_xling.report.tables import groups_of, scale_of
+from lm_eval_xling.report.wording import words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,10 +47,10 @@ def draw(report: Report, folder: Path) -> list[Plot]:
     plots: list[Plot] = []
     for family, setting in groups_of(report):
         for kind, model, title, figure in _figures(report, family, setting):
-            name = re.sub(r"[^\w.+-]+", "_", "_".join(filter(None, (family, setting, kind, model))))[:120]
-            save(figure, folder / f"{name}.png")
-            drawing = svg(figure, name)
-            (folder / f"{name}.svg").write_text(drawing, encoding="utf-8")
+            file = re.sub(r"[^\w.+-]+", "_", "_".join(filter(None, (family, setting, kind, model))))[:120]
+            save(figure, folder / f"{file}.png")
+            drawing = svg(figure, file)
+            (folder / f"{file}.svg").write_text(drawing, encoding="utf-8")
             described = f"{title} ({model})" if model else title
             plots.append(Plot(family, setting, model, title, themed(drawing, described)))
     return plots
@@ -56,7 +58,7 @@ def draw(report: Report, folder: Path) -> list[Plot]:
 
 def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, str, str, Figure]]:
     """Kind, model, title and figure of every picture that the numbers allow."""
-    scale = scale_of(report, family, setting)
+    scale, words = scale_of(report, family, setting), words_of(report)
 
     def of(rows: Any) -> list[Any]:
         return [row for row in rows if row.family == family and row.setting == setting]
@@ -68,7 +70,7 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
             yield "matrix", model, "Score by question and answer language", figure
     barriers: dict[str, dict[str, tuple[float, float, float, bool]]] = {}
     for row in of(report.barriers):
-        barriers.setdefault(row.model, {})[row.condition] = _bar(row.barrier, row.paired, scale)
+        barriers.setdefault(row.model, {})[words.short(family, row.condition)] = _bar(row.barrier, row.paired, scale)
     if barriers:
         label = "barrier (points), reference minus condition; pale: not significant"
         yield "barriers", "", "Barriers with 95 % intervals", bars(_shortest(barriers), value_label=label)
@@ -83,10 +85,12 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
             ("change", "Change by condition", [row for row in rows if row.scope != "language"]),
         ):
             if shown:
-                series = {model: {row.condition: _bar(row.change, row.paired, scale) for row in shown}}
+                series = {
+                    model: {words.short(family, row.condition): _bar(row.change, row.paired, scale) for row in shown}
+                }
                 yield kind, model, title, bars(_shortest(series), title=model, value_label=label)
         if len(tasks) > 1:
-            pairs = {row.condition: (row.before * scale, row.after * scale) for row in tasks}
+            pairs = {words.short(family, row.condition): (row.before * scale, row.after * scale) for row in tasks}
             names = ("before", "after")
             figure = slope(pairs, title=model, value_label="score", names=names)
             yield "slope", model, "Before and after", figure
@@ -127,9 +131,8 @@ def _limits(scores: list[ScoreRow]) -> tuple[float, float]:
 def _matrix(rows: list[ScoreRow], limits: tuple[float, float], model: str) -> Figure | None:
     cells: dict[tuple[str, str], Interval] = {}
     for row in rows:
-        asked, answered = row.question_language, row.answer_language
-        if asked not in ("", "mixed") and answered not in ("", "mixed") and not row.placement.startswith("gt"):
-            cells.setdefault((asked, answered), row.score)
+        if row.in_matrix:
+            cells[row.question_language, row.answer_language] = row.score
     asked_in = sorted({q for q, _ in cells}, key=lambda code: (code != "en", code))
     answered_in = sorted({a for _, a in cells}, key=lambda code: (code != "en", code))
     if len(asked_in) < 2 or len(answered_in) < 2:
@@ -140,7 +143,9 @@ def _matrix(rows: list[ScoreRow], limits: tuple[float, float], model: str) -> Fi
         at = asked_in.index(q), answered_in.index(a)
         # Half a 95 % interval is 1.96 standard errors, near enough for Wilson's.
         scores[at], errors[at] = score.estimate, (score.high - score.low) / 3.92
-    return heat_map(scores, errors, asked_in, answered_in, title=model, limits=limits)
+    return heat_map(
+        scores, errors, [name(q) for q in asked_in], [name(a) for a in answered_in], title=model, limits=limits
+    )
 
 
 def _agreement(rows: list[AgreementRow]) -> Figure | None:

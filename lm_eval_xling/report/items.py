@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lm_eval_xling.records import Samples
 from lm_eval_xling.report.blocks import Block
+from lm_eval_xling.report.conditions import UNKNOWN, condition_of
+from lm_eval_xling.report.evaluations import Samples
 
 __all__ = ["ItemGroup", "item_groups"]
 
@@ -50,7 +51,7 @@ def item_groups(blocks: Sequence[Block]) -> list[ItemGroup]:
 
 
 def _group(family: str, setting: str, blocks: Sequence[Block], groups: int) -> ItemGroup:
-    conditions = list(dict.fromkeys(e.condition for block in blocks for e in block.evaluations))
+    conditions = list(dict.fromkeys(e.name for block in blocks for e in block.evaluations))
     ids = list(dict.fromkeys(item for block in blocks for item in block.ids))
     # A shown condition of an item takes about a thousand characters.
     most = max(10, min(_MOST_ITEMS, _BUDGET // (1000 * groups * len(conditions))))
@@ -60,7 +61,7 @@ def _group(family: str, setting: str, blocks: Sequence[Block], groups: int) -> I
         column = {item: index for index, item in enumerate(block.ids)}
         for row, evaluation in enumerate(block.evaluations):
             assert evaluation.samples is not None
-            condition = conditions.index(evaluation.condition)
+            condition = conditions.index(evaluation.name)
             present = [item for item in chosen if item in column and block.positions[row, column[item]] >= 0]
             texts = {item for item in present if condition not in items[item]["conditions"]}
             generated = evaluation.samples.scores is None
@@ -111,11 +112,13 @@ def _lines(samples: Samples, rows: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _texts(doc: dict[str, Any]) -> dict[str, Any]:
-    named_languages = doc.get("languages")
-    languages: dict[str, Any] = named_languages if isinstance(named_languages, dict) else {}
-    options = [str(option) for option in doc.get("options") or doc.get("choices") or []]
-    answered = str(doc.get("answer_language") or "")
-    named = [str(languages.get(f"option_{index}", answered)) for index in range(len(options))]
+    keys = ("condition", "placement", "question_language", "answer_language", "languages")
+    condition = condition_of(*(doc.get(key) for key in keys), form="") or UNKNOWN
+    fields = doc["fields"] if isinstance(doc.get("fields"), dict) else {}
+    # Where letters are scored, the options themselves stand among the fields.
+    given = doc.get("options") or fields.get("options") or doc.get("choices") or []
+    options = [str(option) for option in given] if isinstance(given, list) else []
+    named = condition.options if len(condition.options) == len(options) else [condition.answer] * len(options)
     question = (
         doc.get("prompt")
         or doc.get("question")
@@ -124,11 +127,11 @@ def _texts(doc: dict[str, Any]) -> dict[str, Any]:
     answer = doc.get("answer")
     return {
         "question": _cut(str(question)),
-        "language": str(doc.get("question_language") or ""),
+        "language": condition.question,
         "options": [[_cut(option), language] for option, language in zip(options, named, strict=True)],
         "answer": answer if isinstance(answer, int) else -1,
         "target": _cut(str(doc.get("target") or "")) if not options else "",
-        "target_language": answered,
+        "target_language": condition.answer,
     }
 
 

@@ -1,38 +1,8 @@
 "use strict";
-// Sorting, filtering and opening items. Text from data reaches the page through textContent alone.
+// Filtering and opening items. Text from data reaches the page through textContent alone.
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const byId = (id) => document.getElementById(id);
-
-  // ---- sorting -------------------------------------------------------------------------------------------------
-  const key = (row, column) => {
-    const cell = row.cells[column];
-    const raw = cell.dataset.value ?? cell.textContent;
-    const number = raw === "inf" ? Infinity : Number(raw);
-    return raw !== "" && !Number.isNaN(number) ? number : raw;
-  };
-  const compare = (a, b) => {
-    if (typeof a === "number" && typeof b === "number") return a === b ? 0 : a < b ? -1 : 1;
-    return String(a).localeCompare(String(b));
-  };
-  for (const table of all("table.sortable")) {
-    all("th button", table).forEach((button, column) => {
-      button.addEventListener("click", () => {
-        const head = button.parentElement;
-        const down = head.getAttribute("aria-sort") === "ascending";
-        all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const body = table.tBodies[0];
-        const rows = [...body.rows].map((row) => [key(row, column), row]);
-        rows.sort((a, b) => {
-          // What is not defined stays last in both directions.
-          if (a[0] === Infinity || b[0] === Infinity) return compare(a[0], b[0]);
-          return down ? compare(b[0], a[0]) : compare(a[0], b[0]);
-        });
-        body.append(...rows.map((pair) => pair[1]));
-      });
-    });
-  }
 
   // ---- filtering -----------------------------------------------------------------------------------------------
   const form = byId("filters");
@@ -46,7 +16,7 @@
   };
   const applyFilter = () => {
     const filter = chosen();
-    for (const element of all("section[data-family], figure, tbody tr, #findings li")) {
+    for (const element of all("section[data-family], .card, .headline, figure, tbody tr, #findings li:not(.suspect)")) {
       element.hidden = !fits(element, filter);
     }
     for (const details of all("details.table")) {

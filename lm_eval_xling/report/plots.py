@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from lm_eval_xling.drawing import PALETTE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,8 +25,6 @@ __all__ = ["bars", "heat_map", "save", "slope", "svg", "themed"]
 
 _INK = "#22262b"
 _FAINT = "#b9bec6"
-# Okabe & Ito (2008): distinguishable with the common colour vision deficiencies, and on black and white alike.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c2e", "#7a5195")
 _MOST_NUMBERS = 150
 _STYLE = {
     "font.size": 9,
@@ -146,7 +146,7 @@ def bars(
     height = 1.1 + max(0.3 * len(conditions), 0.16 * len(conditions) * len(series))
     figure, axes = _figure(7.2, height)
     for index, (model, values) in enumerate(series.items()):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = PALETTE[index % len(PALETTE)]
         for condition, (estimate, low, high, significant) in values.items():
             y = conditions.index(condition) + (index - (len(series) - 1) / 2) * thickness
             axes.barh(y, estimate, thickness, color=colour, alpha=1.0 if significant else 0.4)
@@ -180,7 +180,7 @@ def slope(
     changes = sorted(pairs, key=lambda condition: pairs[condition][1] - pairs[condition][0])
     named = set(changes if len(changes) <= 10 else [*changes[:4], *changes[-4:]])
     for condition, (before, after) in pairs.items():
-        colour = _COLOURS[0] if after > before else _COLOURS[1] if after < before else _FAINT
+        colour = PALETTE[0] if after > before else PALETTE[1] if after < before else _FAINT
         strong = condition in named
         axes.plot([0, 1], [before, after], color=colour, marker="o", markersize=3, alpha=1.0 if strong else 0.35)
     for condition, y in _spread({condition: pairs[condition][1] for condition in named}, axes.get_ylim()).items():

@@ -11,15 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.records import Evaluation, Model, Note, Setting
-from lm_eval_xling.report.models import identify, labelled
-from lm_eval_xling.report.samples import metric_name, read_samples
+from lm_eval_xling.report.conditions import UNKNOWN, combined, condition_of_leaf
+from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Samples, Setting
+from lm_eval_xling.report.naming import identify, labelled, public
+from lm_eval_xling.report.samples import BYPASS, metric_name, read_samples
+from lm_eval_xling.report.variants import with_variants
 
 __all__ = ["find_results", "read_runs"]
 
-_SEVERAL = "mul"  # ISO 639-2: multiple languages
+UNSCORED = "no score: the run has the model's answers and no scores (--predict_only)"
+"""What a reader is told of such a run."""
+_SILENT = (
+    "the samples do not say in which condition their documents were shown: neither this release nor an earlier one "
+    "wrote them so, and guessing it from the task's name could mislabel scores"
+)
 _DATED = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 
 
@@ -75,8 +83,11 @@ def read_runs(
     evaluations = []
     for evaluation, results in kept:
         finished, more = _with_samples(evaluation, results, advance)
-        evaluations.append(finished)
+        evaluations += [finished] if finished is not None else []
         notes += [replace(note, where=f"{evaluation.model.label}, {evaluation.task}: {note.where}") for note in more]
+    if not evaluations:
+        raise UserError(notes[-1].text, where=notes[-1].where, fix="evaluate again with this release")
+    evaluations = with_variants(evaluations)
     return sorted(evaluations, key=lambda e: (e.model.label, e.family, e.task, e.date)), notes
 
 
@@ -99,22 +110,17 @@ def _evaluations(file: Path, results: Mapping[str, Any]) -> list[Evaluation]:
     return [_evaluation(file, stamp, model, results, task) for task in results["configs"] if task in results["results"]]
 
 
-def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any], task: str) -> Evaluation:
+def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[str, Any], task: str) -> Evaluation:
     config = results["configs"][task]
     run = results.get("config") or {}
-    leaf = dict((config.get("dataset_kwargs") or {}).get("leaf") or {})
+    leaf = (config.get("dataset_kwargs") or {}).get("leaf")
+    leaf = leaf if isinstance(leaf, dict) else {}
+    condition, variant = condition_of_leaf(leaf)
     metadata = config.get("metadata") or {}
     metrics, better = _metrics(results, task, config)
     shots = int(results.get("n-shot", {}).get(task, 0) or 0)
-    family = str(leaf.pop("family", "")) or _family_of(task)
-    placement = str(leaf.pop("placement", ""))
-    asked = _language(leaf, "question_language", "question", "language", "source")
-    answered = _language(leaf, "answer_language", "answer", "options", "context", "language", "target")
-    form = ", ".join(
-        str(value) if isinstance(value, str) else key
-        for key, value in sorted(leaf.items())
-        if value and value not in LANGUAGES and value != _SEVERAL
-    )
+    family = str(leaf.get("family") or "") or _family_of(task)
+    generates = config.get("output_type") == "generate_until"
     template = str(results.get("chat_template_sha") or "")
     setting = Setting(
         shots=shots,
@@ -123,7 +129,8 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
         parameters=_parameters(metadata.get("xling"), run.get("gen_kwargs")),
-        form=form,
+        form=condition.form or ("generate" if generates and is_ours(task, leaf) else ""),
+        variant=variant,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
     circumstances = {
@@ -140,9 +147,7 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         model=model,
         setting=setting,
         family=family,
-        placement=placement,
-        question_language=asked,
-        answer_language=answered,
+        condition=condition,
         metrics=metrics,
         higher_is_better=better,
         averaged=_averaged(metrics, config),
@@ -150,20 +155,20 @@ def _evaluation(file: Path, stamp: str, model: Model, results: Mapping[str, Any]
         path=str(file),
         date=stamp,
         circumstances=circumstances,
+        unscored="" if any(metric.split("/")[0] != BYPASS for metric in metrics) else UNSCORED,
     )
+
+
+def is_ours(task: str, leaf: Mapping[str, Any]) -> bool:
+    """Tell whether a task is one of this package, or of a family of one's own."""
+    return task.startswith("xling_") or bool(leaf.get("family"))
 
 
 def _parameters(*given: Any) -> str:
     """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
-    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(group.items())]
+    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(public(group).items())]
     shown = (value if isinstance(value, str) else json.dumps(value, sort_keys=True) for _, value in named)
     return " ".join(f"{name}={value}" for (name, _), value in zip(named, shown, strict=True)).replace('"', "")
-
-
-def _language(leaf: Mapping[str, Any], *keys: str) -> str:
-    """Language that a leaf names under the first of some keys; the documents have the last word."""
-    named = next((str(leaf[key]) for key in keys if key in leaf), "")
-    return named if named in LANGUAGES else "mixed" if named == _SEVERAL else ""
 
 
 def _family_of(task: str) -> str:
@@ -185,9 +190,11 @@ def _metrics(
     for key in sorted(keys, key=lambda key: rank.get(key.split(",")[0], len(rank))):
         metric, filter_name = key.split(",", 1)
         name = metric_name(metric, filter_name)
-        found[name] = (_number(values[key]), _number(values.get(f"{metric}_stderr,{filter_name}")))
+        aggregate, error = values[key], values.get(f"{metric}_stderr,{filter_name}")
+        # The harness writes 999 where nothing was scored.
+        found[name] = (math.nan, math.nan) if metric == BYPASS else (_number(aggregate), _number(error))
         better[name] = results.get("higher_is_better", {}).get(task, {}).get(metric) is not False
-    return found or {"none": (math.nan, math.nan)}, better or {"none": True}
+    return found or {BYPASS: (math.nan, math.nan)}, better or {BYPASS: True}
 
 
 def _averaged(metrics: Iterable[str], config: Mapping[str, Any]) -> frozenset[str]:
@@ -203,7 +210,7 @@ def _number(value: Any) -> float:
 def _newest(
     read: Sequence[tuple[Evaluation, Mapping[str, Any]]], notes: list[Note]
 ) -> list[tuple[Evaluation, Mapping[str, Any]]]:
-    groups: dict[tuple[Model, str, Setting], list[tuple[Evaluation, Mapping[str, Any]]]] = defaultdict(list)
+    groups: dict[tuple[EvaluatedModel, str, Setting], list[tuple[Evaluation, Mapping[str, Any]]]] = defaultdict(list)
     for pair in read:
         groups[pair[0].model, pair[0].task, pair[0].setting].append(pair)
     kept = []
@@ -224,25 +231,49 @@ def _samples_path(evaluation: Evaluation) -> Path:
 
 def _with_samples(
     evaluation: Evaluation, results: Mapping[str, Any], advance: Callable[[int], object]
-) -> tuple[Evaluation, list[Note]]:
+) -> tuple[Evaluation | None, list[Note]]:
+    """The evaluation with its samples and what they say of it, or None where they must not be used."""
     path = _samples_path(evaluation)
     if not path.exists():
         text = "no samples: scores without pairing, tests or consistency (run lm_eval with --log_samples)"
-        return evaluation, [Note("missing", text, path.name)]
+        if is_ours(evaluation.task, {}) and evaluation.condition == UNKNOWN:
+            text = "no samples, which say what can be compared: scores alone (run lm_eval with --log_samples)"
+        return evaluation, [Note("missing", text, path.name), *_unscored(evaluation, path.name)]
     samples, facts, notes = read_samples(
         path,
         evaluation.metrics,
         expected=evaluation.n,
         digest=results.get("task_hashes", {}).get(evaluation.task),
         averaged=evaluation.averaged,
+        form=evaluation.setting.form,
         advance=advance,
     )
+    ours = evaluation.task.startswith("xling_") or bool(facts.family and facts.conditions)
+    family = (facts.family if ours else "") or evaluation.family
+    if ours and facts.silent:
+        return None, [Note("refused", _SILENT, path.name)]
+    condition = combined(facts.conditions) if facts.conditions else evaluation.condition
     described = replace(
         evaluation,
         samples=samples,
-        family=facts.get("family") or evaluation.family,
-        placement=facts.get("placement") or evaluation.placement,
-        question_language=facts.get("question_language") or evaluation.question_language,
-        answer_language=facts.get("answer_language") or evaluation.answer_language,
+        family=family,
+        condition=condition,
+        setting=replace(evaluation.setting, form=condition.form) if condition.form else evaluation.setting,
     )
-    return described, notes
+    if samples is not None and not evaluation.unscored and _is_broken(samples):
+        described = _without_scores(described, "no score: all log-likelihoods are no finite numbers")
+    return described, [*notes, *_unscored(evaluation, path.name)]
+
+
+def _unscored(evaluation: Evaluation, where: str) -> list[Note]:
+    return [Note("missing", evaluation.unscored, where)] if evaluation.unscored else []
+
+
+def _is_broken(samples: Samples) -> bool:
+    """Whether the model gave numbers for every item, and none that can be compared."""
+    scores = samples.scores
+    return scores is not None and scores.size > 0 and not np.isfinite(scores).all(axis=1).any()
+
+
+def _without_scores(evaluation: Evaluation, why: str) -> Evaluation:
+    return replace(evaluation, metrics=dict.fromkeys(evaluation.metrics, (math.nan, math.nan)), unscored=why)

@@ -6,27 +6,36 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from lm_eval_xling.records import Note, Samples
+from lm_eval_xling.report.conditions import UNKNOWN, Condition, condition_of
+from lm_eval_xling.report.evaluations import Note, Samples
 
-__all__ = ["metric_name", "read_samples"]
+__all__ = ["BYPASS", "Facts", "metric_name", "read_samples"]
+
+BYPASS = "bypass"
+"""The harness's stand-in for every metric under ``--predict_only``; its values mean nothing."""
 
 
 class _Doc(msgspec.Struct):
     """What pairing needs of a document; the texts stay in the file until an item is shown."""
 
     id: Any = None
+    family: Any = None
+    condition: Any = None
+    group: Any = None
+    answer: Any = None
+    choices: Any = None
+    # Of runs that were made before documents had a condition.
     question_language: Any = None
     answer_language: Any = None
     placement: Any = None
-    family: Any = None
     languages: Any = None
-    answer: Any = None
     subject: Any = None
     category: Any = None
     cluster: Any = None
@@ -35,8 +44,20 @@ class _Doc(msgspec.Struct):
     country: Any = None
 
 
-# Questions on one author, on one passage, or on one country stand or fall together.
+# Questions on one author, on one passage, or on one country stand or fall together: what older documents call it.
 _CLUSTERS = ("cluster", "author", "context", "country")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the documents of a file say of themselves."""
+
+    family: str = ""
+    """Family; empty where the documents name none."""
+    conditions: frozenset[Condition] = frozenset()
+    """Every condition that occurs."""
+    silent: int = 0
+    """Number of documents that name no condition."""
 
 
 def metric_name(metric: str, filter_name: str) -> str:
@@ -51,8 +72,9 @@ def read_samples(
     expected: int,
     digest: str | None = None,
     averaged: frozenset[str] = frozenset(),
+    form: str = "",
     advance: Callable[[int], object] = lambda size: None,
-) -> tuple[Samples | None, dict[str, str], list[Note]]:
+) -> tuple[Samples | None, Facts, list[Note]]:
     """Read the samples of one task.
 
     Lines that cannot be read are left out and noted. A file that does not belong to its run is refused as a whole.
@@ -63,19 +85,23 @@ def read_samples(
         expected: number of documents that the run evaluated.
         digest: the run's ``task_hashes`` entry.
         averaged: metrics whose aggregate is the mean of the samples' values.
+        form: of the answer, for documents of older runs, as far as the results say it.
         advance: receives the number of bytes read, for progress.
 
     Returns:
-        The samples, or None where they cannot be used; ``family``, ``placement``, ``question_language`` and
-        ``answer_language`` as far as all documents agree (``mixed`` where they differ); notes.
+        The samples, or None where they cannot be used; what the documents say of themselves; notes.
     """
-    rows = _Rows(path, list(aggregates))
+    rows = _Rows(path, list(aggregates), form)
     for offset, line in _lines(path, advance):
         rows.add(offset, line)
     where = path.name
     if not rows.ids:
-        return None, {}, [*rows.notes(where), Note("missing", "the samples file holds no readable document", where)]
-    facts = {name: _constant(values) for name, values in rows.facts.items()}
+        return (
+            None,
+            Facts(),
+            [*rows.notes(where), Note("missing", "the samples file holds no readable document", where)],
+        )
+    facts = Facts(min(rows.families, default=""), frozenset(rows.conditions) - {UNKNOWN}, rows.silent)
     samples = rows.samples()
     notes = rows.notes(where)
     if digest is not None and not rows.bad and rows.digest.hexdigest() != digest:
@@ -107,15 +133,12 @@ def _lines(path: Path, advance: Callable[[int], object]) -> Iterator[tuple[int, 
     advance(offset - reported)
 
 
-def _constant(values: set[str]) -> str:
-    return next(iter(values)) if len(values) == 1 else "mixed" if values else ""
-
-
 class _Rows:
     """Columns that grow line by line."""
 
-    def __init__(self, path: Path, metrics: list[str]) -> None:
+    def __init__(self, path: Path, metrics: list[str], form: str) -> None:
         self.path = path
+        self.form = form
         self.wanted = metrics
         # Fields get neutral names, because a metric's name need not be an identifier ("chrf++").
         plain = sorted({name.split("/")[0] for name in metrics})
@@ -145,18 +168,19 @@ class _Rows:
         self.scores: list[list[float]] = []
         self.answers: list[int] = []
         self.prompts: list[int] = []
-        self.languages: list[tuple[str, ...]] = []
-        self.subjects: list[str] = []
+        self.responses: list[int] = []
+        self.conditions: list[Condition] = []
+        self.groups: list[str] = []
         self.clusters: list[str] = []
-        self.facts: dict[str, set[str]] = {
-            name: set() for name in ("family", "placement", "question_language", "answer_language")
-        }
+        self.families: set[str] = set()
+        self.silent = 0
         self.bad: list[int] = []
         self.unusable = 0
+        self.broken: list[tuple[str, int, float]] = []
         self.duplicates = 0
         self.without_id = 0
         self.count = 0
-        self._known: dict[Any, tuple[str, ...]] = {}
+        self._known: dict[Any, Condition] = {}
         self._labels: dict[str, str] = {}
 
     def add(self, offset: int, line: bytes) -> None:
@@ -185,7 +209,7 @@ class _Rows:
             if (filter_name or "none") == sample.filter:
                 value = getattr(sample, self.fields[plain])
                 # Corpus metrics log what they are computed from, which is no score of the item.
-                if isinstance(value, (int, float)):
+                if isinstance(value, (int, float)) and plain != BYPASS:
                     self.unusable += not math.isfinite(value)
                     self.values[metric][row] = value
 
@@ -201,31 +225,58 @@ class _Rows:
         self.offsets.append(offset)
         for values in self.values.values():
             values.append(math.nan)
-        self.scores.append(_log_likelihoods(sample.filtered_resps))
+        scores = _log_likelihoods(sample.filtered_resps)
+        broken = next((index for index, score in enumerate(scores) if not math.isfinite(score)), None)
+        if broken is not None:
+            self.broken.append((name, broken, scores[broken]))
+        self.scores.append(scores)
+        # Python's hash of numbers does not vary; that of text varies between processes only.
+        self.responses.append(hash(tuple(scores)) if scores else hash(str(sample.filtered_resps)))
         self.answers.append(doc.answer if isinstance(doc.answer, int) else -1)
         self.prompts.append(int(sample.prompt_hash[:15] or "0", 16))
-        self.languages.append(self._option_languages(doc.languages))
-        subject = doc.subject if doc.subject is not None else doc.category
-        self.subjects.append("" if subject is None else str(subject))
+        self.conditions.append(self._condition(doc, bool(scores)))
+        group = next((value for value in (doc.group, doc.subject, doc.category) if value is not None), None)
+        self.groups.append("" if group is None else str(group))
         cluster = next((value for key in _CLUSTERS if (value := getattr(doc, key)) is not None), None)
-        self.clusters.append("" if cluster is None else self._labels.setdefault(str(cluster), f"{len(self._labels)}"))
-        for fact, known in self.facts.items():
-            value = getattr(doc, fact)
-            if value is not None:
-                # ISO 639-2 calls several languages in one text "mul".
-                known.add("mixed" if value == "mul" else str(value))
+        self.clusters.append(self._labels.setdefault(str(cluster), f"{len(self._labels)}") if cluster else "")
+        if isinstance(doc.family, str):
+            self.families.add(doc.family)
 
-    def _option_languages(self, languages: Any) -> tuple[str, ...]:
-        if not isinstance(languages, dict):
-            return ()
-        options = tuple(str(languages[key]) for key in languages if str(key).startswith("option_"))
-        return self._known.setdefault(options, options)
+    def _condition(self, doc: _Doc, has_options: bool) -> Condition:
+        # Few conditions occur, and building one takes longer than reading the line.
+        key = (
+            *map(
+                _frozen,
+                (doc.condition, doc.placement, doc.question_language, doc.answer_language, doc.languages),
+            ),
+            has_options and _are_letters(doc.choices),
+        )
+        known = self._known.get(key)
+        if known is None:
+            form = self.form or ("generate" if not has_options else "letters" if key[-1] else "cloze")
+            found = condition_of(
+                doc.condition,
+                doc.placement,
+                doc.question_language,
+                doc.answer_language,
+                doc.languages,
+                form=form,
+            )
+            known = self._known[key] = found or UNKNOWN
+        self.silent += known is UNKNOWN
+        return known
 
     def samples(self) -> Samples:
         lengths = {len(scores) for scores in self.scores}
         same = len(lengths) == 1 and lengths != {0}
         scores = np.array(self.scores, dtype=np.float64) if same else None
         chosen = np.array([_best(row) for row in self.scores])
+        if self.broken:
+            # What is right is decided by comparing scores, and nothing compares with what is no number.
+            lost = [self.position[name] for name, _, _ in self.broken]
+            for values in self.values.values():
+                for row in lost:
+                    values[row] = math.nan
         return Samples(
             path=str(self.path),
             ids=tuple(self.ids),
@@ -233,9 +284,10 @@ class _Rows:
             chosen=chosen,
             answer=np.array(self.answers),
             scores=scores,
-            option_languages=tuple(self.languages),
-            subjects=tuple(self.subjects),
+            conditions=tuple(self.conditions),
+            groups=tuple(self.groups),
             clusters=tuple(self.clusters),
+            responses=np.array(self.responses, dtype=np.int64),
             prompts=np.array(self.prompts, dtype=np.int64),
             offsets=np.array(self.offsets, dtype=np.int64),
         )
@@ -245,6 +297,14 @@ class _Rows:
         if self.bad:
             listed = ", ".join(map(str, self.bad[:5])) + (", …" if len(self.bad) > 5 else "")
             notes.append(Note("damaged", f"{len(self.bad)} lines cannot be read and were left out: {listed}", where))
+        if self.broken:
+            item, option, value = self.broken[0]
+            text = (
+                f"{len(self.broken)} of {len(self.ids)} items have log-likelihoods that are no finite numbers, the "
+                f"first is item {item} with {value} for option {option}: the model's weights or its precision are "
+                "broken; these items are left out"
+            )
+            notes.append(Note("suspect", text, where))
         if self.duplicates:
             text = f"{self.duplicates} documents have an id that occurred before: the first of each counts"
             notes.append(Note("damaged", text, where))
@@ -254,6 +314,17 @@ class _Rows:
             text = f"{self.without_id} documents have no id: they are paired by their position in the task"
             notes.append(Note("marked", text, where))
         return notes
+
+
+def _frozen(value: Any) -> Any:
+    """A JSON value of two levels at most as something that can be a key."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, (str, type(None))) else str(value)
+    return tuple((key, _frozen(entry)) for key, entry in value.items())
+
+
+def _are_letters(choices: Any) -> bool:
+    return isinstance(choices, list) and all(isinstance(choice, str) and len(choice.strip()) == 1 for choice in choices)
 
 
 def _log_likelihoods(responses: Any) -> list[float]:
@@ -267,6 +338,6 @@ def _log_likelihoods(responses: Any) -> list[float]:
 
 
 def _best(scores: list[float]) -> int:
-    if not scores or any(math.isnan(score) for score in scores):
+    if not scores or not all(math.isfinite(score) for score in scores):
         return -1
     return scores.index(max(scores))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lm_eval_xling.records import Interval, Model, Note, PairedDifference
+from lm_eval_xling.records import Interval, PairedDifference
+from lm_eval_xling.report.evaluations import EvaluatedModel, Note
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -16,8 +17,10 @@ __all__ = [
     "AverageRow",
     "BarrierRow",
     "ChangeRow",
+    "ConditionRow",
     "ConsistencyRow",
     "EffectRow",
+    "FormatRow",
     "LoneOptionRow",
     "Report",
     "RunRow",
@@ -25,7 +28,7 @@ __all__ = [
     "SubjectRow",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by every change after which a reader of the older version would be wrong."""
 
 
@@ -68,9 +71,11 @@ class ScoreRow:
     placement: str
     """Placement, where the task has one."""
     question_language: str
-    """Code, ``mixed``, or empty."""
+    """Code, ``mul`` where it differs from item to item, or empty where unknown."""
     answer_language: str
-    """Code, ``mixed``, or empty."""
+    """As ``question_language``; with options that of the right one."""
+    in_matrix: bool
+    """Whether it is the cell of its two languages in the matrix of its model, family and setting."""
     metric: str
     """Name of the metric."""
     role: str
@@ -79,8 +84,70 @@ class ScoreRow:
     """Wilson interval for right or wrong, bootstrap otherwise; from aggregates the normal approximation."""
     n: int
     """Number of items with a score."""
+    chance: float
+    """Expected score of a model that guesses among the options; nan where there are none to guess among."""
     source: str
     """``samples`` or ``aggregates``."""
+    unscored: str
+    """Why there is no score, in words; empty where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRow:
+    """What a condition is called in words."""
+
+    family: str
+    """Family of the tasks."""
+    condition: str
+    """As the other tables name it: a task's name inside its family, or a mean over several."""
+    words: str
+    """The same in words; equal to ``condition`` where nothing is known of it."""
+    placement: str
+    """Placement; empty where it has none."""
+    question_language: str
+    """Code, ``mul``, or empty."""
+    answer_language: str
+    """Code, ``mul``, or empty."""
+    others: str
+    """Language of what is neither question nor answer, as ``part=code``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRow:
+    """One condition asked in two forms of one model: how much of the barrier is the form of the answer."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    first: str
+    """``letters`` or ``cloze``."""
+    second: str
+    """``cloze`` or ``generate``."""
+    first_setting: str
+    """Setting of the first form, as in ``ScoreRow``."""
+    second_setting: str
+    """Setting of the second form."""
+    condition: str
+    """The condition, as the tasks of the first form name it."""
+    second_condition: str
+    """The same condition, as the tasks of the second form name it."""
+    first_score: float
+    """Score in the first form, on the items that both have."""
+    second_score: float
+    """Score in the second form, on the same items; an answer that cannot be read counts as wrong."""
+    answered: float
+    """Share of answers that can be read (``answered``); nan where nothing is generated."""
+    score_if_answered: float
+    """Score among those (``acc_answered``)."""
+    paired: PairedDifference
+    """First score minus second, its interval and tests."""
+    first_barrier: float
+    """Barrier of the condition in the first form; nan for the reference."""
+    second_barrier: float
+    """Barrier of the condition in the second form."""
+    barriers: PairedDifference | None
+    """First barrier minus second: what the form adds to the barrier; None for the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,18 +367,22 @@ class Report:
     """Of lm-eval-xling."""
     resamples: int
     """Bootstrap samples behind every interval."""
-    models: tuple[Model, ...]
+    models: tuple[EvaluatedModel, ...]
     """Every model, in the order of labels."""
     runs: tuple[RunRow, ...]
     """Every results file that was used."""
     notes: tuple[Note, ...]
     """What to know of the input; never empty by accident."""
+    conditions: tuple[ConditionRow, ...]
+    """What the conditions of the other tables are called in words."""
     scores: tuple[ScoreRow, ...]
     """Scores."""
     barriers: tuple[BarrierRow, ...]
     """Barriers."""
     changes: tuple[ChangeRow, ...]
     """Changes from baseline to model."""
+    formats: tuple[FormatRow, ...]
+    """Conditions that were asked in several forms."""
     agreement: tuple[AgreementRow, ...]
     """Same answers, by pair of conditions."""
     consistency: tuple[ConsistencyRow, ...]

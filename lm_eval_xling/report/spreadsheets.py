@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from lm_eval_xling.report.schema import Report
 __all__ = ["CSV_TABLES", "write_csv"]
 
 CSV_TABLES = (
+    "conditions",
     "scores",
     "barriers",
     "changes",
+    "formats",
     "agreement",
     "consistency",
     "effects",
@@ -54,12 +57,16 @@ def _flat(row: Any, prefix: str = "") -> dict[str, Any]:
     for field in dataclasses.fields(row):
         value, name = getattr(row, field.name), prefix + field.name
         if isinstance(value, Interval):
-            flat |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+            bounds = {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+            flat |= {column: number if math.isfinite(number) else "" for column, number in bounds.items()}
         elif isinstance(value, PairedDifference):
             flat |= _flat(value, f"{name}_")
         elif isinstance(value, str) and value[:1] in "=+-@\t\r" and value:
             # Spreadsheets run such text as a formula.
             flat[name] = f"'{value}"
+        elif isinstance(value, float) and not math.isfinite(value):
+            # An empty cell is a missing number to every reader of CSV; columns of words say why.
+            flat[name] = ""
         elif value is not None:
             flat[name] = value
     return flat

@@ -6,17 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lm_eval_xling.report.cells import PAIRED, Line, Table, interval, number, p_value, paired_cells, text
-from lm_eval_xling.report.schema import Report
+from lm_eval_xling.report.cells import PAIRED, Line, Listing, interval, number, p_value, paired_cells, text
+from lm_eval_xling.report.conditions import SEVERAL, name
+from lm_eval_xling.report.schema import Report, ScoreRow
+from lm_eval_xling.report.wording import Words, words_of
 
 __all__ = ["group_tables", "groups_of", "scale_of"]
 
 
-def group_tables(report: Report, family: str, setting: str) -> list[Table]:
+def group_tables(report: Report, family: str, setting: str) -> list[Listing]:
     """Return the tables of one family in one setting, empty ones left out."""
     scale = scale_of(report, family, setting)
-    languages = _languages(report, family)
-    tables = [build(report, family, setting, scale, languages) for build in _BUILDERS]
+    languages, words = _languages(report, family), words_of(report)
+    tables = [build(report, family, setting, scale, languages, words) for build in _BUILDERS]
     return [table for table in tables if table.lines]
 
 
@@ -32,10 +34,15 @@ def scale_of(report: Report, family: str, setting: str) -> float:
 
 def _languages(report: Report, family: str) -> dict[str, tuple[str, ...]]:
     return {
-        row.condition: tuple(code for code in (row.question_language, row.answer_language) if code not in ("", "mixed"))
+        row.condition: tuple(code for code in (row.question_language, row.answer_language) if code not in ("", SEVERAL))
         for row in report.scores
         if row.family == family
     }
+
+
+def _language(code: str) -> str:
+    """A language by name with its code, as columns show it."""
+    return f"{name(code)} ({code})" if name(code) not in (code, "several languages") else name(code) or "–"
 
 
 def _of(rows: Iterable[Any], family: str, setting: str) -> list[Any]:
@@ -43,14 +50,14 @@ def _of(rows: Iterable[Any], family: str, setting: str) -> list[Any]:
 
 
 def _barriers(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
-                text(row.condition),
-                text(row.reference),
+                text(words.full(family, row.condition)),
+                text(words.full(family, row.reference)),
                 number(row.reference_score, scale),
                 number(row.score, scale),
                 *paired_cells(row.paired, row.barrier, scale),
@@ -60,7 +67,7 @@ def _barriers(
         )
         for row in _of(report.barriers, family, setting)
     ]
-    return Table(
+    return Listing(
         "barriers",
         "Barriers",
         "Score in the reference minus score in the condition, on the same items. Bold: significant after "
@@ -72,15 +79,15 @@ def _barriers(
 
 
 def _changes(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
                 text(row.baseline),
                 text(row.what),
-                text(row.condition),
+                text(words.full(family, row.condition)),
                 number(row.before, scale, sign=row.what == "barrier"),
                 number(row.after, scale, sign=row.what == "barrier"),
                 *paired_cells(row.paired, row.change, scale),
@@ -91,7 +98,7 @@ def _changes(
         )
         for row in _of(report.changes, family, setting)
     ]
-    return Table(
+    return Listing(
         "changes",
         "Change from the baseline",
         "After minus before, on the same items. Of a score more is better; of a barrier less is.",
@@ -100,17 +107,20 @@ def _changes(
     )
 
 
-def _scores(report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]) -> Table:
+def _scores(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
-                text(row.condition),
-                text(row.question_language or "–"),
-                text(row.answer_language or "–"),
+                text(words.full(family, row.condition)),
+                text(_language(row.question_language)),
+                text(_language(row.answer_language)),
                 text(row.metric if row.role != "fidelity" else f"{row.metric} (language fidelity)"),
-                number(row.score.estimate, scale if abs(row.score.estimate) <= 1 else 1),
-                interval(row.score.low, row.score.high, scale if abs(row.score.estimate) <= 1 else 1),
+                text(row.unscored) if row.unscored else number(row.score.estimate, _scale(row, scale)),
+                interval(row.score.low, row.score.high, _scale(row, scale)),
+                number(row.chance, _scale(row, scale)),
                 number(row.n, digits=0),
                 text(row.source),
             ),
@@ -119,25 +129,29 @@ def _scores(report: Report, family: str, setting: str, scale: float, languages: 
         )
         for row in _of(report.scores, family, setting)
     ]
-    return Table(
+    return Listing(
         "scores",
         "Scores",
         "Wilson intervals for right or wrong, bootstrap otherwise. For generated text, how good it is and whether it "
         "is in the right language are two metrics.",
-        ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "items", "from"),
+        ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "chance", "items", "from"),
         tuple(lines),
     )
 
 
+def _scale(row: ScoreRow, scale: float) -> float:
+    return scale if abs(row.score.estimate) <= 1 else 1.0
+
+
 def _effects(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
                 text(f"{row.factor} language" if row.factor != "same" else "equal languages"),
-                text(row.language or "all"),
+                text(_language(row.language) if row.language else "all"),
                 number(row.effect.estimate, scale, sign=True, strong=row.effect.low > 0 or row.effect.high < 0),
                 interval(row.effect.low, row.effect.high, scale),
                 number(row.share, 100),
@@ -147,7 +161,7 @@ def _effects(
         )
         for row in _of(report.effects, family, setting)
     ]
-    return Table(
+    return Listing(
         "effects",
         "Which language matters: question or answer",
         "Two-way decomposition of the question × answer matrix: departure of a language's mean from the mean of all "
@@ -159,8 +173,8 @@ def _effects(
 
 
 def _consistency(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
@@ -177,7 +191,7 @@ def _consistency(
         )
         for row in _of(report.consistency, family, setting)
     ]
-    return Table(
+    return Listing(
         "consistency",
         "Consistency over all conditions",
         "Whether the same item gets the same answer, right or wrong. AC3 is the harmonic mean of accuracy and "
@@ -196,15 +210,74 @@ def _consistency(
     )
 
 
-def _agreement(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+def _formats(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
+    rows = [row for row in report.formats if row.family == family and row.first_setting == setting]
     lines = [
         Line(
             (
                 text(row.model),
-                text(row.first),
-                text(row.second),
+                text(words.full(family, row.condition)),
+                text(f"{row.first} ▸ {row.second}"),
+                number(row.first_score, scale),
+                number(row.second_score, scale),
+                *paired_cells(row.paired, row.paired.difference.estimate, scale)[:3],
+                number(row.answered, 100),
+                number(row.score_if_answered, scale),
+                number(row.first_barrier, scale, sign=True),
+                number(row.second_barrier, scale, sign=True),
+                *(
+                    (text("reference"), text("–"))
+                    if row.barriers is None
+                    else (
+                        number(row.barriers.difference.estimate, scale, sign=True),
+                        interval(row.barriers.difference.low, row.barriers.difference.high, scale),
+                    )
+                ),
+                number(row.paired.n, digits=0),
+            ),
+            row.model,
+            languages.get(row.condition, ()),
+        )
+        for row in rows
+    ]
+    return Listing(
+        "formats",
+        "How much of the barrier is the form of the answer",
+        "The same items in two forms of one model: first score minus second, and the barrier in each form. Answered: "
+        "share of generated answers in which a choice can be read; what cannot be read counts as wrong in the score, "
+        "and is left out of the score if answered.",
+        (
+            "model",
+            "condition",
+            "forms",
+            "first score",
+            "second score",
+            "difference",
+            "95 % interval",
+            "adjusted p",
+            "answered %",
+            "score if answered",
+            "first barrier",
+            "second barrier",
+            "barrier from form",
+            "95 % interval ",
+            "items",
+        ),
+        tuple(lines),
+    )
+
+
+def _agreement(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(words.full(family, row.first)),
+                text(words.full(family, row.second)),
                 number(row.same.estimate, 100),
                 interval(row.same.low, row.same.high, 100),
                 number(row.same_if_first_right, 100),
@@ -217,7 +290,7 @@ def _agreement(
         )
         for row in _of(report.agreement, family, setting)
     ]
-    return Table(
+    return Listing(
         "agreement",
         "Agreement of pairs of conditions",
         "Share of items with the same answer; the same among items that are right in the first, and in the second; "
@@ -227,12 +300,14 @@ def _agreement(
     )
 
 
-def _lone(report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]) -> Table:
+def _lone(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
-                text(row.condition),
+                text(words.full(family, row.condition)),
                 text(row.option),
                 text(row.right),
                 number(row.chosen.estimate, 100),
@@ -248,7 +323,7 @@ def _lone(report: Report, family: str, setting: str, scale: float, languages: Ma
         )
         for row in _of(report.lone_options, family, setting)
     ]
-    return Table(
+    return Listing(
         "lone_options",
         "Bias towards English options",
         "How often the option that alone is (not) in English is chosen. In English: how often the same option is "
@@ -272,8 +347,8 @@ def _lone(report: Report, family: str, setting: str, scale: float, languages: Ma
 
 
 def _averages(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
@@ -291,7 +366,7 @@ def _averages(
         )
         for row in _of(report.averages, family, setting)
     ]
-    return Table(
+    return Listing(
         "averages",
         "Averages over groups of languages",
         "Macro: every task counts the same. Micro: every item does. Resource levels of Joshi et al. 2020, of the "
@@ -302,14 +377,14 @@ def _averages(
 
 
 def _subjects(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]]
-) -> Table:
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
     lines = [
         Line(
             (
                 text(row.model),
                 text(row.subject),
-                text(row.condition),
+                text(words.full(family, row.condition)),
                 number(row.reference_score, scale),
                 number(row.score, scale),
                 *paired_cells(row.paired, row.paired.difference.estimate, scale),
@@ -320,7 +395,7 @@ def _subjects(
         )
         for row in _of(report.subjects, family, setting)
     ]
-    return Table(
+    return Listing(
         "subjects",
         "Barriers by subject",
         "Where the barrier is. Few items a subject: mind the detectable effect.",
@@ -332,6 +407,7 @@ def _subjects(
 _BUILDERS = (
     _barriers,
     _changes,
+    _formats,
     _scores,
     _effects,
     _lone,

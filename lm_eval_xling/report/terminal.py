@@ -9,6 +9,7 @@ from lm_eval_xling.report.cells import interval, number, p_value, text
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.report.tables import groups_of, scale_of
+from lm_eval_xling.report.wording import words_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +27,10 @@ def show(report: Report, console: Console) -> None:
 
     for finding in findings(report):
         # Text, not markup: names come from data and may hold brackets.
-        console.print(Text(f"• {finding.family}, {finding.model}: {finding.text}", "" if finding.certain else "dim"))
+        about = f"{finding.family}, {finding.model}: " if finding.family else ""
+        style = ("" if finding.certain else "dim") if finding.family else "bold red"
+        console.print(Text(f"• {about}{finding.text}", style))
+    words = words_of(report)
     for family, setting in groups_of(report):
         scale = scale_of(report, family, setting)
         barriers = [row for row in report.barriers if (row.family, row.setting) == (family, setting)]
@@ -36,7 +40,13 @@ def show(report: Report, console: Console) -> None:
             f"{family}, {setting}: barriers, reference minus condition",
             "barriers.csv",
             [
-                (row.scope, (row.model, row.condition), (row.reference_score, row.score), row.barrier, row.paired)
+                (
+                    row.scope,
+                    (row.model, words.full(family, row.condition)),
+                    (row.reference_score, row.score),
+                    row.barrier,
+                    row.paired,
+                )
                 for row in barriers
             ],
             scale,
@@ -48,7 +58,7 @@ def show(report: Report, console: Console) -> None:
             [
                 (
                     row.scope,
-                    (row.model, f"{row.what}: {row.condition}"),
+                    (row.model, f"{row.what}: {words.full(family, row.condition)}"),
                     (row.before, row.after),
                     row.change,
                     row.paired,
@@ -59,10 +69,12 @@ def show(report: Report, console: Console) -> None:
         )
         if not barriers and not changes:
             _print_scores(console, report, family, setting, scale)
-    for note in report.notes[:_MOST_NOTES]:
+    # What is suspect stands among the findings.
+    others = [note for note in report.notes if note.kind != "suspect"]
+    for note in others[:_MOST_NOTES]:
         console.print(Text(f"{note.kind}: {note.text} ({note.where})", "yellow"))
-    if len(report.notes) > _MOST_NOTES:
-        console.print(Text(f"{len(report.notes) - _MOST_NOTES} more notes in notes.csv", "yellow"))
+    if len(others) > _MOST_NOTES:
+        console.print(Text(f"{len(others) - _MOST_NOTES} more notes in notes.csv", "yellow"))
 
 
 _Line = tuple[str, tuple[str, str], tuple[float, float], float, PairedDifference | None]
@@ -98,7 +110,8 @@ def _print_scores(console: Console, report: Report, family: str, setting: str, s
     table = _table(f"{family}, {setting}: scores", ("model", "task"), ("score", "95 % interval", "items"))
     for row in rows[:_MOST_LINES]:
         bounds = interval(row.score.low, row.score.high, scale)
-        cells = (number(row.score.estimate, scale), bounds, number(row.n, digits=0))
+        score = text("none") if row.unscored else number(row.score.estimate, scale)
+        cells = (score, bounds, number(row.n, digits=0))
         table.add_row(Text(row.model), Text(row.task), *(Text(cell.text) for cell in cells))
     console.print(table)
 

@@ -13,8 +13,8 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.gallery import draw
 from lm_eval_xling.report.items import item_groups
-from lm_eval_xling.report.page import render
 from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.report.rendering import render
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report
 from lm_eval_xling.report.spreadsheets import write_csv
 

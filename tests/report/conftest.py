@@ -50,7 +50,7 @@ def _write_tasks(folder: Path) -> None:
 
     for asked, answered in (("en", "en"), ("de", "en")):
         rows = folder / f"{asked}_{answered}.jsonl"
-        docs = [document(f"item:{i}", asked, answered, answer=i % 4, subject="capital") for i in range(12)]
+        docs = [document(f"item:{i}", asked, answered, answer=i % 4, group="capital") for i in range(12)]
         rows.write_text("\n".join(json.dumps(doc) for doc in docs), encoding="utf-8")
         (folder / f"{asked}_{answered}.yaml").write_text(_TASK.format(asked=asked, answered=answered, rows=rows))
     for code in ("en", "de"):

@@ -15,20 +15,61 @@ def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def document(item: str, asked: str, answered: str, *, answer: int = 0, options: int = 4, **more: Any) -> dict[str, Any]:
-    names = [f"{answered} option {index} of {item}" for index in range(options)]
+def document(
+    item: str,
+    asked: str,
+    answered: str,
+    *,
+    answer: int = 0,
+    options: int = 4,
+    family: str = "atlas",
+    placement: str | None = None,
+    form: str = "cloze",
+    option_languages: Sequence[str] | None = None,
+    cluster: str = "",
+    group: str = "",
+    **more: Any,
+) -> dict[str, Any]:
+    """A document as this release logs it."""
+    spoken = list(option_languages or [answered] * options)
     return {
         "id": item,
-        "family": "atlas",
-        "placement": f"{asked}_{answered}",
-        "question_language": asked,
-        "answer_language": answered,
-        "languages": {"subject": asked, **{f"option_{index}": answered for index in range(options)}},
+        "family": family,
+        "condition": {
+            "placement": f"{asked}_{answered}" if placement is None else placement,
+            "form": form,
+            "languages": {
+                "question": asked,
+                "answer": answered if option_languages is None else spoken[answer],
+                **{f"option_{index}": code for index, code in enumerate(spoken)},
+            },
+        },
+        "pool": group,
+        "cluster": cluster,
+        "group": group,
+        "description": "",
         "prompt": f"{asked} question of {item}:",
-        "options": names,
-        "choices": names,
+        "choices": [f"{code} option {index} of {item}" for index, code in enumerate(spoken)],
         "answer": answer,
+        "fields": {},
         **more,
+    }
+
+
+def flat(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """The same document as releases logged it that had no ``condition``."""
+    condition = doc["condition"]
+    parts = dict(condition["languages"])
+    rest = {key: doc[key] for key in doc if key not in ("condition", "pool", "cluster", "group", "fields")}
+    return {
+        **rest,
+        **({"options": doc["choices"]} if "choices" in doc else {}),
+        "placement": condition["placement"],
+        "question_language": parts.pop("question"),
+        "answer_language": parts.pop("answer"),
+        "languages": parts,
+        "subject": doc["group"],
+        **({"author": doc["cluster"]} if doc["cluster"] else {}),
     }
 
 
@@ -55,15 +96,34 @@ def sample(doc: Mapping[str, Any], scores: Sequence[float], **metrics: float) ->
 
 def right_or_wrong(doc: Mapping[str, Any], right: bool) -> dict[str, Any]:
     """A sample whose best option is the right one, or the one after it."""
-    scores = [-2.0 - index for index in range(len(doc["options"]))]
+    scores = [-2.0 - index for index in range(len(doc["choices"]))]
     scores[doc["answer"] if right else (doc["answer"] + 1) % len(scores)] = -1.0
     return sample(doc, scores)
 
 
+def generated(doc: Mapping[str, Any], said: str, **metrics: float) -> dict[str, Any]:
+    """A sample of generated text."""
+    return {
+        **sample({**doc, "answer": 0, "choices": []}, [0.0]),
+        "doc": dict(doc),
+        "target": str(doc.get("target", doc.get("answer"))),
+        "arguments": {"gen_args_0": {"arg_0": doc["prompt"], "arg_1": {"until": ["\n"]}}},
+        "resps": [[said]],
+        "filtered_resps": [said],
+        "metrics": list(metrics),
+        **metrics,
+    }
+
+
+def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample with the document of an older release."""
+    return {**row, "doc": flat(row["doc"])}
+
+
 def _leaf(doc: Mapping[str, Any]) -> dict[str, Any]:
-    """What a leaf's YAML says of itself, which the harness copies into the results."""
-    if doc.get("family") == "atlas":
-        return {key: doc[key] for key in ("family", "question_language", "answer_language")}
+    """What an older leaf's YAML said of itself, which the harness copied into the results."""
+    if doc.get("family") == "atlas" and doc.get("placement") != "mixup" and "question_language" in doc:
+        return {key: doc[key] for key in ("family", "question_language", "answer_language")} | {"form": "cloze"}
     return {key: doc[key] for key in ("family", "placement") if key in doc}
 
 
@@ -106,19 +166,20 @@ def write_run(
     }
     for task, rows in tasks.items():
         metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
-        means = {name: sum(row[name] for row in rows if name in row) / len(rows) for name in metrics}
+        values = {name: [row[name] for row in rows if name in row] for name in metrics}
+        means = {name: sum(scores) / len(scores) for name, scores in values.items()}
         results["results"][task] = {"name": task, "alias": task, "sample_len": len(rows)}
         for name, mean in means.items():
             results["results"][task] |= {
                 f"{name},none": mean,
-                f"{name}_stderr,none": (abs(mean * (1 - mean)) / len(rows)) ** 0.5,
+                f"{name}_stderr,none": (abs(mean * (1 - mean)) / len(values[name])) ** 0.5,
             }
         results["configs"][task] = {
             "task": task,
             "doc_to_text": "{{prompt}}",
             "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics],
             "num_fewshot": shots,
-            "dataset_kwargs": {"leaf": _leaf(rows[0]["doc"])},
+            "dataset_kwargs": {} if "condition" in rows[0]["doc"] else {"leaf": _leaf(rows[0]["doc"])},
             "metadata": {"version": 1.0},
         }
         results["versions"][task] = 1.0

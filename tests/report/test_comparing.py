@@ -15,7 +15,7 @@ from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.statistics import mcnemar_exact
-from tests.report.runs import document, right_or_wrong, sample, write_run
+from tests.report.runs import document, flattened, right_or_wrong, sample, write_run
 
 BASE = "pretrained=org/base"
 ADAPTED = "pretrained=org/base,peft=runs/qa"
@@ -109,7 +109,7 @@ def test_different_settings_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "b", {"xling_atlas_de_en": cell("de", "en", right)}, model_args=BASE, shots=5)
     made = report_of(tmp_path)
     assert not made.barriers
-    assert any(note.kind == "refused" and "0-shot; 5-shot" in note.text for note in made.notes)
+    assert any(note.kind == "refused" and "0-shot, cloze; 5-shot, cloze" in note.text for note in made.notes)
     write_run(tmp_path / "c", {"xling_atlas_en_en": cell("en", "en", right)}, model_args=ADAPTED, shots=5)
     made = report_of(tmp_path / "a", tmp_path / "c")
     assert not made.changes
@@ -126,7 +126,10 @@ def test_chat_template_and_system_instruction_are_settings(tmp_path: Path) -> No
     write_run(tmp_path / "b", {"xling_atlas_de_en": cell("de", "en", right)}, model_args=BASE, change=with_template)
     made = report_of(tmp_path)
     assert not made.barriers
-    assert {row.setting for row in made.scores} == {"0-shot", "0-shot, chat template, system instruction cd3456"}
+    assert {row.setting for row in made.scores} == {
+        "0-shot, cloze",
+        "0-shot, cloze, chat template, system instruction cd3456",
+    }
 
 
 def test_other_prompts_are_refused_and_other_circumstances_marked(tmp_path: Path) -> None:
@@ -168,12 +171,18 @@ def test_aggregates_alone_say_the_difference_but_not_whether_it_is_real(tmp_path
         "xling_atlas_en_en": cell("en", "en", np.arange(20) < 16),
         "xling_atlas_de_en": cell("de", "en", np.arange(20) < 9),
     }
-    write_run(tmp_path, cells, model_args=BASE, samples=False)
+    older = {task: [flattened(row) for row in rows] for task, rows in cells.items()}
+    write_run(tmp_path, older, model_args=BASE, samples=False)
     made = report_of(tmp_path)
     (row,) = made.barriers
     assert row.barrier == pytest.approx(0.35) and row.paired is None
     assert {score.source for score in made.scores} == {"aggregates"}
     assert any(note.kind == "missing" for note in made.notes)
+    # Newer results do not say the condition; their samples do.
+    write_run(tmp_path / "newer", cells, model_args=BASE, samples=False)
+    made = report_of(tmp_path / "newer")
+    assert not made.barriers and [row.score.estimate for row in made.scores] == [0.45, 0.8]
+    assert [note.kind for note in made.notes] == ["missing"] and "say what can be compared" in made.notes[0].text
 
 
 def test_notes_on_many_files_are_gathered(tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ def test_notes_on_many_files_are_gathered(tmp_path: Path) -> None:
 
 
 def test_one_cluster_alone_is_no_evidence(tmp_path: Path) -> None:
-    made = tasks({("en", "en"): np.ones(8, dtype=bool), ("de", "en"): np.zeros(8, dtype=bool)}, author=7)
+    made = tasks({("en", "en"): np.ones(8, dtype=bool), ("de", "en"): np.zeros(8, dtype=bool)}, cluster="7")
     write_run(tmp_path, made, model_args=BASE)
     report = report_of(tmp_path)
     assert report.barriers[0].paired is not None and report.barriers[0].paired.units == 1
@@ -195,10 +204,10 @@ def test_clusters_widen_the_interval(tmp_path: Path) -> None:
     cells = {("en", "en"): np.ones(60, dtype=bool), ("de", "en"): np.repeat(np.arange(12) % 2 == 0, 5)}
     plain, grouped = tmp_path / "plain", tmp_path / "grouped"
     write_run(plain, tasks(cells), model_args=BASE)
-    named = {task: [r for r in rows] for task, rows in tasks(cells).items()}
+    named = tasks(cells)
     for rows in named.values():
         for index, row in enumerate(rows):
-            row["doc"]["author"] = f"author {index // 5}"
+            row["doc"]["cluster"] = f"author {index // 5}"
     write_run(grouped, named, model_args=BASE)
     (one,), (two,) = report_of(plain).barriers, report_of(grouped).barriers
     assert one.paired is not None and two.paired is not None
@@ -261,9 +270,10 @@ def test_avoiding_foreign_options_is_told_from_not_knowing(tmp_path: Path) -> No
     """A model that never chooses the lone German option, right or wrong, but knows every answer in English."""
 
     def placed(placement: str, lone: int, chosen: int, item: int) -> dict[str, Any]:
-        languages = {f"option_{i}": "de" if i == lone else "en" for i in range(4)}
-        doc = document(f"item:{item}", "en", "en", answer=item % 4)
-        doc |= {"family": "mmlu", "placement": placement, "languages": {"question": "en", **languages}}
+        languages = ["de" if i == lone else "en" for i in range(4)]
+        doc = document(
+            f"item:{item}", "en", "en", answer=item % 4, family="mmlu", placement=placement, option_languages=languages
+        )
         return sample(doc, [0.0 if i == chosen else -1.0 - i for i in range(4)])
 
     items = range(40)
@@ -285,9 +295,7 @@ def test_avoiding_foreign_options_is_told_from_not_knowing(tmp_path: Path) -> No
 def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
     sizes = {"en": (20, 18), "de": (20, 12), "sw": (10, 2), "so": (10, 1)}
     made = {
-        f"xling_sentiment_{code}": [
-            r | {"doc": r["doc"] | {"family": "sentiment"}} for r in cell(code, code, np.arange(n) < k)
-        ]
+        f"xling_sentiment_{code}": [r for r in cell(code, code, np.arange(n) < k, family="sentiment", placement="")]
         for code, (n, k) in sizes.items()
     }
     card = tmp_path / "tuned" / "adapter"
@@ -311,7 +319,7 @@ def test_subjects_by_hand(tmp_path: Path) -> None:
     made = tasks(cells)
     for rows in made.values():
         for index, row in enumerate(rows):
-            row["doc"]["subject"] = "third" if index % 3 == 0 else "rest"
+            row["doc"]["group"] = "third" if index % 3 == 0 else "rest"
     write_run(tmp_path, made, model_args=BASE)
     subjects = {row.subject: row for row in report_of(tmp_path).subjects}
     assert subjects["third"].paired.difference.estimate == 1.0 and subjects["third"].n == 20

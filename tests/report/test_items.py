@@ -8,7 +8,7 @@ from typing import Any
 from lm_eval_xling.report.blocks import make_blocks
 from lm_eval_xling.report.items import ItemGroup, item_groups
 from lm_eval_xling.report.reading import read_runs
-from tests.report.runs import document, right_or_wrong, write_run
+from tests.report.runs import document, generated, right_or_wrong, write_run
 
 
 def groups(folder: Path) -> list[ItemGroup]:
@@ -42,17 +42,10 @@ def test_a_sample_of_many_items_half_of_them_contested(tmp_path: Path) -> None:
 def test_generated_text_is_shown_with_its_score(tmp_path: Path) -> None:
     rows = []
     for index, (said, score) in enumerate([("forty-two", 1.0), ("x" * 2000, 0.0)]):
-        doc = {"id": f"g:{index}", "family": "math", "question_language": "en", "answer_language": "fa"}
+        doc = document(f"g:{index}", "en", "fa", family="math", placement="", form="generate", options=0)
         doc |= {"prompt": f"question {index}", "target": "42"}
-        row = right_or_wrong(document(f"g:{index}", "en", "fa"), True)
-        row |= {
-            "doc": doc,
-            "resps": [[said]],
-            "filtered_resps": [said],
-            "metrics": ["exact_match"],
-            "exact_match": score,
-        }
-        rows.append(row)
+        del doc["choices"], doc["answer"]
+        rows.append(generated(doc, said, exact_match=score))
     write_run(tmp_path, {"xling_math_en": rows})
     (group,) = groups(tmp_path)
     first, second = group.data["items"]

@@ -35,11 +35,11 @@ def write_runs(folder: Path) -> None:
             for a in LANGUAGES:
                 rows = []
                 for i in range(40):
-                    doc = document(f"item:{i}", q, a, answer=i % 4, subject=("capital", "=cmd()", HOSTILE)[i % 3])
+                    doc = document(f"item:{i}", q, a, answer=i % 4, group=("capital", "=cmd()", HOSTILE)[i % 3])
                     if q == "ar":
                         doc["prompt"] = f"ما هي عاصمة {i}؟"
                     if i == 0:
-                        doc |= {"prompt": f"{HOSTILE} {q}", "options": [HOSTILE, *doc["options"][1:]]}
+                        doc |= {"prompt": f"{HOSTILE} {q}", "choices": [HOSTILE, *doc["choices"][1:]]}
                     rows.append(right_or_wrong(doc, bool(rng.uniform() < (0.9 if q == a else 0.4))))
                 made[f"xling_atlas_{q}_{a}"] = rows
         write_run(folder / name, made, model_args=arguments)
@@ -67,7 +67,7 @@ def test_files(page: Path) -> None:
     assert not list(folder.rglob("*.part"))
     pictures = {path.stem for path in (folder / "plots").glob("*.png")}
     assert pictures == {path.stem for path in (folder / "plots").glob("*.svg")}
-    assert {name.split("_")[2] for name in pictures} == {
+    assert {name.split("_")[3] for name in pictures} == {
         "matrix",
         "barriers",
         "change",
@@ -85,7 +85,7 @@ def test_json_reads_back_and_fits_its_schema(page: Path) -> None:
     path = page.parent / "report.json"
     report = read_report(path)
     raw = json.loads(path.read_text(encoding="utf-8"))
-    assert raw["schema_version"] == report.schema_version == 1
+    assert raw["schema_version"] == report.schema_version == 2
     assert len(report.barriers) == len(raw["barriers"]) > 8
     assert report.barriers[0].paired is not None
     assert report.barriers[0].paired.difference.low == raw["barriers"][0]["paired"]["difference"]["low"]

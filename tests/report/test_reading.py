@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.report.models import identify, labelled
-from lm_eval_xling.report.reading import find_results, read_runs
+from lm_eval_xling.report import read_report, write_report
+from lm_eval_xling.report.conditions import UNKNOWN
+from lm_eval_xling.report.findings import findings
+from lm_eval_xling.report.naming import identify, labelled, name_of
+from lm_eval_xling.report.reading import UNSCORED, find_results, read_runs
+from lm_eval_xling.report.terminal import show
 from tests.report.runs import document, right_or_wrong, sample, write_run
 
 LATER = "2026-02-02T03-04-05.000001"
@@ -46,9 +53,9 @@ def test_real_output(harness_output: dict[str, Path], release: str) -> None:
         lines = Path(samples.path).read_bytes()
         assert json.loads(lines[samples.offsets[7] :].split(b"\n")[0])["doc"]["id"] == "item:7"
     german = tasks["xling_atlas_de_en"]
-    assert (german.family, german.placement) == ("atlas", "de_en")
-    assert (german.question_language, german.answer_language, german.metric) == ("de", "en", "acc")
-    assert german.model.label == "dummy" and german.setting.label == "0-shot"
+    assert (german.family, german.condition.placement) == ("atlas", "de_en")
+    assert (german.condition.question, german.condition.answer, german.metric) == ("de", "en", "acc")
+    assert german.model.label == "dummy" and german.setting.label == "0-shot, cloze"
     # Generated text: the dummy model says "lol", which is the target of half the rows.
     math = tasks["xling_math_en"]
     assert math.samples is not None and math.samples.scores is None and set(math.samples.chosen) == {-1}
@@ -150,7 +157,8 @@ def test_scores_that_are_not_numbers_are_left_out(tmp_path: Path) -> None:
     assert evaluation.samples is not None
     assert evaluation.samples.metrics["acc"][[0, 2]].tolist() == [1, 0]
     assert np.isnan(evaluation.samples.metrics["acc"][1]) and evaluation.samples.chosen.tolist() == [0, -1, 1]
-    assert [note.kind for note in notes] == ["damaged"] and "not finite" in notes[0].text
+    assert [note.kind for note in notes] == ["suspect", "damaged"] and "not finite" in notes[1].text
+    assert "1 of 3 items" in notes[0].text and "item item:1 with nan for option 0" in notes[0].text
 
 
 def test_runs_without_samples_give_aggregates(tmp_path: Path) -> None:
@@ -168,7 +176,7 @@ def test_documents_without_ids_are_paired_by_position(tmp_path: Path) -> None:
     write_run(tmp_path, {"xnli_de": made})
     (evaluation,), notes = read_runs([tmp_path])
     assert evaluation.samples is not None and evaluation.samples.ids == ("#0", "#1", "#2", "#3")
-    assert evaluation.family == evaluation.condition == "xnli_de"
+    assert evaluation.family == evaluation.name == "xnli_de" and evaluation.condition == UNKNOWN
     assert [note.kind for note in notes] == ["marked"]
 
 
@@ -212,3 +220,107 @@ def test_models_are_named_as_shortly_as_they_differ() -> None:
     base = "gemma-3-270m"
     assert [models[i].label for i in (0, 2, 3)] == [base, f"{base} + sw", f"{base} + tuned"]
     assert "/runs/zh/adapter" in models[1].label and "/old/zh/adapter" in models[4].label
+
+
+def test_folders_that_say_nothing_are_named_by_what_is_in_or_above_them(tmp_path: Path) -> None:
+    weights = tmp_path / "hf"
+    weights.mkdir()
+    (weights / "config.json").write_text('{"_name_or_path": "google/gemma-3-270m"}')
+    plain = tmp_path / "swahili" / "model"
+    plain.mkdir(parents=True)
+    (plain / "config.json").write_text("{}")
+    for source, expected in (
+        (str(weights), "gemma-3-270m"),
+        (str(plain), "swahili"),
+        ("runs/qa-de/adapter/", "qa-de"),
+        ("runs/qa-de/checkpoint-500", "qa-de"),
+        (f"hub/models--org--tiny/snapshots/{'0a' * 20}", "tiny"),
+        ("org/name", "name"),
+        ("adapter", "adapter"),
+    ):
+        assert name_of(source) == expected
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_labels_hold_no_address_and_no_key(tmp_path: Path, as_text: bool) -> None:
+    secrets = {
+        "base_url": "http://10.1.2.3:8000/v1/completions",
+        "api_key": "sk-abcdefghijklmnop",
+        "OPENAI_API_KEY": "qwertzuiop",
+        "hf_token": "hf_abcdefghijklmnopqrst",
+        "header": "Authorization",
+        "eos_string": "gpu7.example.org:8000",
+        "proxy": "user:hunter2",
+        "somewhere": "https://user:hunter2@example.org/",
+    }
+    arguments: dict[str, str] = {"model": "http://10.1.2.3:8000/org/served", "tokenizer": "org/tok", **secrets}
+    given = ",".join(f"{key}={value}" for key, value in arguments.items()) if as_text else arguments
+    config = {"model": "local-completions", "gen_kwargs": {"api_key": "sk-abcdefghijklmnop", "temperature": 0}}
+    write_run(tmp_path / "a", {"xling_atlas_en_en": rows()}, model_args=given, config=config)
+    write_run(
+        tmp_path / "b",
+        {"xling_atlas_en_en": rows()},
+        model_args=f"{given},dtype=x" if as_text else {**arguments, "dtype": "x"},
+    )
+    page = write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    assert {e.model.label for e in read_runs([tmp_path])[0]} == {
+        "served (tokenizer=org/tok)",
+        "served (dtype=x,tokenizer=org/tok)",
+    }
+    for file in page.parent.rglob("*"):
+        if file.is_file():
+            said = file.name + file.read_text(encoding="utf-8", errors="replace")
+            for secret in ("10.1.2.3", "abcdefghijklmnop", "qwertzuiop", "hunter2", "example.org", "Authorization"):
+                assert secret not in said, (file, secret)
+            assert file.suffix != ".json" or file.name.endswith("schema.json") or "temperature=0" in said
+
+
+def test_answers_without_scores_say_so(tmp_path: Path) -> None:
+    """``--predict_only``: the harness writes 999, or no metric at all."""
+    for name, kept in (("none", False), ("bypass", True)):
+        made = rows()
+        for row in made:
+            del row["acc"]
+            row |= {"metrics": ["bypass"], "bypass": 999.0} if kept else {"metrics": []}
+        write_run(
+            tmp_path / name, {"xling_atlas_en_en": made, "xling_atlas_de_en": made}, model_args=f"pretrained=org/{name}"
+        )
+    page = write_report([tmp_path / "none", tmp_path / "bypass"], tmp_path / "out")
+    report = read_report(page.parent / "report.json")
+    assert not report.barriers and all(np.isnan(row.score.estimate) for row in report.scores)
+    assert len(report.scores) == 4 and {row.unscored for row in report.scores} == {UNSCORED}
+    assert "--predict_only" in {note.kind: note.text for note in report.notes}["missing"]
+    console = Console(file=io.StringIO(), width=200)
+    show(report, console)
+    printed = console.file.getvalue()
+    table = (page.parent / "scores.csv").read_text()
+    for said in (printed, table, page.read_text(), (page.parent / "report.json").read_text()):
+        assert "999" not in said.replace("6999", "") and "--predict_only" in said
+        assert not re.search(r"\bnan\b|\+nan", said), re.search(r".{30}\bnan\b.{30}", said)
+
+
+def test_weights_that_give_no_numbers_have_no_score(tmp_path: Path) -> None:
+    docs = [document(f"item:{i}", "en", "en") for i in range(6)]
+    made = [sample(doc, [float("nan"), float("-inf"), 0.0, 0.0], acc=1.0) for doc in docs]
+    write_run(tmp_path / "runs", {"xling_atlas_en_en": made})
+    (evaluation,), notes = read_runs([tmp_path / "runs"])
+    assert np.isnan(evaluation.metrics["acc"][0]) and "no finite numbers" in evaluation.unscored
+    assert notes[0].kind == "suspect" and "6 of 6 items" in notes[0].text and "item item:0" in notes[0].text
+    page = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert "no finite numbers" in (page.parent / "scores.csv").read_text()
+
+
+def test_models_whose_answers_are_equal_bit_by_bit_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    docs = [document(f"item:{i}", "en", "en", answer=i % 4) for i in range(12)]
+    drawn = rng.normal(size=(12, 4))
+    other = drawn.copy()
+    other[7, 2] = np.nextafter(other[7, 2], 1)
+    for name, scores in (("base", drawn), ("cached", drawn), ("other", other)):
+        made = [sample(doc, list(row)) for doc, row in zip(docs, scores, strict=True)]
+        write_run(tmp_path / name, {"xling_atlas_en_en": made}, model_args=f"pretrained=org/{name}")
+    report = read_report(write_report([tmp_path], tmp_path / "out").parent / "report.json")
+    (note,) = [note for note in report.notes if note.kind == "suspect"]
+    assert note.where == "base and cached" and "all 12 answers" in note.text and "--use_cache" in note.text
+    found = [finding for finding in findings(report) if finding.family == ""]
+    assert len(found) == 1 and "equal to the last bit" in found[0].text

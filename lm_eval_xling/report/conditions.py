@@ -1,0 +1,260 @@
+"""In which condition a document was shown: the one place where the report reads it.
+
+A document of this release carries ``condition``: its placement, the form of the answer, and the language of each of
+its parts. Documents of runs that were made before carry ``placement``, ``question_language``, ``answer_language`` and
+``languages`` beside their other fields, and for runs without samples the leaf's settings in the results have to do.
+Documents of other tasks of the harness say nothing, and nothing is read into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval_xling.languages import LANGUAGES
+
+__all__ = [
+    "BASE",
+    "FORMS",
+    "SEVERAL",
+    "UNKNOWN",
+    "Condition",
+    "combined",
+    "condition_of",
+    "condition_of_leaf",
+    "in_words",
+    "name",
+]
+
+BASE = "en"
+SEVERAL = "mul"
+"""ISO 639-2: multiple languages, in one text or from item to item."""
+FORMS = ("letters", "cloze", "generate")
+# Parts that are read beside the item, not parts of it.
+_BESIDE = frozenset({"demonstrations", "reasoning", "labels"})
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a document, or every document of a task, was shown."""
+
+    placement: str = ""
+    """Name of the placement; empty where it is unknown, ``mul`` where it differs from item to item."""
+    form: str = ""
+    """``letters``, ``cloze`` or ``generate``; empty where it is unknown."""
+    languages: tuple[tuple[str, str], ...] = ()
+    """Part to language code, sorted by part; ``mul`` for a part in several languages."""
+    codes: tuple[str, ...] = ()
+    """Every language in which a part of an item stands, sorted."""
+
+    def language(self, part: str) -> str:
+        """Return the language code of a part, or an empty string."""
+        return next((code for name, code in self.languages if name == part), "")
+
+    @property
+    def question(self) -> str:
+        """Language of the question: a code, ``mul``, or empty where unknown."""
+        return self.language("question")
+
+    @property
+    def answer(self) -> str:
+        """Language of the right answer: a code, ``mul``, or empty where unknown."""
+        return self.language("answer")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Language of every option, in their order; empty without options."""
+        return tuple(code for _, code in sorted(_numbered(self.languages)))
+
+    @property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """Part to language for what is neither question nor answer nor option: context, demonstrations."""
+        return tuple((p, code) for p, code in self.languages if p not in ("question", "answer") and not _is_option(p))
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether all questions are in one language and all answers, with every option, in one language."""
+        known = self.question not in ("", SEVERAL) and self.answer not in ("", SEVERAL)
+        return known and all(code == self.answer for code in self.options)
+
+    @property
+    def is_english(self) -> bool:
+        """Whether every part of the item stands in English."""
+        parts = [code for part, code in self.languages if part not in _BESIDE]
+        return self.question == BASE and bool(self.answer) and all(code == BASE for code in parts)
+
+
+UNKNOWN = Condition()
+"""Of a task that says nothing of its condition."""
+
+
+def _is_option(part: str) -> bool:
+    return part.startswith("option_")
+
+
+def _numbered(languages: Iterable[tuple[str, str]]) -> Iterable[tuple[int, str]]:
+    return ((int(part[7:]), code) for part, code in languages if _is_option(part) and part[7:].isdigit())
+
+
+def _condition(placement: str, form: str, languages: Mapping[str, str]) -> Condition:
+    codes = {code for part, code in languages.items() if part not in _BESIDE and code != SEVERAL}
+    return Condition(placement, form, tuple(sorted(languages.items())), tuple(sorted(codes)))
+
+
+def condition_of(
+    condition: Any, placement: Any, question_language: Any, answer_language: Any, languages: Any, *, form: str
+) -> Condition | None:
+    """Return the condition of a document, in either shape, or None where the document has neither.
+
+    Args:
+        condition: the document's ``condition``.
+        placement: the field of that name, as all that follow, of a document of an older run.
+        question_language: of an older run.
+        answer_language: of an older run.
+        languages: of an older run.
+        form: of an older run, which did not log it.
+    """
+    if isinstance(condition, Mapping) and isinstance(condition.get("languages"), Mapping):
+        parts = {str(part): str(code) for part, code in condition["languages"].items()}
+        return _condition(str(condition.get("placement") or ""), str(condition.get("form") or ""), parts)
+    if placement is None and question_language is None and answer_language is None and languages is None:
+        return None
+    parts = {}
+    if isinstance(languages, Mapping):
+        parts = {str(part): str(code) for part, code in languages.items()}
+    for part, code in (("question", question_language), ("answer", answer_language)):
+        if code is not None:
+            parts[part] = SEVERAL if code == "mixed" else str(code)
+    return _condition(str(placement or ""), form, parts)
+
+
+def combined(conditions: Iterable[Condition]) -> Condition:
+    """Return what all documents of a task have in common: a part that differs from item to item is ``mul``."""
+    distinct = set(conditions)
+    if not distinct:
+        return UNKNOWN
+    parts: dict[str, set[str]] = {}
+    for condition in distinct:
+        for part, code in condition.languages:
+            parts.setdefault(part, set()).add(code)
+    return Condition(
+        placement=_one(condition.placement for condition in distinct),
+        form=_one(condition.form for condition in distinct),
+        languages=tuple(sorted((part, _one(codes)) for part, codes in parts.items())),
+        codes=tuple(sorted({code for condition in distinct for code in condition.codes})),
+    )
+
+
+def _one(values: Iterable[str]) -> str:
+    found = set(values)
+    return found.pop() if len(found) == 1 else SEVERAL
+
+
+# Placement ▸ languages of question and right answer, where "?" is the second language.
+_PLACED = {
+    "en": (BASE, BASE),
+    "full": ("?", "?"),
+    "question": ("?", BASE),
+    "options": (BASE, "?"),
+    "gt": (BASE, "?"),
+    "gt_question": ("?", "?"),
+    "onewrong": (BASE, BASE),
+    "threewrong": (BASE, BASE),
+}
+# Of these the right answer's language is not that of the wrong ones.
+_UNEQUAL = frozenset({"gt", "gt_question", "onewrong", "threewrong"})
+
+
+def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[Condition, str]:
+    """Return the condition that a leaf's settings in the results name, and what else they name.
+
+    Only for tasks of older runs: in newer ones the samples say it, and the settings hold ``condition`` or nothing.
+    """
+    given = leaf.get("condition")
+    if isinstance(given, Mapping):
+        return condition_of(given, None, None, None, None, form="") or UNKNOWN, ""
+    placement = str(leaf.get("placement") or "")
+    form = str(leaf.get("form") or ("generate" if leaf.get("generate") else ""))
+    parts = {}
+    if placement in _PLACED:
+        named = str(leaf.get("language") or BASE)
+        asked, answered = (code.replace("?", named) for code in _PLACED[placement])
+        parts = {"question": asked, "answer": answered}
+        if placement in _UNEQUAL:
+            # Which option stands where is known of the documents only; that they differ is known here.
+            parts |= {"option_0": SEVERAL, "option_1": named if named != answered else BASE}
+    elif placement:
+        parts = {"question": SEVERAL, "answer": SEVERAL}
+    else:
+        for part, keys in (
+            ("question", ("question_language", "question", "language", "source")),
+            ("answer", ("answer_language", "answer", "options", "context", "language", "target")),
+        ):
+            code = next((str(leaf[key]) for key in keys if key in leaf), "")
+            if code in LANGUAGES or code == SEVERAL:
+                parts[part] = code
+    rest = {key: value for key, value in leaf.items() if key not in ("family", "placement", "form", "generate")}
+    variant = ", ".join(
+        str(value) if isinstance(value, str) else key
+        for key, value in sorted(rest.items())
+        if value and value not in LANGUAGES and value != SEVERAL
+    )
+    return _condition(placement, form if form in FORMS else "", parts) if parts else UNKNOWN, variant
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# words
+# ---------------------------------------------------------------------------------------------------------------
+
+_WORDS = {
+    "full": "all in {}",
+    "question": "question in {}, options in English",
+    "options": "question in English, options in {}",
+    "gt": "right option in {}, the rest in English",
+    "gt_question": "question and right option in {}, wrong options in English",
+    "onewrong": "one wrong option in {}, the rest in English",
+    "threewrong": "wrong options in {}, the rest in English",
+    "mixup": "each part in another language",
+    "mixup_paper": "each part in another language, as published",
+}
+
+
+def name(code: str) -> str:
+    """Return the English name of a language, ``several languages``, or the code where it has no name here."""
+    return "several languages" if code == SEVERAL else LANGUAGES[code].name if code in LANGUAGES else code
+
+
+def _is_as_named(condition: Condition, other: str) -> bool:
+    asked, answered = (code.replace("?", other) for code in _PLACED[condition.placement])
+    return (condition.question, condition.answer) == (asked, answered)
+
+
+def in_words(condition: Condition, *, any_language: bool = False) -> str:
+    """Return what a reader calls a condition, or an empty string where nothing is known.
+
+    Args:
+        condition: of a task.
+        any_language: whether several tasks of the placement are meant, each in another language.
+    """
+    others = [code for code in condition.codes if code != BASE]
+    told = "another language" if any_language else name(others[0]) if len(others) == 1 else ""
+    words = _WORDS.get(condition.placement)
+    if words is not None and "{}" not in words:
+        return words
+    # With another base language the names mean something else, which the words below say.
+    if words is not None and told and (any_language or _is_as_named(condition, others[0])):
+        return words.format(told)
+    if any_language:
+        return ""
+    if condition.is_english:
+        return "all in English"
+    if not condition.question and not condition.answer:
+        return ""
+    context = condition.language("context")
+    texts = [("question", condition.question), ("answer", condition.answer)]
+    if context and context not in (condition.answer, SEVERAL):
+        texts.insert(0, ("context", context))
+    if len({code for _, code in texts if code}) == 1:
+        return f"all in {name(texts[-1][1])}"
+    return ", ".join(f"{part} in {name(code)}" for part, code in texts if code)
