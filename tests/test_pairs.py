@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.literals import word
 from lm_eval_xling.pairs import QUESTIONS, catalog_questions, pair_questions, published_questions, split_pairs
 from lm_eval_xling.records import Row
+from tests.families.making import made
 
 
 def write(path: Path, rows: object) -> Path:
@@ -110,11 +110,11 @@ def test_questions_are_the_tasks_own_prompts(
     """What the harness scores after training is what was trained on, to the letter."""
     for name, value in full_mirror.items():
         monkeypatch.setenv(name, value)
-    module = import_module(f"lm_eval_xling.families.{family}")
     for language in ("en", "zh", "th"):
-        documents = module.documents({"language": language}, module.Parameters()).evaluated
+        documents = made(family, language).evaluated
         questions = catalog_questions(family, "test", [language])[language]
-        assert {document["id"]: document["prompt"] for document in documents}.items() <= questions.items()
+        shown = {document.id: f"{document.prompt}\n{document.cue}" for document in documents}
+        assert shown.items() <= questions.items()
 
 
 def test_the_catalogs_pairs_are_the_published_files(

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import FAMILIES, family_leaves
+from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.harness import requests, task_names, tasks_folder
+from lm_eval_xling.leaf_task import LeafTask
+from lm_eval_xling.records import Document
 from tests.generated import stale
 
-LEAVES = {f"xling_{family}_{leaf.name}" for family in FAMILIES for leaf in family_leaves(family)}
+LEAVES = {family.task(leaf) for family in FAMILIES.values() for leaf in family.leaves}
 YAMLS = sorted(tasks_folder().rglob("*.yaml"))
 
 
@@ -47,8 +49,9 @@ def test_every_yaml_loads_by_its_path(path: Path) -> None:
     config = load_yaml(path, resolve_func=True)
     assert config.get("task") == path.stem or config.get("group") == path.stem
     if "group" not in config:
-        assert callable(config["custom_dataset"])
-        assert config["tag"] == f"xling_{path.parent.name}" or config["tag"][0] == f"xling_{path.parent.name}"
+        assert config["class"] is LeafTask
+        assert config["dataset_kwargs"]["family"] == path.parent.name
+        assert config["tag"] == f"xling_{path.parent.name}"
 
 
 def test_the_harness_registers_every_file() -> None:
@@ -101,7 +104,8 @@ def test_the_pattern_takes_every_leaf_exactly_once(tmp_path: Path, full_mirror: 
     for path in (tmp_path / "out").rglob("samples_*.jsonl"):
         documents = [json.loads(line)["doc"] for line in path.read_text(encoding="utf-8").splitlines()]
         for document in documents:
-            assert {"id", "family", "question_language", "answer_language", "prompt"} <= set(document)
+            assert {"question", "answer"} <= set(document["condition"]["languages"])
+            assert Document.from_row(document).family == document["family"]
 
 
 @pytest.mark.slow
@@ -183,7 +187,7 @@ def test_the_harness_scores_what_the_model_says(
     model = AutoModelForCausalLM.from_pretrained(gemma, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(gemma)
     prompts = requests(task, rows=range(5), num_fewshot=int(shots))
-    assert [sample["doc"]["id"] for sample in logged] == [prompt.document["id"] for prompt in prompts]
+    assert [sample["doc"]["id"] for sample in logged] == [prompt.document.id for prompt in prompts]
     for sample, prompt in zip(logged, prompts, strict=True):
         for response, continuation in zip(sample["filtered_resps"], prompt.continuations, strict=True):
             start = len(tokenizer(prompt.context)["input_ids"])

@@ -40,7 +40,7 @@ def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tu
             raise UserError(
                 f"{task} does not use the parameter {name!r}",
                 where=f"--metadata '{{\"xling\": …}}' of {task}",
-                fix=f"leave it out, or evaluate only leaves that use it: {_some(users)}",
+                fix="leave it out" + (f", or evaluate only leaves that use it: {_some(users)}" if users else ""),
             )
     return leaf, parameters.resolved() if hasattr(parameters, "resolved") else parameters
 

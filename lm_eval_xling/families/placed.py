@@ -74,7 +74,8 @@ def used_parameters(placement: str) -> tuple[str, ...]:
         return ("languages", "repeat_languages", "seed", *ROW_PARAMETERS)
     target = () if placement == "en" else ("languages",)
     seed = ("seed",) if placement == "onewrong" else ()
-    return ("base_language", *target, *seed, *ROW_PARAMETERS)
+    base = () if placement == "full" else ("base_language",)
+    return (*base, *target, *seed, *ROW_PARAMETERS)
 
 
 def placement_leaves(

@@ -51,9 +51,9 @@ def workload(name: str, documents: int) -> list[Request]:
     if "mmlu" not in task:
         return task_requests(task, limit=documents, num_fewshot=shots)
     made = task_requests(task, limit=400, num_fewshot=shots)
-    subjects = [request.document["subject"] for request in made]
+    subjects = [request.document.group for request in made]
     largest = max(set(subjects), key=subjects.count)
-    return [request for request in made if request.document["subject"] == largest][:documents]
+    return [request for request in made if request.document.group == largest][:documents]
 
 
 def instances(made: Sequence[Request]) -> list[Instance]:

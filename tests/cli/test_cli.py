@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_eval_xling.families.leaves import FAMILIES
+from lm_eval_xling.families import FAMILIES
 
 XLING = Path(sys.executable).with_name("xling")
 HEAVY = ("torch", "transformers", "datasets", "lm_eval", "matplotlib", "scipy", "sklearn", "numpy", "pandas")

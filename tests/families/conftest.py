@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lm_eval_xling import catalog
-from lm_eval_xling.harness import _documents
+from lm_eval_xling.leaf_task import _documents
 from lm_eval_xling.records import Row
 
 OPTIONS = range(4)
@@ -44,3 +44,11 @@ def _fresh_documents() -> Iterator[None]:
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "load_rows", written_rows)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that we wrote in place of every dataset, so that every leaf has documents."""
+    from tests.families.written import rows_of
+
+    monkeypatch.setattr(catalog, "load_rows", rows_of)

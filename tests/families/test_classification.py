@@ -11,12 +11,14 @@ import pytest
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families import nli, paraphrase, sentiment
-from lm_eval_xling.families.classification import HIGH_RESOURCE, LANGUAGES, LOW_RESOURCE
+from lm_eval_xling.families.classification import HIGH_RESOURCE, LOW_RESOURCE
 from lm_eval_xling.harness import requests
 from lm_eval_xling.records import Document, Row
+from tests.families.making import made
 
-TASKS = {"sentiment": sentiment, "nli": nli, "paraphrase": paraphrase}
+LANGUAGES = (*HIGH_RESOURCE, *LOW_RESOURCE)
+FIELDS = {"sentiment": ("text",), "nli": ("premise", "hypothesis"), "paraphrase": ("sentence_1", "sentence_2")}
+LABELS = {"sentiment": 2, "nli": 3, "paraphrase": 2}
 FILES = {
     "sentiment": "ap_emotion/emotion_{}500_test.json",
     "nli": "snli/snli_{}600_test.json",
@@ -37,9 +39,7 @@ def published(folder: Path, family: str, language: str) -> list[dict[str, str]]:
 
 
 def evaluated(family: str, language: str, **xling: Any) -> list[Document]:
-    module = TASKS[family]
-    made = module.documents({"language": language}, module.Parameters(**xling))  # type: ignore[attr-defined]
-    return list(made.evaluated)
+    return list(made(family, language, **xling).evaluated)
 
 
 @pytest.mark.usefixtures("mirrored")
@@ -60,42 +60,40 @@ def test_sentiment_is_the_published_prompt() -> None:
 @pytest.mark.usefixtures("mirrored")
 @pytest.mark.parametrize(("family", "shots"), [("sentiment", 2), ("nli", 6), ("paraphrase", 4)])
 def test_demonstrations_are_balanced_fixed_and_never_scored(shared_data: Path, family: str, shots: int) -> None:
-    module = TASKS[family]
     english = published(shared_data, family, "en")
     shown: set[tuple[str, ...]] = set()
     for language in LANGUAGES:
-        made = module.documents({"language": language}, module.Parameters())  # type: ignore[attr-defined]
-        ids = tuple(document["id"] for document in made.demonstrations)
+        documents = made(family, language)
+        ids = tuple(document.id for document in documents.demonstrations)
         shown.add(ids)
         # In the paper's label order, again and again.
-        labels = [document["answer"] for document in made.demonstrations]
-        assert labels == [index % len(module.TASK.labels) for index in range(shots)]  # type: ignore[attr-defined]
-        demonstrated = {document[name] for document in made.demonstrations for name in module.TASK.fields}  # type: ignore[attr-defined]
-        assert not set(ids) & {document["id"] for document in made.evaluated}
+        labels = [document.answer for document in documents.demonstrations]
+        assert labels == [index % LABELS[family] for index in range(shots)]
+        demonstrated = {document.fields[name] for document in documents.demonstrations for name in FIELDS[family]}
+        assert not set(ids) & {document.id for document in documents.evaluated}
         if language == "en":
-            texts = {text for document in made.evaluated for text in (document[n] for n in module.TASK.fields)}  # type: ignore[attr-defined]
+            texts = {document.fields[name] for document in documents.evaluated for name in FIELDS[family]}
             assert not demonstrated & texts
             # Rows that share a text with a demonstration are left out: for SNLI the other two of each premise.
-            assert len(made.evaluated) == len(english) - (18 if family == "nli" else shots)
-        counts = Counter(document["answer"] for document in made.evaluated)
+            assert len(documents.evaluated) == len(english) - (18 if family == "nli" else shots)
+        counts = Counter(document.answer for document in documents.evaluated)
         assert len(set(counts.values())) == 1
     assert len(shown) == 1
 
 
 @pytest.mark.usefixtures("mirrored")
-@pytest.mark.parametrize("family", TASKS)
+@pytest.mark.parametrize("family", FIELDS)
 @pytest.mark.parametrize("language", ["no", "ja", "bn", "en"])
 def test_gold_is_that_of_the_english_row(shared_data: Path, family: str, language: str) -> None:
     english = published(shared_data, family, "en")
     here = published(shared_data, family, language)
-    names = list(TASKS[family].TASK.fields)  # type: ignore[attr-defined]
     by_texts = {
         tuple(value for key, value in row.items() if key != "answer"): answer["answer"]
         for row, answer in zip(here, english, strict=True)
     }
     documents = evaluated(family, language)
     for document in documents:
-        assert document["label"] == by_texts[tuple(document[name] for name in names)]
+        assert document.fields["label"] == by_texts[tuple(document.fields[name] for name in FIELDS[family])]
 
 
 @pytest.mark.usefixtures("mirrored")
@@ -110,9 +108,9 @@ def test_the_swapped_and_misspelt_labels_of_snli_are_scored_right(shared_data: P
         ("ja", "neutral", "中立"),
         ("bn", "entailment", "অনুসিদ্ধান্ত"),
     ]:
-        documents = [d for d in evaluated("nli", language, labels="native") if d["label"] == label]
+        documents = [d for d in evaluated("nli", language, labels="native") if d.fields["label"] == label]
         assert len(documents) == 194
-        assert {document["choices"][document["answer"]] for document in documents} == {word}
+        assert {document.choices[document.answer or 0] for document in documents} == {word}
 
 
 @pytest.mark.usefixtures("mirrored")
@@ -148,7 +146,7 @@ def test_drop_identical(shared_data: Path, language: str, identical: int) -> Non
     assert sum(row["sentence1"] == row["sentence2"] for row in rows) == identical
     kept = evaluated("paraphrase", language, drop_identical=True)
     assert len(kept) == len(evaluated("paraphrase", language)) - identical
-    assert all(document["sentence_1"] != document["sentence_2"] for document in kept)
+    assert all(document.fields["sentence_1"] != document.fields["sentence_2"] for document in kept)
 
 
 def test_halves_are_disjoint() -> None:
@@ -160,12 +158,12 @@ def broken(monkeypatch: pytest.MonkeyPatch, language: str, change: Any) -> None:
     """Serve rows that we wrote, with one list of them changed."""
 
     def rows(dataset: str, asked: str, split: str) -> list[Row]:
-        ids = [*nli.TASK.demonstrations, "0", "1"]
-        made = [
+        ids = ["116", "324", "191", "414", "544", "343", "0", "1"]
+        served = [
             Row(i, asked, {"premise": f"{asked} p {i}", "hypothesis": f"{asked} h {i}"}, answer=k % 3)
             for k, i in enumerate(ids)
         ]
-        return change(made) if asked == language else made
+        return change(served) if asked == language else served
 
     monkeypatch.setattr(catalog, "load_rows", rows)
 
@@ -191,7 +189,7 @@ def test_an_id_that_a_language_lacks_is_an_error_or_dropped(
     broken(monkeypatch, "de", lambda rows: rows[:-1])
     with pytest.raises(UserError, match=r"1 of 8 ids (.|\n)*'1' \(not in de\)(.|\n)*\"missing\": \"drop\""):
         evaluated("nli", "de")
-    assert [document["id"] for document in evaluated("nli", "de", missing="drop")] == ["0"]
+    assert [document.id for document in evaluated("nli", "de", missing="drop")] == ["0"]
     assert "1 ids that a language lacks were dropped" in caplog.text
 
 
@@ -203,7 +201,7 @@ def test_a_demonstration_that_the_data_lacks_is_an_error(monkeypatch: pytest.Mon
 
 def test_an_id_that_occurs_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch, "de", lambda rows: [*rows, rows[0]])
-    with pytest.raises(UserError, match="id '116' occurs twice(.|\n)*nli in de"):
+    with pytest.raises(UserError, match="id '116' occurs twice(.|\n)*nli, split test, rows in de"):
         evaluated("nli", "de")
 
 
@@ -217,14 +215,14 @@ def test_groups_are_unweighted_means(mirror: Path, monkeypatch: pytest.MonkeyPat
     # Dropping identical pairs leaves a different number of rows in each language, so that weights would show.
     metadata = {"xling": {"drop_identical": True}}
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=metadata)
-    made = simple_evaluate(model="dummy", tasks=["crosslingual_paraphrase"], bootstrap_iters=0, task_manager=manager)
-    assert made is not None
-    results = made["results"]
+    run = simple_evaluate(model="dummy", tasks=["crosslingual_paraphrase"], bootstrap_iters=0, task_manager=manager)
+    assert run is not None
+    results = run["results"]
 
     def mean(languages: tuple[str, ...]) -> float:
         return sum(results[f"xling_paraphrase_{language}"]["acc,none"] for language in languages) / len(languages)
 
-    assert len({entry["effective"] for name, entry in made["n-samples"].items() if name.startswith("xling_")}) > 5
+    assert len({entry["effective"] for name, entry in run["n-samples"].items() if name.startswith("xling_")}) > 5
     expected = {"crosslingual_paraphrase": LANGUAGES, "high_resource": HIGH_RESOURCE, "low_resource": LOW_RESOURCE}
     for name, languages in expected.items():
         (found,) = [key for key in results if key.endswith(name)]

@@ -12,9 +12,11 @@ import yaml
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import math
-from lm_eval_xling.harness import number_scores, requests
+from lm_eval_xling.families.math import number_scores
+from lm_eval_xling.harness import requests
 from lm_eval_xling.metrics.numbers import final_number, numbers
-from lm_eval_xling.records import Request, Row
+from lm_eval_xling.records import Condition, Document, Request, Row
+from tests.families.making import made, said
 
 PROBLEMS = yaml.safe_load(Path(math.__file__).with_name("math_demonstrations.yaml").read_text(encoding="utf-8"))
 MGSM = "en bn de es fr ja ru sw te th zh".split()
@@ -53,7 +55,7 @@ def _equations(steps: str) -> list[tuple[str, str]]:
 def test_the_final_sentence_is_read_back(language: str) -> None:
     request = show(f"xling_math_mgsm_native_{language}", shots=1)
     demonstration = request.context.split("\n\n")[0]
-    marker = request.document["marker"]
+    marker = request.document.fields["marker"]
     assert marker and marker in demonstration
     assert final_number(demonstration, language, marker) == Decimal(PROBLEMS[0]["answer"])
     assert literals.word(language, "fields.step_by_step_answer") + ":" in demonstration
@@ -68,7 +70,7 @@ def test_native_is_mgsm_s_form_in_one_language() -> None:
         "24 - 5 = 19 Stifte. Die Antwort lautet 19.\n\n"
         f"Frage: {question}\nSchritt-für-Schritt-Antwort:"
     )
-    assert request.document["target"] == "3"
+    assert request.document.target == "3"
     assert show("xling_math_mgsm_native_de").context.count("Frage: ") == 9
 
 
@@ -85,8 +87,7 @@ def test_the_three_languages_are_independent() -> None:
     )
     assert mixed.context.startswith("Question: Léna") and "La respuesta es 19." in mixed.context
     assert mixed.context.endswith("\nRespuesta paso a paso:") and "\n\nSwali: " in mixed.context
-    languages = [mixed.document[f"{part}_language"] for part in ("question", "demos", "answer")]
-    assert languages == ["sw", "fr", "es"]
+    assert mixed.document.condition.languages == {"question": "sw", "demonstrations": "fr", "answer": "es"}
 
 
 def test_direct_asks_for_the_number_alone() -> None:
@@ -98,8 +99,8 @@ def test_switched_questions_are_sentences_of_the_same_problem() -> None:
     texts = {code: catalog.load_rows("mgsm", code, "test") for code in languages}
     seen = set()
     for request in requests("xling_math_mgsm_switched", limit=40, num_fewshot=0):
-        row = int(request.document["id"])
-        for unit in request.document["units"]:
+        row = int(request.document.id)
+        for unit in request.document.fields["units"]:
             assert unit["text"].strip() in texts[unit["language"]][row].fields["question"]
             seen.add(unit["language"])
         assert request.context.startswith("Question: ")
@@ -110,11 +111,13 @@ def test_switched_questions_are_sentences_of_the_same_problem() -> None:
     others = {show("xling_math_mgsm_switched", row=5, shots=0, seed=seed).context for seed in range(4)}
     assert len(others) > 1
     swahili = show("xling_math_mgsm_switched", row=5, shots=0, languages=["sw", "th"])
-    assert {unit["language"] for unit in swahili.document["units"]} <= {"sw", "th"}
+    assert {unit["language"] for unit in swahili.document.fields["units"]} <= {"sw", "th"}
 
 
 def scores(answer: str, target: str, language: str = "de", marker: str = "") -> dict[str, float]:
-    return number_scores({"answer_language": language, "target": target, "marker": marker}, [answer])
+    condition = Condition("", "direct", {"question": language, "answer": language})
+    document = Document("0", "math", condition, "Frage?", target=target, fields={"marker": marker})
+    return dict(number_scores(document, said(answer)))
 
 
 def test_scores() -> None:
@@ -133,10 +136,10 @@ def test_scores() -> None:
 def test_without_lingua_the_answers_are_still_scored(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from lm_eval_xling import harness
+    from lm_eval_xling.families import answering
 
-    harness._say_once.cache_clear()
-    monkeypatch.setattr(harness, "find_spec", lambda name: None)
+    answering._say_once.cache_clear()
+    monkeypatch.setattr(answering, "find_spec", lambda name: None)
     assert scores("Die Antwort lautet 18.", "18") == {"exact_match": 1.0}
     scores("Die Antwort lautet 18.", "18")
     assert caplog.text.count("pip install 'lm-eval-xling[langid]'") == 1
@@ -155,13 +158,12 @@ def test_bad_rows_and_languages(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda dataset, language, split: [Row("0", language, {"question": question}, target=target)],
         )
 
-    leaf = {"dataset": "mgsm", "question": "de", "demos": "de", "reasoning": "de", "steps": True}
     serve("Frage?", "zwölf")
     with pytest.raises(UserError, match="the answer 'zwölf' is not a number(.|\n)*mgsm, id 0"):
-        math.documents(leaf, math.Parameters())
+        made("math", "mgsm_native_de")
     serve(" ", "12")
     with pytest.raises(UserError, match="the question is empty"):
-        math.documents(leaf, math.Parameters())
+        made("math", "mgsm_native_de")
 
 
 def test_spaces_around_a_question_are_not_shown() -> None:

@@ -135,12 +135,11 @@ def test_atlas_demonstrations_are_other_countries() -> None:
 def test_documents_name_the_languages_that_reports_pair_on() -> None:
     (request,) = requests("xling_mmlu_gt_it", rows=[1])
     document = request.document
-    assert (document["id"], document["family"], document["placement"]) == ("abstract_algebra/test/1", "mmlu", "gt")
-    assert (document["question_language"], document["answer_language"]) == ("en", "it")
-    assert document["languages"] == {
-        "question": "en", "option_0": "en", "option_1": "it", "option_2": "en", "option_3": "en",
+    assert (document.id, document.family, document.condition.placement) == ("abstract_algebra/test/1", "mmlu", "gt")
+    assert document.condition.languages == {
+        "question": "en", "answer": "it", "option_0": "en", "option_1": "it", "option_2": "en", "option_3": "en",
     }  # fmt: skip
-    assert (document["subject"], document["category"], document["answer"]) == ("abstract_algebra", "stem", 1)
+    assert (document.group, document.fields["category"], document.answer) == ("abstract_algebra", "stem", 1)
 
 
 @pytest.mark.parametrize(

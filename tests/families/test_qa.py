@@ -9,10 +9,11 @@ import pytest
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families import qa
-from lm_eval_xling.harness import extraction_scores, requests
+from lm_eval_xling.families.qa import extraction_scores
+from lm_eval_xling.harness import requests
 from lm_eval_xling.metrics.answers import normalise
-from lm_eval_xling.records import Request, Row
+from lm_eval_xling.records import Condition, Document, Request, Row
+from tests.families.making import made, said
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +33,10 @@ def test_context_and_question_in_languages_of_their_own() -> None:
         f"Text: {rows['de'].fields['context']}\nQuestion: {rows['en'].fields['question']}\nAntwort:"
     )
     # The answer is a part of the German context.
-    assert german.document["answers"] == rows["de"].extra["answers"]
-    assert german.document["answers"][0] in german.document["context"]
-    assert german.document["id"] == rows["en"].id
-    assert (german.document["question_language"], german.document["answer_language"]) == ("en", "de")
+    assert german.document.fields["answers"] == rows["de"].extra["answers"]
+    assert german.document.fields["answers"][0] in german.document.fields["context"]
+    assert german.document.id == rows["en"].id
+    assert german.document.condition.languages == {"context": "de", "question": "en", "answer": "de"}
     chinese = show("xling_qa_xquad_de_en", row=7, context_language="zh", question_language="de")
     assert chinese.context == (f"文章: {rows['zh'].fields['context']}\nFrage: {rows['de'].fields['question']}\n答案:")
 
@@ -43,19 +44,23 @@ def test_context_and_question_in_languages_of_their_own() -> None:
 @pytest.mark.parametrize("language", ["en", "de", "es", "ro", "ru", "tr", "vi", "zh"])
 def test_the_gold_answers_of_every_language_score_full_marks(language: str) -> None:
     for request in requests(f"xling_qa_xquad_{language}_{language}", rows=range(0, 1190, 17)):
-        answer = request.document["answers"][0]
-        metrics = extraction_scores(request.document, [f" {answer}."])
+        answer = request.document.fields["answers"][0]
+        metrics = extraction_scores(request.document, said(f" {answer}."))
         assert (metrics["exact_match"], metrics["f1"]) == (1.0, 1.0), answer
         # A whole sentence around the answer has all of its words, and others.
-        longer = extraction_scores(request.document, [f"{answer} {request.document['question']}"])
+        longer = extraction_scores(request.document, said(f"{answer} {request.document.fields['question']}"))
         assert longer["exact_match"] == 0.0 and 0.0 < longer["f1"] < 1.0
         assert normalise(answer, language)
 
 
 def test_articles_are_those_of_the_context() -> None:
-    document = {"answer_language": "de", "answers": ["die Denver Broncos"]}
-    assert extraction_scores(document, ["Denver Broncos"])["exact_match"] == 1.0
-    assert extraction_scores({**document, "answer_language": "en"}, ["Denver Broncos"])["exact_match"] == 0.0
+    def exact_match(language: str) -> float:
+        condition = Condition("", "generate", {"context": language, "question": "en", "answer": language})
+        document = Document("0", "qa", condition, "Who?", fields={"answers": ["die Denver Broncos"]})
+        return extraction_scores(document, said("Denver Broncos"))["exact_match"]
+
+    assert exact_match("de") == 1.0
+    assert exact_match("en") == 0.0
 
 
 def test_belebele_shows_each_part_in_its_language() -> None:
@@ -66,10 +71,11 @@ def test_belebele_shows_each_part_in_its_language() -> None:
         f"Text: {rows['de'].fields['context']}\nFrage: {rows['de'].fields['question']}\n{options}\nAntwort:"
     )
     assert full.continuations == (" A", " B", " C", " D")
-    assert full.document["answer"] == rows["en"].answer
+    assert full.document.answer == rows["en"].answer
     mixed = show("xling_qa_belebele_context_de", row=3, options_language="French", option_ids="1-4")
-    assert mixed.document["languages"] == {
-        "context": "de", "question": "en", "option_0": "fr", "option_1": "fr", "option_2": "fr", "option_3": "fr",
+    assert mixed.document.condition.languages == {
+        "context": "de", "question": "en", "answer": "fr", "option_0": "fr", "option_1": "fr", "option_2": "fr",
+        "option_3": "fr",
     }  # fmt: skip
     assert mixed.context.startswith(f"Text: {rows['de'].fields['context']}\nQuestion: {rows['en'].fields['question']}")
     assert f"\n4. {rows['fr'].options[3]}\nAnswer:" in mixed.context
@@ -84,5 +90,5 @@ def test_bad_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Row("x", language, {"context": "", "question": "Q?"}, target="A", extra={"answers": ["A"]})]
 
     monkeypatch.setattr(catalog, "load_rows", rows)
-    with pytest.raises(UserError, match="the field 'context' is empty(.|\n)*qa in ru"):
-        qa.documents({"dataset": "xquad", "context": "ru", "question": "en"}, qa.Parameters())
+    with pytest.raises(UserError, match="the field 'context' is empty(.|\n)*xquad in ru, id x"):
+        made("qa", "xquad_ru_en")

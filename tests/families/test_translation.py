@@ -10,10 +10,12 @@ import yaml
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families import translation
-from lm_eval_xling.harness import requests, translation_scores
+from lm_eval_xling.families import FAMILIES, translation
+from lm_eval_xling.families.translation import translation_scores
+from lm_eval_xling.harness import requests
 from lm_eval_xling.metrics.fidelity import identify
-from lm_eval_xling.records import Row
+from lm_eval_xling.records import Row, TaskDocuments
+from tests.families.making import made, said
 
 LANGUAGES = ("en", "fr", "de", "es", "it")
 
@@ -24,27 +26,27 @@ def mirrored(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_twenty_directions() -> None:
-    names = {leaf.name for leaf in translation.leaves()}
+    names = {leaf.name for leaf in FAMILIES["translation"].leaves}
     assert names == {f"{source}_{target}" for source in LANGUAGES for target in LANGUAGES if source != target}
 
 
 def test_prompt_is_that_of_alma() -> None:
     rows = {code: catalog.load_rows("flores", code, "devtest") for code in LANGUAGES}
-    made = requests("xling_translation_de_it")
-    assert len(made) == 100
+    shown = requests("xling_translation_de_it")
+    assert len(shown) == 100
     german = rows["de"][5].fields["sentence"]
-    assert made[5].context == f"Translate this from German to Italian:\nGerman: {german}\nItalian:"
-    assert made[5].document["target"] == rows["it"][5].fields["sentence"]
+    assert shown[5].context == f"Translate this from German to Italian:\nGerman: {german}\nItalian:"
+    assert shown[5].document.target == rows["it"][5].fields["sentence"]
 
 
 def test_five_shot_demonstrations_are_ours_and_all_sentences_are_scored() -> None:
-    made = requests("xling_translation_en_fr", num_fewshot=5)
-    assert len(made) == 100
-    assert made[0].context.count("Translate this from English to French:\n") == 6
-    assert "French: Des chercheurs ont constaté" in made[0].context
+    shown = requests("xling_translation_en_fr", num_fewshot=5)
+    assert len(shown) == 100
+    assert shown[0].context.count("Translate this from English to French:\n") == 6
+    assert "French: Des chercheurs ont constaté" in shown[0].context
     sentences = {row.fields["sentence"] for row in catalog.load_rows("flores", "en", "devtest")}
-    demonstrations = translation.documents({"source": "en", "target": "fr"}, translation.Parameters()).demonstrations
-    assert not sentences & {document["source"] for document in demonstrations}
+    demonstrations = made("translation", "en_fr").demonstrations
+    assert not sentences & {document.fields["source"] for document in demonstrations}
 
 
 def test_demonstrations_are_in_their_languages() -> None:
@@ -58,7 +60,8 @@ def test_results_hold_corpus_scores_and_signatures() -> None:
     from lm_eval.api.metrics import bleu
     from lm_eval.tasks import TaskManager
 
-    from lm_eval_xling.harness import chrf_plus_plus, tasks_folder
+    from lm_eval_xling.harness import tasks_folder
+    from lm_eval_xling.metrics.corpus import chrf_plus_plus
 
     name = "xling_translation_en_fr"
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
@@ -72,10 +75,10 @@ def test_results_hold_corpus_scores_and_signatures() -> None:
 
 def test_language_of_a_translation() -> None:
     (request,) = requests("xling_translation_en_fr", rows=[1])
-    right = translation_scores(request.document, [request.document["target"]])
-    assert right["bleu"] == right["chrf++"] == (request.document["target"], request.document["target"])
+    right = translation_scores(request.document, said(request.document.target or ""))
+    assert right["bleu"] == right["chrf++"] == (request.document.target, request.document.target)
     assert right["language_fidelity"] == 1.0
-    assert translation_scores(request.document, [request.document["source"]])["language_fidelity"] == 0.0
+    assert translation_scores(request.document, said(request.document.fields["source"]))["language_fidelity"] == 0.0
 
 
 def test_bad_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +88,8 @@ def test_bad_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(catalog, "load_rows", rows)
 
-    def documents(**parameters: Any) -> Any:
-        return translation.documents({"source": "en", "target": "fr"}, translation.Parameters(**parameters))
+    def documents(**parameters: Any) -> TaskDocuments:
+        return made("translation", "en_fr", **parameters)
 
     serve(en=["a", "b"], fr=["c"])
     with pytest.raises(UserError, match=r"1 of 2 ids (.|\n)*'1' \(not in fr\)"):
