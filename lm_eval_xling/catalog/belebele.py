@@ -59,6 +59,7 @@ DATASET = Dataset(
     schema="fields question, context; 4 options; answer; ids: the passage's link and the question's number",
     splits=("test",),
     languages=_PUBLISHED,
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(

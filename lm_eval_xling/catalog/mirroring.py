@@ -271,7 +271,8 @@ def fetch_dataset(
     problems: list[UserError] = []
     mirror.expect(dataset.name, parts)
     for part in progress(parts):
-        source = next(source for source in dataset.sources if source.covers(part))
+        source = dataset.source_of(part)
+        assert source is not None  # of published parts alone
         try:
             if source.name not in revisions:
                 revisions[source.name] = _revision(dataset, source, mirror)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, csv_records, find_all, json_lines, rows_of
-from lm_eval_xling.catalog.sources import HubTables, Table
+from lm_eval_xling.catalog.sources import HubTable, HubTables
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.records import Row
 
@@ -102,7 +102,7 @@ def _read_aligned(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     return rows_of(json_lines(paths[0]), lambda index, record: _row_of_letters(record, part))
 
 
-def _tables(part: Part) -> tuple[Table, ...]:
+def _tables(part: Part) -> tuple[HubTable, ...]:
     # The hub calls Filipino by its three-letter code, "fil".
     config = "fil" if part.language == "tl" else part.language
     return ((config, part.split),) if part.language in _LANGUAGES else ()
@@ -128,6 +128,7 @@ DATASET = Dataset(
     schema="fields question; 4 options; answer; extra subject, category (STEM, humanities, social sciences, other)",
     splits=("test", "dev"),
     languages=_LANGUAGES,
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(

@@ -185,8 +185,8 @@ def csv_records(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> 
     Raises:
         UserError: if a row has another number of cells.
     """
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(text_lines(path, newline=""), delimiter=delimiter, quoting=quoting)
+    lines, quoted = text_lines(path, newline=""), delimiter != "\t"
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     for number, cells in enumerate(reader):
         where = f"{path}:{reader.line_num}"
         if number == 0 and _is_header(cells, columns):

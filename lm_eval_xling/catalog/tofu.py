@@ -13,7 +13,7 @@ from typing import Any
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, json_lines, locate
-from lm_eval_xling.catalog.sources import HubTables, Table
+from lm_eval_xling.catalog.sources import HubTable, HubTables
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Row
 
@@ -101,7 +101,7 @@ def _choice_rows(part: Part, records: Sequence[Record], english: Sequence[Record
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def _tables(part: Part) -> tuple[Table, ...]:
+def _tables(part: Part) -> tuple[HubTable, ...]:
     if part.language != "en":
         return ()
     configs = (part.split, f"{part.split}_perturbed") if part.split in _JOINED else (part.split,)
@@ -188,6 +188,7 @@ DATASET = Dataset(
     "perturbed_answers; real_authors and world_facts: also 4 options, answer",
     splits=(*_AUTHORS, *_HOLDOUT, *_CHOICE),
     languages=tuple("en fr ar fa he hi id ja ko ru".split()),
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(

@@ -87,6 +87,7 @@ DATASET = Dataset(
     "title (in the published files; the hub has none)",
     splits=("validation",),
     languages=_LANGUAGES,
+    text_field="question",
     sources=(
         GitHubFiles(
             "google-deepmind/xquad",
