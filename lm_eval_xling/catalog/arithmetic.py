@@ -23,6 +23,7 @@ def _entry(
     languages: str,
     repository: tuple[str, str],
     layout: str,
+    names: str,
     path: Callable[[str], str],
     read: Callable[[Path], Iterable[Record]],
     *,
@@ -40,6 +41,7 @@ def _entry(
         languages: codes, separated by spaces.
         repository: owner/name on GitHub, and the commit.
         layout: the files in words.
+        names: as in ``Format``.
         path: from a language code to the file's path in the repository.
         read: from a file to its records.
         columns: of the problem and of its answer.
@@ -60,7 +62,7 @@ def _entry(
             ),
         )
 
-    form = Format(layout, find_all(lambda part: [path(part.language)] if part.language in LANGUAGES else []), rows)
+    form = Format(layout, find_all(lambda part: [path(part.language)]), rows, names=names)
     return Dataset(
         name=name,
         title=title,
@@ -80,6 +82,10 @@ def _entry(
     )
 
 
+def _english_name(language: str) -> str:
+    return LANGUAGES[language].name if language in LANGUAGES else language
+
+
 DATASETS = (
     _entry(
         name="mgsm",
@@ -90,6 +96,7 @@ DATASETS = (
         languages="en bn de es fr ja ru sw te th zh",
         repository=("google-research/url-nlp", "452a21ad3dae5668c06ceeac21ff073e1e40f9be"),
         layout="tab-separated question and answer: mgsm_LANGUAGE.tsv",
+        names=r"mgsm_.+\.tsv",
         path=lambda language: f"mgsm/mgsm_{language}.tsv",
         read=lambda path: csv_records(path, ("question", "answer"), delimiter="\t"),
         columns=("question", "answer"),
@@ -104,7 +111,8 @@ DATASETS = (
         languages="en bn zh fr de ja ru es sw th",
         repository=("microsoft/MathOctopus", "4d385db696c420b212ccf861fcfab13c1499a576"),
         layout="JSON lines with m_query and response: test_LANGUAGE.json, English names",
-        path=lambda language: f"step1_supervised_finetuning/data/msvamp/test_{LANGUAGES[language].name}.json",
+        names=r"test_.+\.json",
+        path=lambda language: f"step1_supervised_finetuning/data/msvamp/test_{_english_name(language)}.json",
         read=json_lines,
         columns=("m_query", "response"),
         extra=("equation",),

@@ -66,6 +66,7 @@ DATASET = Dataset(
             "JSON lines: belebele_LANGUAGE.jsonl with id, passage, question, A, B, C, D, answer",
             find_all(lambda part: [f"belebele_{part.language}.jsonl"]),
             _read_lines,
+            names=r"belebele_.+\.jsonl",
         ),
         _HUB.clone(),
     ),

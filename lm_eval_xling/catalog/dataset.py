@@ -34,6 +34,9 @@ class Format:
     """The files, in these folders, that hold a part; empty if they do not hold it."""
     read: Callable[[Part, Sequence[Path]], Iterable[Row]]
     """The rows of a part from the files that ``find`` gave."""
+    names: str = ""
+    """Regular expression of the layout's names, in any language: what is named so beside the files that were read,
+    but was not read, is reported. Empty where names say nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
         yield Row(id=str(index), language=part.language, fields={"sentence": sentence})
 
 
-_FORMAT = Format("one sentence a line: LANGUAGE.devtest", find_all(_paths), _read)
+_FORMAT = Format("one sentence a line: LANGUAGE.devtest", find_all(_paths), _read, names=r".+\.devtest")
 
 DATASET = Dataset(
     name="flores",

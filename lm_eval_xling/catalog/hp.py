@@ -57,6 +57,7 @@ DATASET = Dataset(
             "JSON lines: quiz_LANGUAGE.jsonl with id, question, A, B, C, D, answer",
             find_all(lambda part: [f"quiz_{part.language}.jsonl"]),
             _read_lines,
+            names=r"quiz_.+\.jsonl",
         ),
         _HUB.clone(),
     ),

@@ -135,6 +135,7 @@ DATASET = Dataset(
             "aligned JSON lines: {test,dev}_LANGUAGE.jsonl with id, subject, question, A, B, C, D, answer",
             find_all(lambda part: [f"{part.split}_{part.language}.jsonl"]),
             _read_aligned,
+            names=r"(test|dev)_.+\.jsonl",
         ),
         Format(
             "CSV folders of Hendrycks et al. and, translated, of Chua et al.: {test,dev}/SUBJECT_{test,dev}.csv, "

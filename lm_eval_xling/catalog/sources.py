@@ -220,12 +220,22 @@ class GitHubFiles:
 
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Download the part's files, unless they are in the cache, and read them."""
+        self.download(part, revision)
+        return _read_files(self, self.format, part, self._folder(revision or self.commit), revision or self.commit)
+
+    def download(self, part: Part, revision: str | None) -> tuple[tuple[Path, ...], dict[str, str]]:
+        """Download the part's files, unless they are in the cache.
+
+        Returns:
+            Where they are, and the sha256 of each by its path in the repository.
+        """
         commit = revision or self.commit
         folder = self._folder(commit)
         known = published_sha256().get(self.repository, {})
         for path in self.paths(part):
             _download(f"{_GITHUB}/{self.repository}/{commit}/{quote(path)}", folder / path, known.get(path))
-        return _read_files(self, self.format, part, folder, commit)
+        paths = tuple(folder / path for path in self.paths(part))
+        return paths, {path: file_sha256(folder / path) for path in self.paths(part)}
 
     def at_hand(self, part: Part) -> bool:
         """Whether an earlier fetch downloaded every file of the part."""

@@ -7,6 +7,7 @@ and where it does not, a row is missing or out of order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[s
         f"the paper's JSON files, with the English one: {path.format('LANGUAGE')}",
         find_all(paths),
         _reader(dataset, columns),
+        names=re.escape(path.rpartition("/")[2]).replace(r"\{\}", ".+"),
     )
     return Dataset(
         name=dataset,
