@@ -216,7 +216,7 @@ def _translated_files(part: Part) -> tuple[str, ...]:
     if part.language not in _TRANSLATIONS or part.split in _HOLDOUT:
         return ()
     if part.split in _CHOICE:
-        names = (f"{part.split}_perturbed",)
+        names: tuple[str, ...] = (f"{part.split}_perturbed",)
     elif part.split == "forget01":
         names = ("forget01", "forget01_perturbed")
     else:
