@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
 
@@ -207,10 +207,10 @@ def _beyond(spelling: str) -> Language | None:
         raw = langcodes.Language.get(spelling.replace("_", "-"), normalize=False)
         tag = langcodes.Language.get(spelling.replace("_", "-"))
     except (ValueError, LookupError):
-        try:
-            raw = tag = langcodes.find(spelling)
-        except LookupError:
+        named = _named(spelling)
+        if named is None:
             return None
+        raw = tag = named
     if not tag.language or tag.language in ("mis", "mul", "und", "zxx") or not _registered(tag.language):
         return None
     language = LANGUAGES.get(_spellings().get(tag.language, ""))
@@ -228,12 +228,26 @@ def _beyond(spelling: str) -> Language | None:
     pieces += tag.variants or ()
     if pieces == [base] and language is not None:
         return language
-    named = langcodes.Language.get("-".join(pieces), normalize=False)
-    name = named.display_name()
-    own = named.autonym()
+    carried = langcodes.Language.get("-".join(pieces), normalize=False)
+    name = carried.display_name()
+    own = carried.autonym()
     # A name that CLDR lacks comes back in English, or with the tag in brackets.
     variants = f" ({' '.join(tag.variants)})" if tag.variants else ""
     return Language("-".join(pieces), f"{iso}_{script}", name + variants, own + variants)
+
+
+def _named(name: str) -> Any:
+    """The tag of a language with just this name, in any language, or None."""
+    import langcodes
+    from language_data.names import code_to_names
+
+    try:
+        tag = langcodes.find(name)
+    except LookupError:
+        return None
+    # `find` also takes a longer word that begins with a name: "metadata" for Meta'.
+    known = code_to_names(tag.to_tag()).values()
+    return tag if name.casefold() in {other.casefold() for other in known} else None
 
 
 def _registered(language: str) -> bool:

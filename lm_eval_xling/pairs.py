@@ -9,13 +9,13 @@ ablation with a target other than English.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from lm_eval_xling import catalog, literals
+from lm_eval_xling.catalog.pair_files import TranslatedQuestion, read_translated_questions
+from lm_eval_xling.catalog.question_pairs import SINGLE_FILES, languages_of
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.own_data import own_family
@@ -29,35 +29,16 @@ Questions: TypeAlias = dict[str, dict[str, str]]
 
 
 def published_questions(paths: Iterable[Path]) -> Questions:
-    """Read files in the published format: a JSON array of rows ``input`` and ``answer``.
+    """Read pair files, in the published format or in one that ``read_translated_questions`` reads, too.
 
-    ``input`` is a question and the instruction line that names both languages, ``answer`` the question in the target
-    language. Rows of several files are joined on their target text, so that each file may hold other rows.
+    Rows of several files are joined on their target text, so that each file may hold other rows.
 
     Raises:
-        UserError: if a file is not of that format, or empty.
+        UserError: if a file cannot be read or is empty, or a row is no pair.
     """
     questions: Questions = {}
     for path in paths:
-        rows = _read_rows(path)
-        read: list[tuple[str, str, str, str]] = []
-        for number, row in enumerate(rows, start=1):
-            try:
-                source, spelling, target_spelling = _split_input(row["input"])
-                target = row["answer"]
-            except (KeyError, TypeError, ValueError):
-                raise UserError(
-                    "not a row of a published pair file",
-                    where=f"{path}, row {number}",
-                    fix="each row has `input`, which ends in `Translate the input from X to Y:`, and `answer`",
-                ) from None
-            if not source.strip() or not target.strip():
-                raise UserError("an empty question", where=f"{path}, row {number}", fix="remove the row")
-            read.append((source, resolve(spelling).code, target, resolve(target_spelling).code))
-        ids = _target_ids(target for _, _, target, _ in read)
-        for id_, (source, source_code, target, target_code) in zip(ids, read, strict=True):
-            questions.setdefault(source_code, {})[id_] = source
-            questions.setdefault(target_code, {})[id_] = target
+        _add(questions, read_translated_questions(path))
     return questions
 
 
@@ -73,12 +54,12 @@ def catalog_questions(dataset: str, split: str, languages: Iterable[str]) -> Que
         UserError: if the dataset has no question form, or ``catalog.load_rows`` cannot give the rows.
     """
     if dataset == _PAIRS:
-        questions: Questions = {"en": {}}
-        for code in (code for code in languages if code != "en"):
+        only = SINGLE_FILES.get(split)
+        questions: Questions = {} if only else {"en": {}}
+        for code in [only] if only is not None else [code for code in languages if code != "en"]:
             rows = catalog.load_rows(dataset, code, split)
-            ids = _target_ids(str(row.target) for row in rows)
-            questions[code] = {id_: row.fields["question"] for id_, row in zip(ids, rows, strict=True)}
-            questions["en"].update((id_, str(row.target)) for id_, row in zip(ids, rows, strict=True))
+            found = [(row.fields["question"], str(row.target), *languages_of(row)) for row in rows]
+            _add(questions, [TranslatedQuestion(text, source, goal, to) for text, goal, source, to in found])
         return questions
     if Path(dataset).suffix in (".yaml", ".yml"):
         family = own_family(Path(dataset))
@@ -154,37 +135,17 @@ def split_pairs(
 _PAIRS = "question_pairs"
 
 
-def _target_ids(targets: Iterable[str]) -> list[str]:
-    """Return an id for each target text, the same for the same text in every file."""
-    # SNLI repeats whole questions; the count keeps the repetitions apart, in the files' order.
-    seen: dict[str, int] = {}
-    ids: list[str] = []
-    for target in targets:
-        seen[target] = seen.get(target, 0) + 1
-        ids.append(hashlib.sha256(f"{seen[target]}\n{target}".encode()).hexdigest()[:16])
-    return ids
-
-
-_INSTRUCTION = re.compile(r"\n?Translate the input from (?P<source>.+) to (?P<target>.+?):\s*\Z")
-
-
-def _split_input(text: str) -> tuple[str, str, str]:
-    found = _INSTRUCTION.search(text)
-    if found is None:
-        raise ValueError(text)
-    return text[: found.start()], found["source"], found["target"]
-
-
-def _read_rows(path: Path) -> list[Mapping[str, str]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the pairs: {error.strerror}", where=path, fix="check data.files") from None
-    except ValueError as error:
-        raise UserError(f"not a JSON array: {error}", where=path, fix="fetch the file again") from None
-    if not isinstance(rows, list) or not rows:
-        raise UserError("no pairs: the file is empty", where=path, fix="fetch the file again")
-    return rows
+def _add(questions: Questions, pairs: Iterable[TranslatedQuestion]) -> None:
+    """Add pairs under an id of their target text, which is the same for the same text in every file."""
+    # SNLI repeats whole questions; the count keeps the repetitions apart, in the files' order. It is kept for each
+    # source language, because a file may have a question in several.
+    seen: dict[tuple[str, str, str], int] = {}
+    for pair in pairs:
+        key = pair.source, pair.target, pair.translation
+        seen[key] = seen.get(key, 0) + 1
+        id_ = hashlib.sha256(f"{seen[key]}\n{pair.translation}".encode()).hexdigest()[:16]
+        questions.setdefault(pair.source, {})[id_] = pair.question
+        questions.setdefault(pair.target, {})[id_] = pair.translation
 
 
 QUESTIONS: Mapping[str, Callable[[Row], str]] = {

@@ -76,7 +76,9 @@ def test_every_name_of_flores_200_is_one_language_and_comes_back() -> None:
     assert len({language.code for language in found.values()}) == len(found)
 
 
-@pytest.mark.parametrize("spelling", ["mul", "und", "qaa", "x-y", "devtest", "README", "", "."])
+@pytest.mark.parametrize(
+    "spelling", ["mul", "und", "qaa", "x-y", "devtest", "README", "metadata_dev", "Germann", "", "."]
+)
 def test_what_is_no_language_is_refused(spelling: str) -> None:
     with pytest.raises(UserError, match="unknown language"):
         identify(spelling)

@@ -247,7 +247,7 @@ def translate(
     from lm_eval_xling.files import disk_full
     from lm_eval_xling.languages import resolve, resolve_all
     from lm_eval_xling.translation import Cache, GuardedTranslator, default_cache, open_translator
-    from lm_eval_xling.translation.dataset import check_translatable, source_rows, translate_part
+    from lm_eval_xling.translation.rows import check_translatable, source_rows, translate_part
 
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)

@@ -229,7 +229,7 @@ def mexa(
     seed: Seed = 0,
 ) -> None:
     """Score how well translations are each other's nearest sentences, per layer and language."""
-    from lm_eval_xling.languages import resolve
+    from lm_eval_xling.languages import identify
     from lm_eval_xling.probes.activations import POOLINGS
     from lm_eval_xling.probes.mexa import LAYER_QUANTITIES
     from lm_eval_xling.probes.mexa import mexa as probe
@@ -240,13 +240,13 @@ def mexa(
     _one_of("pooling", pooling, POOLINGS)
     sentences = parallel_sentences(parallel, limit=limit)
     loaded = _load(model, peft, revision, dtype, device)
-    settings = {"pivot": resolve(pivot).code, "pooling": pooling, "seed": seed}
+    settings = {"pivot": identify(pivot).code, "pooling": pooling, "seed": seed}
     run = _open(out, "mexa", loaded, sentences, settings)
     result = probe(
         loaded,
         sentences,
         folder=run.activations,
-        pivot=resolve(pivot).code,
+        pivot=identify(pivot).code,
         pooling=pooling,
         batch_tokens=batch_tokens,
         seed=seed,

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.catalog.dataset import Dataset, Part
+from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Row
 
 __all__ = ["DATASET", "LANGUAGES", "PATH", "load"]
 
-LANGUAGES = tuple("en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split())
+LANGUAGES = ZHANG
 """Languages in which every entity has a name: those of Zhang et al. 2024, and so of Chua et al. 2024."""
 
 PATH = Path(__file__).with_name("atlas.jsonl")

@@ -1,15 +1,18 @@
-"""Which datasets can be had here: from the mirror, from their sources, or from the package itself."""
+"""What can be had here: from the mirror, from the sources, or from the package itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
-from lm_eval_xling.catalog.dataset import Dataset
-from lm_eval_xling.catalog.mirror import StoredPart, mirror_from_environment
+from lm_eval_xling.catalog.dataset import Dataset, Part
+from lm_eval_xling.catalog.loading import named_part
+from lm_eval_xling.catalog.mirror import Mirror, StoredPart, mirror_from_environment
+from lm_eval_xling.catalog.registry import DATASETS
 
-__all__ = ["Availability", "availability"]
+__all__ = ["Availability", "Lacking", "availability", "lacking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,70 @@ def availability(datasets: Iterable[Dataset]) -> list[Availability]:
         )
         for entry in entries
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A part that ``load_rows`` cannot give here and now."""
+
+    dataset: str
+    """Name of the dataset."""
+    split: str
+    """Split."""
+    language: str
+    """Language code."""
+    why: str
+    """What is in the way."""
+    command: str
+    """The command that gets the part, or brings it in; where it is published, it can be pasted but for ``MIRROR``."""
+
+
+def lacking(dataset: str, split: str, languages: Iterable[str]) -> list[Lacking]:
+    """Return the parts of a dataset that cannot be loaded here, without reading a row.
+
+    With a mirror (``XLING_DATA``) a part is there if its file has the size that the manifest says; its bytes are
+    checked when it is read. Without one, a source must answer, which it is asked once a process, or hold the part in
+    its cache.
+
+    Args:
+        dataset: a key of ``DATASETS``.
+        split: one of the dataset's splits.
+        languages: in any spelling; ``mul`` for rows that mix languages.
+
+    Raises:
+        UserError: if there is no such dataset, language or split, or ``XLING_DATA`` names something that is no mirror.
+    """
+    mirror = mirror_from_environment()
+    found = []
+    for part in [named_part(dataset, language, split) for language in languages]:
+        entry = DATASETS[dataset]
+        why = _why_lacking(entry, part, mirror)
+        if why is not None:
+            found.append(Lacking(dataset, split, part.language, why, _command(entry, part, mirror)))
+    return found
+
+
+def _why_lacking(entry: Dataset, part: Part, mirror: Mirror | None) -> str | None:
+    if entry.built_in is not None:
+        return None if part in entry.parts() else f"it is made in {', '.join(entry.languages)} only"
+    if mirror is not None:
+        return mirror.why_lacking(entry.name, part)
+    source = entry.source_of(part)
+    if source is None:
+        return "no source publishes it"
+    reason = _unreachable(entry.name, entry.sources.index(source))
+    return None if reason is None or source.at_hand(part) else f"{source.name}: {reason}"
+
+
+@cache
+def _unreachable(dataset: str, source: int) -> str | None:
+    return DATASETS[dataset].sources[source].unreachable()
+
+
+def _command(entry: Dataset, part: Part, mirror: Mirror | None) -> str:
+    folder = "MIRROR" if mirror is None else str(mirror.folder)
+    if entry.built_in is not None:
+        return "xling data list"
+    if entry.source_of(part) is None:
+        return f"xling data import {entry.name} --from DIR --to {folder}"
+    return f"xling data fetch {entry.name} --languages {part.language} --splits {part.split} --to {folder}"

@@ -59,12 +59,14 @@ DATASET = Dataset(
     schema="fields question, context; 4 options; answer; ids: the passage's link and the question's number",
     splits=("test",),
     languages=_PUBLISHED,
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(
             "JSON lines: belebele_LANGUAGE.jsonl with id, passage, question, A, B, C, D, answer",
             find_all(lambda part: [f"belebele_{part.language}.jsonl"]),
             _read_lines,
+            names=r"belebele_.+\.jsonl",
         ),
         _HUB.clone(),
     ),

@@ -34,6 +34,9 @@ class Format:
     """The files, in these folders, that hold a part; empty if they do not hold it."""
     read: Callable[[Part, Sequence[Path]], Iterable[Row]]
     """The rows of a part from the files that ``find`` gave."""
+    names: str = ""
+    """Regular expression of the layout's names, in any language: what is named so beside the files that were read,
+    but was not read, is reported. Empty where names say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ class Source(Protocol):
     def unreachable(self) -> str | None:
         """Why the source cannot be reached now, or ``None`` if it can."""
 
+    def at_hand(self, part: Part) -> bool:
+        """Whether an earlier fetch left a part in a cache, so that it can be read without a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -94,6 +100,9 @@ class Dataset:
     """Splits that are published; the first is the one that is scored."""
     languages: tuple[str, ...]
     """Languages that are published, English first; a mirror may hold others that were imported."""
+    text_field: str | None = None
+    """The field of ``Row.fields`` with the row's own text, in every language the same content: what measures of
+    parallel texts read (MEXA). Of two such fields the one that repeats less. ``None`` where rows are not parallel."""
     sources: tuple[Source, ...] = ()
     """Where to fetch from; the first that covers a part gives it."""
     formats: tuple[Format, ...] = ()
@@ -111,5 +120,9 @@ class Dataset:
             part
             for split in self.splits
             for part in (Part(language, split) for language in self.languages)
-            if self.built_in is not None or any(source.covers(part) for source in self.sources)
+            if self.built_in is not None or self.source_of(part) is not None
         ]
+
+    def source_of(self, part: Part) -> Source | None:
+        """The source that gives a part, or ``None`` if no source publishes it."""
+        return next((source for source in self.sources if source.covers(part)), None)

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
+from lm_eval_xling.catalog.papers import CHUA
 from lm_eval_xling.catalog.raw import Record, find_all
 from lm_eval_xling.catalog.sources import GitHubFiles
 from lm_eval_xling.files import read_text
 from lm_eval_xling.records import Row
 
 __all__ = ["DATASET"]
-
-_LANGUAGES = ("en", "de", "es", "fr", "it")
 
 
 def _paths(part: Part) -> tuple[str, ...]:
@@ -27,7 +26,7 @@ def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
         yield Row(id=str(index), language=part.language, fields={"sentence": sentence})
 
 
-_FORMAT = Format("one sentence a line: LANGUAGE.devtest", find_all(_paths), _read)
+_FORMAT = Format("one sentence a line: LANGUAGE.devtest", find_all(_paths), _read, names=r".+\.devtest")
 
 DATASET = Dataset(
     name="flores",
@@ -38,12 +37,13 @@ DATASET = Dataset(
     homepage="https://github.com/google-research/crosslingual-knowledge-barriers",
     schema="fields sentence",
     splits=("devtest",),
-    languages=_LANGUAGES,
+    languages=CHUA,
+    text_field="sentence",
     sources=(
         GitHubFiles(
             "google-research/crosslingual-knowledge-barriers",
             "62d79fe53fa5c8d3284471654be5b5de7fd71251",
-            lambda part: _paths(part) if part.language in _LANGUAGES else (),
+            lambda part: _paths(part) if part.language in CHUA else (),
             _FORMAT,
         ),
     ),

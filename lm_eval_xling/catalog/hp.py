@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
+from lm_eval_xling.catalog.papers import CHUA
 from lm_eval_xling.catalog.raw import Record, find_all, json_lines, rows_of
-from lm_eval_xling.catalog.sources import HubTables, Table
+from lm_eval_xling.catalog.sources import HubTable, HubTables
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
 
@@ -28,34 +29,35 @@ def _read_lines(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     return rows_of(json_lines(paths[0]), lambda index, record: _row(record, part, str(record.value("id")), "answer"))
 
 
-def _tables(part: Part) -> tuple[Table, ...]:
+def _tables(part: Part) -> tuple[HubTable, ...]:
     # One split a language, named by the language's English name.
-    return ((None, LANGUAGES[part.language].name),) if part.language in _PUBLISHED else ()
+    return ((None, LANGUAGES[part.language].name),) if part.language in CHUA else ()
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
     return rows_of(tables[0], lambda index, record: _row(record, part, str(index), "GT"))
 
 
-_PUBLISHED = ("en", "fr", "de", "es", "it")
 _HUB = HubTables("cross-ling-know/HarryPotter-Quiz", _tables, _read_tables)
 
 DATASET = Dataset(
     name="hp",
     title="Harry Potter quiz: 300 questions on characters and spells",
-    licence="not stated by the publisher",
+    licence="cc: Creative Commons, which one the publisher does not say",
     citation="Chua et al. 2024, Crosslingual Capabilities and Knowledge Barriers in Multilingual Large Language "
     "Models, arXiv 2406.16135",
     homepage="https://huggingface.co/datasets/cross-ling-know/HarryPotter-Quiz",
     schema="fields question; 4 options; answer",
     splits=("test",),
-    languages=_PUBLISHED,
+    languages=CHUA,
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(
             "JSON lines: quiz_LANGUAGE.jsonl with id, question, A, B, C, D, answer",
             find_all(lambda part: [f"quiz_{part.language}.jsonl"]),
             _read_lines,
+            names=r"quiz_.+\.jsonl",
         ),
         _HUB.clone(),
     ),

@@ -137,6 +137,18 @@ class Mirror:
         """The parts of a dataset, in the order of split and language."""
         return sorted((p for p in self.parts.values() if p.dataset == dataset), key=lambda p: (p.split, p.language))
 
+    def why_lacking(self, dataset: str, part: Part) -> str | None:
+        """What keeps a part from being read, as far as the size of its file shows; ``None`` if nothing does."""
+        stored = self.parts.get((dataset, part))
+        if stored is None:
+            return f"the mirror does not hold {part.language!r} {part.split!r} of dataset {dataset!r}"
+        path = self.folder / stored.file
+        if not path.is_file():
+            return f"the file is missing: {stored.file}"
+        if path.stat().st_size != stored.size:
+            return f"the file has {path.stat().st_size:,} bytes, the manifest says {stored.size:,}: {stored.file}"
+        return None
+
     def rows(self, dataset: str, part: Part) -> list[Row]:
         """Read a part and check that it is what was stored.
 

@@ -7,6 +7,7 @@ way. So a run may be killed at any moment; the next one skips what is complete a
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +26,15 @@ from lm_eval_xling.records import Row
 
 log = logging.getLogger(__name__)
 
-__all__ = ["MirrorWriter", "NothingToImport", "fetch_dataset", "import_dataset", "importable_parts", "writing"]
+__all__ = [
+    "MirrorWriter",
+    "NothingToImport",
+    "fetch_dataset",
+    "import_dataset",
+    "importable_parts",
+    "left_out",
+    "writing",
+]
 
 
 class NothingToImport(UserError):
@@ -234,8 +243,38 @@ def import_dataset(
             _log_skipped(bad)
         except UserError as error:
             problems.append(error)
+    for path in left_out(dataset, found):
+        log.warning("%s: not read, no part of the dataset is this: %s", dataset.name, _input_name(path, folders))
     raise_all(problems)
     return [stored for stored in mirror.stored(dataset.name) if stored.part in found]
+
+
+def left_out(dataset: Dataset, found: Mapping[Part, Sequence[tuple[str, Sequence[Path]]]]) -> list[Path]:
+    """Return what is named as a layout's files are and stands beside those that are read, but is read for no part.
+
+    Args:
+        dataset: the entry.
+        found: of ``importable_parts``.
+    """
+    names = {form.name: re.compile(f"(?:{form.names})(?:\\.gz)?") for form in dataset.formats if form.names}
+    read: dict[str, set[Path]] = {name: set() for name in names}
+    for candidates in found.values():
+        for name, paths in candidates:
+            if name in names:
+                read[name] |= {_unit(path, names[name]) for path in paths}
+    every = {unit for units in read.values() for unit in units}
+    return sorted(
+        path
+        for name, units in read.items()
+        for folder in {unit.parent for unit in units}
+        for path in folder.iterdir()
+        if names[name].fullmatch(path.name) and path not in every
+    )
+
+
+def _unit(path: Path, names: re.Pattern[str]) -> Path:
+    """The file itself or, for a file of a saved table, the folder of the table."""
+    return next((unit for unit in (path, *path.parents[:2]) if names.fullmatch(unit.name)), path)
 
 
 def fetch_dataset(
@@ -271,7 +310,8 @@ def fetch_dataset(
     problems: list[UserError] = []
     mirror.expect(dataset.name, parts)
     for part in progress(parts):
-        source = next(source for source in dataset.sources if source.covers(part))
+        source = dataset.source_of(part)
+        assert source is not None  # of published parts alone
         try:
             if source.name not in revisions:
                 revisions[source.name] = _revision(dataset, source, mirror)

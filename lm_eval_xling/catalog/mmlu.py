@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, csv_records, find_all, json_lines, rows_of
-from lm_eval_xling.catalog.sources import HubTables, Table
+from lm_eval_xling.catalog.sources import HubTable, HubTables
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.records import Row
 
@@ -102,7 +102,7 @@ def _read_aligned(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
     return rows_of(json_lines(paths[0]), lambda index, record: _row_of_letters(record, part))
 
 
-def _tables(part: Part) -> tuple[Table, ...]:
+def _tables(part: Part) -> tuple[HubTable, ...]:
     # The hub calls Filipino by its three-letter code, "fil".
     config = "fil" if part.language == "tl" else part.language
     return ((config, part.split),) if part.language in _LANGUAGES else ()
@@ -128,12 +128,14 @@ DATASET = Dataset(
     schema="fields question; 4 options; answer; extra subject, category (STEM, humanities, social sciences, other)",
     splits=("test", "dev"),
     languages=_LANGUAGES,
+    text_field="question",
     sources=(_HUB,),
     formats=(
         Format(
             "aligned JSON lines: {test,dev}_LANGUAGE.jsonl with id, subject, question, A, B, C, D, answer",
             find_all(lambda part: [f"{part.split}_{part.language}.jsonl"]),
             _read_aligned,
+            names=r"(test|dev)_.+\.jsonl",
         ),
         Format(
             "CSV folders of Hendrycks et al. and, translated, of Chua et al.: {test,dev}/SUBJECT_{test,dev}.csv, "

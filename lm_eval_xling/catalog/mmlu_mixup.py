@@ -28,7 +28,7 @@ def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
 DATASET = Dataset(
     name="mmlu_mixup",
     title="MMLU, mixup rows of Chua et al. as published",
-    licence="not stated by the publisher; MMLU is MIT",
+    licence="CC BY-NC-SA 4.0; MMLU is MIT",
     citation="Chua et al. 2024, Crosslingual Capabilities and Knowledge Barriers in Multilingual Large Language "
     "Models, arXiv 2406.16135",
     homepage="https://huggingface.co/datasets/cross-ling-know/mixup-lang-mmlu",

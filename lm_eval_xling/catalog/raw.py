@@ -15,6 +15,7 @@ from typing import Any
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import read_text, text_lines
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "locate",
     "rows_of",
     "skipping_bad_rows",
+    "spellings",
 ]
 
 _LETTERS = "ABCD"
@@ -185,9 +187,8 @@ def csv_records(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> 
     Raises:
         UserError: if a row has another number of cells.
     """
-    lines = text_lines(path, newline="")
-    unquoted = delimiter == "\t"
-    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL)
+    lines, quoted = text_lines(path, newline=""), delimiter != "\t"
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     for number, cells in enumerate(reader):
         where = f"{path}:{reader.line_num}"
         if number == 0 and _is_header(cells, columns):
@@ -233,10 +234,24 @@ def locate(folders: Sequence[Path], name: str) -> Path | None:
 
 
 def find_all(names: Callable[[Part], Iterable[str]]) -> Callable[[Sequence[Path], Part], tuple[Path, ...]]:
-    """Return a ``Format.find`` for a part that stands in files of known names, all of which it needs."""
+    """Return a ``Format.find`` for a part that stands in files of known names, all of which it needs.
+
+    The names may spell the language otherwise than the project does: ``iw`` for Hebrew, ``deu_Latn`` for German.
+    """
 
     def find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
-        paths = [locate(folders, name) for name in names(part)]
-        return tuple(path for path in paths if path is not None) if all(paths) else ()
+        for spelling in spellings(part.language):
+            paths = [locate(folders, name) for name in names(part._replace(language=spelling))]
+            if paths and all(paths):
+                return tuple(path for path in paths if path is not None)
+        return ()
 
     return find
+
+
+def spellings(code: str) -> tuple[str, ...]:
+    """Return how file names may spell a language, the project's code first."""
+    language = LANGUAGES.get(code)
+    if language is None:
+        return (code,)
+    return tuple(dict.fromkeys((code, *language.aliases, language.flores, language.iso639_3)))

@@ -13,18 +13,28 @@ from typing import Any
 from urllib.parse import quote
 
 from lm_eval_xling.cache_folder import cache_folder
+from lm_eval_xling.catalog.checking import check_rows
 from lm_eval_xling.catalog.dataset import Dataset, Fetched, Format, Part, Source
 from lm_eval_xling.catalog.raw import Record
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256, read_text, write_atomically
 from lm_eval_xling.records import Row
 
-__all__ = ["GitHubFiles", "HubFiles", "HubTables", "Unreachable", "unreachable"]
+__all__ = [
+    "GitHubFiles",
+    "HubFiles",
+    "HubTable",
+    "HubTables",
+    "Unreachable",
+    "not_published",
+    "rows_of_source",
+    "unreachable",
+]
 
 _GITHUB = "https://raw.githubusercontent.com"
 _TIMEOUT = 5.0  # seconds to connect, and to answer whether a source is there
 
-Table = tuple[str | None, str]
+HubTable = tuple[str | None, str]
 """Configuration (``None``: the only one) and split of a hub dataset."""
 
 
@@ -41,25 +51,44 @@ def unreachable(dataset: Dataset, part: Part, source: Source, reason: Unreachabl
     )
 
 
+def not_published(dataset: Dataset, part: Part) -> UserError:
+    """Return the error that no source of a dataset has a part, with what it has."""
+    published = [known.language for known in dataset.parts() if known.split == part.split]
+    return UserError(
+        f"dataset {dataset.name!r} is not published in language {part.language!r}, split {part.split!r}",
+        fix=f"published: {', '.join(published) or 'nothing'}; other translations: "
+        f"xling data import {dataset.name} --from DIR --to MIRROR, and export XLING_DATA=MIRROR",
+    )
+
+
+def rows_of_source(dataset: Dataset, part: Part) -> Sequence[Row]:
+    """Return the rows of a part from the source that publishes it, checked.
+
+    Raises:
+        UserError: if no source has the part, it cannot be reached, or a row is bad.
+    """
+    source = dataset.source_of(part)
+    if source is None:
+        raise not_published(dataset, part)
+    try:
+        rows = source.fetch(part, source.pinned).rows
+    except Unreachable as error:
+        raise unreachable(dataset, part, source, error) from error
+    check_rows(dataset, part, rows)
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
-class HubTables:
-    """A dataset on the hub that ``datasets.load_dataset`` reads."""
+class _HubRepository:
+    """What tables and files of the hub have in common."""
 
     repository: str
     """``owner/name`` on the hub."""
-    tables: Callable[[Part], tuple[Table, ...]]
-    """The tables that a part is read from; empty if the hub does not have the part."""
-    read: Callable[[Part, Sequence[Iterable[Record]]], Iterable[Row]]
-    """The rows of a part from its tables."""
 
     @property
     def name(self) -> str:
         """``hub:owner/name``."""
         return f"hub:{self.repository}"
-
-    def covers(self, part: Part) -> bool:
-        """Whether the hub has the part."""
-        return bool(self.tables(part))
 
     @property
     def pinned(self) -> None:
@@ -70,14 +99,36 @@ class HubTables:
         """The newest commit."""
         return _hub_commit(self.repository)
 
+    def unreachable(self) -> str | None:
+        """Why the hub cannot be reached now."""
+        try:
+            _hub_commit(self.repository)
+        except Unreachable as error:
+            return str(error)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class HubTables(_HubRepository):
+    """A dataset on the hub that ``datasets.load_dataset`` reads."""
+
+    tables: Callable[[Part], tuple[HubTable, ...]]
+    """The tables that a part is read from; empty if the hub does not have the part."""
+    read: Callable[[Part, Sequence[Iterable[Record]]], Iterable[Row]]
+    """The rows of a part from its tables."""
+
+    def covers(self, part: Part) -> bool:
+        """Whether the hub has the part."""
+        return bool(self.tables(part))
+
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Read the part through ``datasets``, whose own cache serves it when offline."""
         tables = [_table(self.repository, config, split, revision) for config, split in self.tables(part)]
         return Fetched(list(self.read(part, tables)), revision, {})
 
-    def unreachable(self) -> str | None:
-        """Why the hub cannot be reached now."""
-        return _hub_unreachable(self.repository)
+    def at_hand(self, part: Part) -> bool:
+        """Whether the cache of ``datasets`` holds every table of the part."""
+        return all(_in_datasets_cache(self.repository, *table) for table in self.tables(part))
 
     def clone(self) -> Format:
         """The layout of a local copy of the hub's repository, whose README lists the files of each table."""
@@ -98,47 +149,42 @@ class HubTables:
 
 
 @dataclass(frozen=True, slots=True)
-class HubFiles:
+class HubFiles(_HubRepository):
     """Files of a hub repository that are read as files, because ``datasets`` would misread them."""
 
-    repository: str
-    """``owner/name`` on the hub."""
     patterns: Callable[[Part], tuple[str, ...]]
     """The files of a part, as glob patterns; empty if the hub does not have the part."""
     format: Format
     """Their layout."""
 
-    @property
-    def name(self) -> str:
-        """``hub:owner/name``."""
-        return f"hub:{self.repository}"
-
     def covers(self, part: Part) -> bool:
         """Whether the hub has the part."""
         return bool(self.patterns(part))
 
-    @property
-    def pinned(self) -> None:
-        """No commit: the mirror's manifest records the one that was fetched."""
-        return None
-
-    def newest(self) -> str | None:
-        """The newest commit."""
-        return _hub_commit(self.repository)
-
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Read the part from the hub's cache, which is filled first."""
+        return _read_files(self, self.format, part, self._folder(part, revision), revision)
+
+    def at_hand(self, part: Part) -> bool:
+        """Whether the hub's cache holds files of the part."""
+        try:
+            return bool(self.format.find([self._folder(part, None, local=True)], part))
+        except Unreachable:
+            return False
+
+    def _folder(self, part: Part, revision: str | None, *, local: bool = False) -> Path:
         from huggingface_hub import snapshot_download
 
         with _hub():
-            folder = snapshot_download(
-                self.repository, repo_type="dataset", revision=revision, allow_patterns=list(self.patterns(part))
+            return Path(
+                snapshot_download(
+                    self.repository,
+                    repo_type="dataset",
+                    revision=revision,
+                    allow_patterns=list(self.patterns(part)),
+                    local_files_only=local,
+                )
             )
-        return _read_files(self, self.format, part, Path(folder), revision)
-
-    def unreachable(self) -> str | None:
-        """Why the hub cannot be reached now."""
-        return _hub_unreachable(self.repository)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +220,29 @@ class GitHubFiles:
 
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Download the part's files, unless they are in the cache, and read them."""
+        self.download(part, revision)
+        return _read_files(self, self.format, part, self._folder(revision or self.commit), revision or self.commit)
+
+    def download(self, part: Part, revision: str | None) -> tuple[tuple[Path, ...], dict[str, str]]:
+        """Download the part's files, unless they are in the cache.
+
+        Returns:
+            Where they are, and the sha256 of each by its path in the repository.
+        """
         commit = revision or self.commit
-        folder = cache_folder("published") / self.repository.replace("/", "__") / commit
+        folder = self._folder(commit)
         known = published_sha256().get(self.repository, {})
         for path in self.paths(part):
             _download(f"{_GITHUB}/{self.repository}/{commit}/{quote(path)}", folder / path, known.get(path))
-        return _read_files(self, self.format, part, folder, commit)
+        paths = tuple(folder / path for path in self.paths(part))
+        return paths, {path: file_sha256(folder / path) for path in self.paths(part)}
+
+    def at_hand(self, part: Part) -> bool:
+        """Whether an earlier fetch downloaded every file of the part."""
+        return all((self._folder(self.commit) / path).is_file() for path in self.paths(part))
+
+    def _folder(self, commit: str) -> Path:
+        return cache_folder("published") / self.repository.replace("/", "__") / commit
 
     def unreachable(self) -> str | None:
         """Why GitHub cannot be reached now."""
@@ -240,12 +303,15 @@ def _hub_commit(repository: str) -> str | None:
     return commit
 
 
-def _hub_unreachable(repository: str) -> str | None:
-    try:
-        _hub_commit(repository)
-    except Unreachable as error:
-        return str(error)
-    return None
+def _in_datasets_cache(repository: str, config: str | None, split: str) -> bool:
+    """Whether ``datasets`` prepared a table before: it looks for just these files when the hub cannot be reached."""
+    from datasets import config as settings
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, name = repository.split("/")
+    folder = Path(settings.HF_DATASETS_CACHE) / f"{owner}___{camelcase_to_snakecase(name)}"
+    start = glob.escape(config) if config else "*"
+    return any(any(folder.glob(f"{start}/*/*/*-{split}{end}.arrow")) for end in ("", "-*-of-*"))
 
 
 def _files_of_table(folder: Path, config: str | None, split: str) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, locate
-from lm_eval_xling.catalog.sources import HubTables, Table
+from lm_eval_xling.catalog.sources import HubTable, HubTables
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import Row
@@ -38,7 +38,7 @@ def _articles(lines: Iterable[str], where: str) -> Iterator[Row]:
         )
 
 
-def _tables(part: Part) -> tuple[Table, ...]:
+def _tables(part: Part) -> tuple[HubTable, ...]:
     if part.language != "en":
         return ()
     return (("wikitext-103-raw-v1", "train"),) if part.split == "train_103" else (("wikitext-2-raw-v1", part.split),)

@@ -69,7 +69,7 @@ def _paths(part: Part) -> tuple[str, ...]:
     return (f"xquad.{part.language}.json",)
 
 
-_FORMAT = Format("SQuAD 1.1 JSON: xquad.LANGUAGE.json", find_all(_paths), _read)
+_FORMAT = Format("SQuAD 1.1 JSON: xquad.LANGUAGE.json", find_all(_paths), _read, names=r"xquad\..+\.json")
 _HUB = HubTables(
     "google/xquad",
     lambda part: ((f"xquad.{part.language}", "validation"),) if part.language in _LANGUAGES else (),
@@ -87,6 +87,7 @@ DATASET = Dataset(
     "title (in the published files; the hub has none)",
     splits=("validation",),
     languages=_LANGUAGES,
+    text_field="question",
     sources=(
         GitHubFiles(
             "google-deepmind/xquad",

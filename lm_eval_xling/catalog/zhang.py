@@ -7,19 +7,18 @@ and where it does not, a row is missing or out of order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
+from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.catalog.raw import Record, find_all, json_array
 from lm_eval_xling.catalog.sources import GitHubFiles
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Row
 
-__all__ = ["DATASETS", "LABELS", "LANGUAGES", "REPOSITORY_COMMIT"]
-
-LANGUAGES = tuple("en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split())
-"""The paper's languages, in its order."""
+__all__ = ["DATASETS", "LABELS", "REPOSITORY_COMMIT"]
 
 LABELS: Mapping[str, tuple[str, ...]] = {
     "sentiment": ("positive", "negative"),
@@ -67,15 +66,16 @@ def _label(record: Record, dataset: str) -> int:
     return LABELS[dataset].index(word)
 
 
-def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[str, str]) -> Dataset:
+def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[str, str], text_field: str) -> Dataset:
     def paths(part: Part) -> tuple[str, ...]:
         files = (path.format(part.language), path.format("en"))
-        return tuple(dict.fromkeys(files)) if part.language in LANGUAGES else ()
+        return tuple(dict.fromkeys(files)) if part.language in ZHANG else ()
 
     form = Format(
         f"the paper's JSON files, with the English one: {path.format('LANGUAGE')}",
         find_all(paths),
         _reader(dataset, columns),
+        names=re.escape(path.rpartition("/")[2]).replace(r"\{\}", ".+"),
     )
     return Dataset(
         name=dataset,
@@ -86,7 +86,8 @@ def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[s
         homepage="https://github.com/Shimao-Zhang/LLM-Multilingual-Learner",
         schema=f"fields {', '.join(columns)}; answer: index in {', '.join(LABELS[dataset])}, from the English row",
         splits=("test",),
-        languages=LANGUAGES,
+        languages=ZHANG,
+        text_field=text_field,
         sources=(GitHubFiles(*REPOSITORY_COMMIT, paths, form),),
         formats=(form,),
         aligned_by=lambda row: row.answer,
@@ -100,6 +101,7 @@ DATASETS = (
         "derived from Amazon polarity (no licence stated)",
         "data/ap_emotion/emotion_{}500_test.json",
         {"text": "input"},
+        "text",
     ),
     _entry(
         "nli",
@@ -107,6 +109,7 @@ DATASETS = (
         "derived from SNLI (CC BY-SA 4.0)",
         "data/snli/snli_{}600_test.json",
         {"premise": "premise", "hypothesis": "hypothesis"},
+        "hypothesis",
     ),
     _entry(
         "paraphrase",
@@ -114,5 +117,6 @@ DATASETS = (
         "derived from PAWS (free use with attribution to Google LLC)",
         "data/paws/paws_{}500_test.json",
         {"sentence_1": "sentence1", "sentence_2": "sentence2"},
+        "sentence_1",
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import file_sha256, plain_suffix, text_lines
 from lm_eval_xling.mixing.wikitext import articles
-from lm_eval_xling.translation.parallel import read_parallel
+from lm_eval_xling.translation.parallel_texts import read_parallel
 
 __all__ = ["FORMATS", "Corpus", "Document", "open_corpus"]
 

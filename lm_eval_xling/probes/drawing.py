@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
 from lm_eval_xling.probes.probed_model import BASE
 from lm_eval_xling.probes.quantities import SHARE, quantity
@@ -66,9 +67,10 @@ def views(measures: Sequence[Measure]) -> list[View]:
 
 def language_name(code: str) -> str:
     """Return the English name, and the native one where it differs: ``Chinese (中文)``."""
-    if code not in LANGUAGES:
+    try:
+        language = identify(code)
+    except UserError:
         return code
-    language = LANGUAGES[code]
     same = language.native_name.lower() == language.name.lower()
     return language.name if same else f"{language.name} ({language.native_name})"
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.probes.prompts import read_lines
+from lm_eval_xling.translation.muse import read_word_pairs
 
 __all__ = ["Lexicons", "read_lexicons", "words_by_language"]
 
@@ -28,7 +28,7 @@ def read_lexicons(folder: Path) -> Lexicons:
         folder: has files with one pair a line, separated by a tab or a space.
 
     Raises:
-        UserError: if there is no such file, or a line is no pair.
+        UserError: if there is no such file, or one is no word list.
     """
     lexicons: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -37,15 +37,7 @@ def read_lexicons(folder: Path) -> Lexicons:
             continue
         pair = resolve(match[1]).code, resolve(match[2]).code
         found = lexicons.setdefault(pair, {})
-        for number, line in enumerate(read_lines(path), start=1):
-            parts = line.split("\t" if "\t" in line else " ", maxsplit=1)
-            if len(parts) != 2 or not all(part.strip() for part in parts):
-                raise UserError(
-                    f"no word pair: {line!r}",
-                    where=f"{path}, line {number}",
-                    fix="write a word, a tab, its translation",
-                )
-            word, translation = (part.strip() for part in parts)
+        for word, translation in read_word_pairs(path):
             if word.lower() != translation.lower() and translation not in found.get(word.lower(), ()):
                 found[word.lower()] = (*found.get(word.lower(), ()), translation)
     if not lexicons:

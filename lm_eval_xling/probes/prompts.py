@@ -9,10 +9,11 @@ from typing import Any
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import read_text
-from lm_eval_xling.languages import LANGUAGES, resolve
+from lm_eval_xling.languages import identify, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
 from lm_eval_xling.records import Document, Prompt
+from lm_eval_xling.translation.language_files import PLACEHOLDER, language_files
 
 __all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]
 
@@ -117,20 +118,18 @@ def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]
 
     Args:
         source: a folder with one file a language, whose names begin with the language's code in any spelling
-            (``de.devtest``, ``deu_Latn.txt``), or the name of a dataset of the catalog such as ``flores``.
+            (``de.devtest``, ``dan_Latn.txt``), a pattern of such names (``flores/{language}.devtest``), or the name
+            of a dataset of the catalog such as ``flores``. Any language that has a tag will do.
         limit: the first sentences only.
 
     Raises:
-        UserError: if there are fewer than two languages, or the files differ in length.
+        UserError: if there are fewer than two languages, a file's name says none, two files are of one language, or
+            the files differ in length.
     """
     folder = Path(source)
-    if not folder.is_dir():
+    if not folder.is_dir() and PLACEHOLDER not in folder.name:
         return _from_catalog(source, limit)
-    found = {
-        language: path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and (language := _language_of(path)) is not None
-    }
+    found = language_files(source)
     if len(found) < 2:
         raise UserError(
             f"parallel sentences need files of at least two languages, here are {len(found)}",
@@ -191,8 +190,8 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
             continue
         try:
             row = json.loads(line)
-            labels = {resolve(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
-            code = resolve(row["language"]).code if "language" in row else language
+            labels = {identify(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
+            code = identify(row["language"]).code if "language" in row else language
             text, answer = str(row["text"]), row.get("answer")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
@@ -210,7 +209,7 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
 def _language_and_path(specification: str) -> tuple[str | None, Path]:
     language, separator, rest = specification.partition("=")
     if separator and not Path(specification).exists():
-        return resolve(language).code, Path(rest)
+        return identify(language).code, Path(rest)
     path = Path(specification)
     return _language_of(path), path
 
@@ -218,6 +217,7 @@ def _language_and_path(specification: str) -> tuple[str | None, Path]:
 def _language_of(path: Path) -> str | None:
     stem = path.name.split(".")[0]
     try:
+        # Of the table alone: almost any three letters are the code of a language.
         return resolve(stem).code
     except UserError:
         return None
@@ -230,7 +230,7 @@ def _checked(prompts: list[Prompt], where: str) -> list[Prompt]:
     for prompt in prompts:
         if (prompt.language, prompt.id) in seen:
             raise UserError(
-                f"the item {prompt.id!r} occurs twice in {LANGUAGES[prompt.language].name}",
+                f"the item {prompt.id!r} occurs twice in {identify(prompt.language).name}",
                 where=where,
                 fix="give each item once a language",
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.translation.parallel import read_parallel
+from lm_eval_xling.translation.parallel_texts import read_parallel
 from lm_eval_xling.translation.translator import Translator, unsupported
 
 __all__ = ["CausalTranslator", "few_shot_prompt"]

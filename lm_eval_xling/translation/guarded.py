@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from lm_eval_xling.translation.cache import Cache, Entry
 from lm_eval_xling.translation.guards import refusal
+from lm_eval_xling.translation.memory import Cache, Entry
 from lm_eval_xling.translation.translator import Translator
 
 __all__ = ["GuardedTranslator"]

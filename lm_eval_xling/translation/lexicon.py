@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import text_lines
+from lm_eval_xling.translation.muse import read_word_pairs
 from lm_eval_xling.translation.patterns import language_file
 from lm_eval_xling.translation.translator import Translator
 
-__all__ = ["Lexicon", "LexiconTranslator", "read_freedict", "read_muse"]
+__all__ = ["Lexicon", "LexiconTranslator", "read_freedict"]
 
 _BASE64 = {
     character: value
@@ -28,31 +31,6 @@ def _add(pairs: dict[str, str], word: str, translation: str) -> None:
     """Keep the first translation of a word that is not the word itself: names and loans switch nothing."""
     if word and translation and word.casefold() != translation.casefold():
         pairs.setdefault(word, translation)
-
-
-def read_muse(path: Path) -> dict[str, str]:
-    """Read a dictionary in MUSE's format: a word, white space, its translation; one pair a line.
-
-    Of several translations the first counts (MUSE does not order them by sense).
-
-    Raises:
-        UserError: if a line is not a pair.
-    """
-    pairs: dict[str, str] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            # Tabs allow for phrases; MUSE's own files have one space.
-            fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
-            if len(fields) != 2:
-                raise UserError(
-                    f"line {number} has {len(fields)} fields, a word pair has 2",
-                    where=path,
-                    fix="give a file in MUSE's format: word, tab or space, translation",
-                )
-            _add(pairs, *fields)
-    return pairs
 
 
 def _number(text: str) -> int:
@@ -78,21 +56,23 @@ def read_freedict(index: Path) -> dict[str, str]:
             break
     else:
         raise UserError(f"{index.with_suffix('.dict.dz').name} is missing", where=index, fix="keep both files together")
-    # dictzip files are gzip files.
-    content = gzip.decompress(data.read_bytes()) if data.suffix == ".dz" else data.read_bytes()
+    try:
+        # dictzip files are gzip files.
+        content = gzip.decompress(data.read_bytes()) if data.suffix == ".dz" else data.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"the dictionary cannot be read: {error}", where=data, fix="install it again") from error
     pairs: dict[str, str] = {}
-    with index.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            word, _, place = line.rstrip("\n").partition("\t")
-            try:
-                start, length = (_number(part) for part in place.split("\t")[:2])
-            except (KeyError, ValueError):
-                raise UserError(f"line {number} is no entry of a dictd index", where=index) from None
-            if start + length > len(content):
-                raise UserError(f"line {number} points beyond the dictionary", where=index, fix="install it again")
-            # Only single words are looked up.
-            if " " not in word and not word.startswith("00database"):
-                _add_entry(pairs, word, content[start : start + length].decode("utf-8", "replace"))
+    for number, line in enumerate(text_lines(index), 1):
+        word, _, place = line.rstrip("\n").partition("\t")
+        try:
+            start, length = (_number(part) for part in place.split("\t")[:2])
+        except (KeyError, ValueError):
+            raise UserError(f"line {number} is no entry of a dictd index", where=index) from None
+        if start + length > len(content):
+            raise UserError(f"line {number} points beyond the dictionary", where=index, fix="install it again")
+        # Only single words are looked up.
+        if " " not in word and not word.startswith("00database"):
+            _add_entry(pairs, word, content[start : start + length].decode("utf-8", "replace"))
     return pairs
 
 
@@ -128,10 +108,13 @@ class Lexicon:
         Raises:
             UserError: if the file cannot be read or holds no pairs.
         """
-        try:
-            pairs = read_freedict(path) if path.suffix == ".index" else read_muse(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the dictionary cannot be read: {error}", where=path) from error
+        if path.suffix == ".index":
+            pairs = read_freedict(path)
+        else:
+            pairs = {}
+            for word, translation in read_word_pairs(path):
+                # Of several translations the first counts; MUSE does not order them by sense.
+                _add(pairs, word, translation)
         if not pairs:
             raise UserError("the dictionary holds no word pairs", where=path)
         return cls(pairs)

@@ -9,7 +9,7 @@ from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.translation.apertium import ApertiumTranslator
 from lm_eval_xling.translation.causal import CausalTranslator
 from lm_eval_xling.translation.lexicon import LexiconTranslator
-from lm_eval_xling.translation.parallel import ParallelTranslator
+from lm_eval_xling.translation.parallel_texts import ParallelTranslator
 from lm_eval_xling.translation.seq2seq import Seq2SeqTranslator
 from lm_eval_xling.translation.translator import Translator
 

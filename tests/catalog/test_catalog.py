@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_eval_xling.catalog import DATASETS, availability, load_rows
+from lm_eval_xling.catalog import DATASETS, Lacking, availability, lacking, load_rows
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
 
@@ -109,3 +109,67 @@ def test_availability_tells_sources_and_mirror(use_mirror: None) -> None:
     assert states["mmlu"].unreachable[0].startswith("hub:CohereLabs/Global-MMLU: ")
     assert {stored.language for stored in states["mgsm"].stored} == set(DATASETS["mgsm"].languages)
     assert states["mmlu_mixup"].stored == ()
+
+
+def test_a_mirror_lacks_what_it_does_not_hold_or_holds_in_part(
+    imported: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported("hp", Path(__file__).parents[1] / "fixtures" / "hp", "en", "test")
+    folder = tmp_path / "mirror"
+    monkeypatch.setenv("XLING_DATA", str(folder))
+    assert lacking("hp", "test", ["en", "German"]) == []
+    assert lacking("mgsm", "test", ["deu_Latn"]) == [
+        Lacking(
+            "mgsm",
+            "test",
+            "de",
+            "the mirror does not hold 'de' 'test' of dataset 'mgsm'",
+            f"xling data fetch mgsm --languages de --splits test --to {folder}",
+        )
+    ]
+    # Nobody publishes the quiz in Korean.
+    (korean,) = lacking("hp", "test", ["ko"])
+    assert korean.command == f"xling data import hp --from DIR --to {folder}"
+    with (folder / "hp" / "test" / "de.jsonl").open("ab") as out:
+        out.write(b"{}\n")
+    (folder / "hp" / "test" / "fr.jsonl").unlink()
+    why = {part.language: part.why for part in lacking("hp", "test", ["en", "de", "fr"])}
+    assert why.keys() == {"de", "fr"} and "bytes, the manifest says" in why["de"] and "is missing" in why["fr"]
+    for part in ("de", "fr"):
+        with pytest.raises(UserError):
+            load_rows("hp", part, "test")
+
+
+def test_without_a_mirror_a_source_must_answer_or_have_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLING_DATA", raising=False)
+    assert lacking("atlas", "test", ["fr"]) == []
+    assert [part.language for part in lacking("atlas", "test", ["ko"])] == ["ko"]
+    (german,) = lacking("mmlu", "test", ["de"])
+    assert german.why.startswith("hub:CohereLabs/Global-MMLU: ")
+    assert german.command == "xling data fetch mmlu --languages de --splits test --to MIRROR"
+    (icelandic,) = lacking("mmlu", "test", ["is"])
+    assert icelandic.why == "no source publishes it"
+    monkeypatch.setattr(type(DATASETS["mmlu"].sources[0]), "at_hand", lambda source, part: part.language == "de")
+    assert [part.language for part in lacking("mmlu", "test", ["de", "fr"])] == ["fr"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mmul", "test", ["en"]), "unknown dataset 'mmul'"),
+        (("mmlu", "tset", ["en"]), "unknown split"),
+        (("mmlu", "test", ["da"]), r"Danish \(da\) is not among the"),
+    ],
+)
+def test_wrong_names_are_no_lack(arguments: tuple[str, str, list[str]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        lacking(*arguments)
+
+
+def test_the_text_of_parallel_rows_is_a_field_of_theirs(mirror: Path, use_mirror: None) -> None:
+    parallel = {name: entry.text_field for name, entry in DATASETS.items() if entry.text_field is not None}
+    assert set(DATASETS) - set(parallel) == {"atlas", "mmlu_mixup", "wikitext", "question_pairs"}
+    for name, field in parallel.items():
+        texts = [row.fields[field] for row in load_rows(name, "en", DATASETS[name].splits[0])]
+        # Repeated texts cannot be told apart by their translations.
+        assert len(set(texts)) > 0.9 * len(texts), name

@@ -95,7 +95,12 @@ def test_a_file_nobody_stored_is_found(small: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("not stated", "MIT"), ('"rows": 45', '"rows": 44'), ("quiz_de", "quiz_it"), ('"layout": 1', '"layout": 1.0')],
+    [
+        ("cc: Creative Commons", "MIT"),
+        ('"rows": 45', '"rows": 44'),
+        ("quiz_de", "quiz_it"),
+        ('"layout": 1', '"layout": 1.0'),
+    ],
 )
 def test_a_changed_manifest_is_found(small: Path, old: str, new: str) -> None:
     path = small / "manifest.json"

@@ -358,8 +358,45 @@ def test_the_mixup_files_are_read_as_files(tmp_path: Path, monkeypatch: pytest.M
         fetch_dataset(DATASETS["mmlu_mixup"], mirror)
     assert asked[0] == {
         "repository": "cross-ling-know/mixup-lang-mmlu", "repo_type": "dataset", "revision": "c" * 40,
-        "allow_patterns": ["data/test/*_test.csv"],
+        "allow_patterns": ["data/test/*_test.csv"], "local_files_only": False,
     }  # fmt: skip
     rows = Mirror(tmp_path / "mirror").rows("mmlu_mixup", Part("mul", "test"))
     assert [row.id for row in rows] == ["anatomy/test/0", "anatomy/test/1", "elementary_mathematics/test/0"]
     assert rows[0].options == ("The liver", "Das Herz", "El pulmón", "Il rene")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# what is at hand without a network
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_downloaded_file_is_at_hand(github: Server, tmp_path: Path) -> None:
+    (source,) = DATASETS["mgsm"].sources
+    assert not source.at_hand(Part("de", "test"))
+    fetch(DATASETS["mgsm"], tmp_path / "mirror", languages=["de"])
+    assert source.at_hand(Part("de", "test")) and not source.at_hand(Part("th", "test"))
+
+
+def test_a_table_that_datasets_prepared_is_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    source = DATASETS["mmlu"].sources[0]
+    assert not source.at_hand(Part("de", "test"))
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text(json.dumps(choice("0", "B")) + "\n")
+    datasets.load_dataset("json", data_files={"test": str(raw)}, cache_dir=str(tmp_path / "cache"))
+    # As if it had been prepared from the hub: the names of folders and the configuration are all that differs.
+    (prepared,) = (tmp_path / "cache" / "json").iterdir()
+    folder = tmp_path / "cache" / "CohereLabs___global-mmlu"
+    folder.mkdir()
+    prepared.rename(folder / "de")
+    (info,) = folder.rglob("dataset_info.json")
+    info.write_text(json.dumps({**json.loads(info.read_text()), "config_name": "de", "dataset_name": "global-mmlu"}))
+    for table in list(folder.rglob("json-*.arrow")):
+        table.rename(table.with_name(table.name.replace("json-", "global-mmlu-")))
+    assert source.at_hand(Part("de", "test"))
+    assert not source.at_hand(Part("fr", "test")) and not source.at_hand(Part("de", "dev"))
+    # And it can indeed be read: `datasets` looks for the same files.
+    monkeypatch.delenv("XLING_DATA", raising=False)
+    assert [row.answer for row in load_rows("mmlu", "de", "test")] == [1]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lm_eval_xling.catalog import DATASETS, load_rows
+from lm_eval_xling.catalog.papers import ZHANG as LANGUAGES
 from lm_eval_xling.catalog.sources import published_sha256
-from lm_eval_xling.catalog.zhang import LABELS, LANGUAGES
+from lm_eval_xling.catalog.zhang import LABELS
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256
 

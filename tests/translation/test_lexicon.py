@@ -9,6 +9,7 @@ import pytest
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import Lexicon, open_translator
 from lm_eval_xling.translation.lexicon import read_freedict
+from lm_eval_xling.translation.muse import read_word_pairs
 
 FREEDICT = Path("/usr/share/dictd/freedict-eng-fra.index")
 
@@ -97,7 +98,13 @@ def test_translator_takes_a_pattern_and_knows_files_by_content(muse, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("a b c\n", "3 fields"), ("\n", "no word pairs"), ("paris Paris\n", "no word pairs")]
+    ("content", "message"),
+    [
+        ("a b c\n", "line 1 has 3 fields"),
+        ("a b\na b c\nc\n", "line 2 has 3 fields(?s:.*)line 2"),
+        ("\n", "no word pairs"),
+        ("paris Paris\n", "no word pairs"),
+    ],
 )
 def test_bad_files(tmp_path, content, message):
     (tmp_path / "x").write_text(content)
@@ -108,3 +115,53 @@ def test_bad_files(tmp_path, content, message):
 def test_unknown_placeholder(tmp_path):
     with pytest.raises(UserError, match="placeholder"):
         open_translator(f"lexicon:{tmp_path}/{{lang}}").check("en", "fr")
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("house haus,", ("house", "haus")),
+        ("house\t„Haus“", ("house", "Haus")),
+        ("house haus.", ("house", "haus")),
+        ("why ¿porqué?", ("why", "porqué")),
+        ("dog 狗。", ("dog", "狗")),
+        ("book كتاب،", ("book", "كتاب")),
+        ("house,\thaus;", ("house", "haus")),
+        # What belongs to a word stays.
+        ("eg z.B.", ("eg", "z.B.")),
+        ("the l'", ("the", "l'")),
+        ("anti anti-", ("anti", "anti-")),
+        ("bangkok กรุงเทพฯ", ("bangkok", "กรุงเทพฯ")),
+        ("plus +", ("plus", "+")),
+        ("dots ...", ("dots", "...")),
+        # A no-break space within a field, at its end, or between the fields.
+        ("hotdog hot\u00a0dog", ("hotdog", "hot dog")),
+        ("house haus\u00a0", ("house", "haus")),
+        ("house\u00a0haus", ("house", "haus")),
+        ("ice cream\tEis", ("ice cream", "Eis")),
+        ("house  haus", ("house", "haus")),
+    ],
+)
+def test_a_pair_is_two_words_without_the_marks_around_them(tmp_path, line, pair):
+    (tmp_path / "x").write_text("\ufeff" + line + "\n", encoding="utf-8")
+    assert read_word_pairs(tmp_path / "x") == [pair]
+
+
+def test_marks_of_a_list_do_not_reach_the_text(tmp_path):
+    (tmp_path / "x").write_text("the die\nhouse haus,\n", encoding="utf-8")
+    assert Lexicon.read(tmp_path / "x").text("The house is rot", "en") == "Die haus is rot"
+
+
+def test_an_entry_of_two_words_is_left_out_and_named(tmp_path, caplog):
+    (tmp_path / "x").write_text("the die\nice cream eis\nhouse haus\n", encoding="utf-8")
+    with caplog.at_level("WARNING"):
+        assert Lexicon.read(tmp_path / "x").pairs == {"the": "die", "house": "haus"}
+    (record,) = caplog.records
+    assert record.getMessage().endswith("x: 1 of 3 lines left out: line 2 has 3 fields, a word pair has 2")
+
+
+def test_the_real_lists_are_read_as_before(shared_data):
+    """The published lists have no marks: their pairs, and so the identity of their translators, stay."""
+    for path in sorted((shared_data / "lexicons" / "muse").iterdir()):
+        fields = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        assert read_word_pairs(path) == [(word.strip(), new.strip()) for word, new in fields]

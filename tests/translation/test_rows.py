@@ -20,7 +20,7 @@ from lm_eval_xling.catalog.mirroring import import_dataset, writing
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Row
 from lm_eval_xling.translation import Cache, GuardedTranslator, Translator
-from lm_eval_xling.translation.dataset import translate_part, translate_rows, translate_texts
+from lm_eval_xling.translation.rows import translate_part, translate_rows, translate_texts
 from tests.translation.fakes import Shouting
 
 

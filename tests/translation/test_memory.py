@@ -11,7 +11,7 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import Cache, GuardedTranslator
-from lm_eval_xling.translation.cache import Entry
+from lm_eval_xling.translation.memory import Entry
 from tests.processes import forked
 from tests.translation.fakes import Shouting
 
