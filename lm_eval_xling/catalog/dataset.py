@@ -94,6 +94,8 @@ class Dataset:
     """Splits that are published; the first is the one that is scored."""
     languages: tuple[str, ...]
     """Languages that are published, English first; a mirror may hold others that were imported."""
+    text: str | None = None
+    """The field that is an item's one main text; ``None`` where an item has several texts."""
     sources: tuple[Source, ...] = ()
     """Where to fetch from; the first that covers a part gives it."""
     formats: tuple[Format, ...] = ()

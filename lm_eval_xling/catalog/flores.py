@@ -36,6 +36,7 @@ DATASET = Dataset(
     "arXiv 2406.16135",
     homepage="https://github.com/google-research/crosslingual-knowledge-barriers",
     schema="fields sentence",
+    text="sentence",
     splits=("devtest",),
     languages=_LANGUAGES,
     sources=(

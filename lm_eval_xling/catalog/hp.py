@@ -48,6 +48,7 @@ DATASET = Dataset(
     "Models, arXiv 2406.16135",
     homepage="https://huggingface.co/datasets/cross-ling-know/HarryPotter-Quiz",
     schema="fields question; 4 options; answer",
+    text="question",
     splits=("test",),
     languages=_PUBLISHED,
     sources=(_HUB,),

@@ -42,6 +42,7 @@ DATASET = Dataset(
     citation="Shi et al. 2022, Language Models are Multilingual Chain-of-Thought Reasoners, arXiv 2210.03057",
     homepage="https://github.com/google-research/url-nlp/tree/main/mgsm",
     schema="fields question; target: the number, without thousands commas",
+    text="question",
     splits=("test",),
     languages=_LANGUAGES,
     sources=(

@@ -126,6 +126,7 @@ DATASET = Dataset(
     "Language Understanding, arXiv 2009.03300",
     homepage="https://huggingface.co/datasets/CohereLabs/Global-MMLU",
     schema="fields question; 4 options; answer; extra subject, category (STEM, humanities, social sciences, other)",
+    text="question",
     splits=("test", "dev"),
     languages=_LANGUAGES,
     sources=(_HUB,),

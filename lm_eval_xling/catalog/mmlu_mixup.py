@@ -33,6 +33,7 @@ DATASET = Dataset(
     "Models, arXiv 2406.16135",
     homepage="https://huggingface.co/datasets/cross-ling-know/mixup-lang-mmlu",
     schema="fields question; 4 options; answer; extra subject, category; ids as in mmlu",
+    text="question",
     splits=("test", "dev"),
     languages=(_MIXED,),
     sources=(

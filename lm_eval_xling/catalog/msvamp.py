@@ -46,6 +46,7 @@ DATASET = Dataset(
     citation="Chen et al. 2023, Breaking Language Barriers in Multilingual Mathematical Reasoning, arXiv 2310.20246",
     homepage="https://github.com/microsoft/MathOctopus",
     schema="fields question; target: the number, in its shortest form; extra equation",
+    text="question",
     splits=("test",),
     languages=_LANGUAGES,
     sources=(

@@ -48,6 +48,7 @@ DATASET = Dataset(
     citation="Zhang et al. 2024, Large Language Models are Good Spontaneous Multilingual Learners, arXiv 2405.13816",
     homepage="https://github.com/Shimao-Zhang/LLM-Multilingual-Learner",
     schema="fields question (the prompt without the answer, as in the nli data); target: the English prompt",
+    text="question",
     splits=("train",),
     languages=_PUBLISHED,
     sources=(

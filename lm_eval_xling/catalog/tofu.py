@@ -186,6 +186,7 @@ DATASET = Dataset(
     homepage="https://huggingface.co/datasets/locuslab/TOFU",
     schema="fields question; target: the answer; extra author (number), paraphrased_question, paraphrased_answer, "
     "perturbed_answers; real_authors and world_facts: also 4 options, answer",
+    text="question",
     splits=(*_AUTHORS, *_HOLDOUT, *_CHOICE),
     languages=tuple("en fr ar fa he hi id ja ko ru".split()),
     sources=(_HUB,),

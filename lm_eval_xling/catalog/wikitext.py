@@ -69,6 +69,7 @@ DATASET = Dataset(
     citation="Merity et al. 2016, Pointer Sentinel Mixture Models, arXiv 1609.07843",
     homepage="https://huggingface.co/datasets/Salesforce/wikitext",
     schema="fields text: an article, a line a heading or paragraph, tokenised by spaces as published; extra title",
+    text="text",
     splits=("train", "validation", "test", "train_103"),
     languages=("en",),
     sources=(_HUB,),

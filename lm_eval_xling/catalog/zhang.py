@@ -85,6 +85,7 @@ def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[s
         "arXiv 2405.13816",
         homepage="https://github.com/Shimao-Zhang/LLM-Multilingual-Learner",
         schema=f"fields {', '.join(columns)}; answer: index in {', '.join(LABELS[dataset])}, from the English row",
+        text=next(iter(columns)) if len(columns) == 1 else None,
         splits=("test",),
         languages=LANGUAGES,
         sources=(GitHubFiles(*REPOSITORY_COMMIT, paths, form),),

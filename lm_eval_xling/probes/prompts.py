@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +42,54 @@ def from_tasks(
     prompts = []
     for task in tasks:
         for request in requests(task, limit=limit, num_fewshot=num_fewshot, metadata=metadata):
-            document = request.document
-            language = document["question_language"]
-            found = _label_words(task, document, language) if labels else {}
-            answer = document.get("answer") if labels else None
-            prompts.append(Prompt(str(document["id"]), language, request.context, found, answer))
+            asked = _asked(request.document)
+            found = _label_words(task, asked) if labels else {}
+            answer = asked.answer if labels else None
+            prompts.append(Prompt(asked.id, asked.language, request.context, found, answer))
     return _checked(prompts, "--task")
 
 
-def _label_words(task: str, document: Document, language: str) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a probe needs of a document of the harness."""
+
+    id: str
+    family: str
+    language: str
+    choices: tuple[str, ...]
+    answer: int | None
+
+
+def _asked(document: Document) -> _Asked:
+    """Read a document of the harness: the one place of the probes that knows its keys."""
+    return _Asked(
+        id=str(document["id"]),
+        family=document["family"],
+        language=document["question_language"],
+        choices=tuple(map(str, document.get("choices") or ())),
+        answer=document.get("answer"),
+    )
+
+
+def _label_words(task: str, document: _Asked) -> dict[str, tuple[str, ...]]:
     """Return the words of the document's choices in English and in the prompt's language, in the choices' order."""
-    prefix = f"labels.{document['family']}."
+    prefix = f"labels.{document.family}."
     names = {
         words(code)[key]: key
-        for code in (ENGLISH, language)
+        for code in (ENGLISH, document.language)
         for key in words(ENGLISH)
         if key.startswith(prefix) and key in words(code)
     }
-    choices = [str(choice).strip(' "') for choice in document.get("choices") or ()]
+    choices = [choice.strip(' "') for choice in document.choices]
     unknown = [choice for choice in choices if choice not in names]
     if unknown or not choices:
         raise UserError(
             f"the choices of this task are no label words: {', '.join(unknown) or 'none'}",
-            where=f"task {task}, document {document['id']}",
+            where=f"task {task}, document {document.id}",
             fix="probe a sentiment, NLI or paraphrase task with English or native labels, or give --texts FILE.jsonl "
             "with labels",
         )
-    return {code: tuple(words(code)[names[choice]] for choice in choices) for code in (ENGLISH, language)}
+    return {code: tuple(words(code)[names[choice]] for choice in choices) for code in (ENGLISH, document.language)}
 
 
 def from_files(specifications: Iterable[str], *, limit: int | None = None) -> list[Prompt]:
@@ -119,11 +141,13 @@ def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]
 
     Args:
         source: a folder with one file a language, whose names begin with the language's code in any spelling
-            (``de.devtest``, ``deu_Latn.txt``), or the name of a dataset of the catalog such as ``flores``.
+            (``de.devtest``, ``deu_Latn.txt``), or the name of a dataset of the catalog whose rows have one main text,
+            such as ``flores``.
         limit: the first sentences only.
 
     Raises:
-        UserError: if there are fewer than two languages, or the files differ in length.
+        UserError: if there are fewer than two languages, the files differ in length, or the dataset's rows have no
+            one main text.
     """
     folder = Path(source)
     if not folder.is_dir():
@@ -151,14 +175,23 @@ def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]
 def _from_catalog(name: str, limit: int | None) -> list[Prompt]:
     from lm_eval_xling.catalog import DATASETS, load_rows
 
-    if name not in DATASETS:
+    serving = [entry.name for entry in DATASETS.values() if entry.text is not None and len(entry.languages) > 1]
+    if name not in serving:
+        reason = "neither a folder nor a dataset of the catalog"
+        if name in DATASETS:
+            single = len(DATASETS[name].languages) < 2
+            reason = "the dataset is in one language" if single else "the dataset's rows have no one main text"
         raise UserError(
-            "neither a folder nor a dataset of the catalog",
-            where=name,
-            fix=f"give a folder with one file a language, or one of: {', '.join(DATASETS)}",
+            reason, where=name, fix=f"give a folder with one file a language, or one of: {', '.join(serving)}"
         )
-    rows = [row for language in DATASETS[name].languages for row in load_rows(name, language, "devtest")[:limit]]
-    return _checked([Prompt(row.id, row.language, row.fields["sentence"]) for row in rows], name)
+    dataset, field = DATASETS[name], str(DATASETS[name].text)
+    split = dataset.splits[0]
+    rows = {language: {row.id: row for row in load_rows(name, language, split)} for language in dataset.languages}
+    # Rows are parallel by id, not by position: a language may lack some.
+    first, *others = rows.values()
+    shared = [id for id in first if all(id in other for other in others)][:limit]
+    prompts = [Prompt(id, language, rows[language][id].fields[field]) for language in rows for id in shared]
+    return _checked(prompts, name)
 
 
 def common_items(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[list[Prompt]]]:
