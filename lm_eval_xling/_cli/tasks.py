@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lm_eval_xling.errors import UserError
+from lm_eval_xling._cli.metadata import parse_metadata
 
 __all__ = ["app"]
 
@@ -103,7 +103,7 @@ def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, in
     # The harness warns about defaults that our YAML sets on purpose.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     (request,) = requests(
-        task, rows=[row], num_fewshot=num_fewshot, metadata=_parsed(metadata), include_path=include_path
+        task, rows=[row], num_fewshot=num_fewshot, metadata=parse_metadata(metadata), include_path=include_path
     )
     print(request.context, end="")
     print("⟨the model goes on here⟩")
@@ -114,17 +114,3 @@ def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, in
             print(f"  {json.dumps(continuation, ensure_ascii=False)}{mark}")
     elif request.document.target is not None:
         print(f"\ntarget: {request.document.target}")
-
-
-def _parsed(metadata: str | None) -> dict[str, Any] | None:
-    if metadata is None:
-        return None
-    try:
-        value = json.loads(metadata)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"--metadata is not JSON: {error}", where=metadata, fix="""write it like '{"xling": {"seed": 1}}'"""
-        ) from error
-    if not isinstance(value, dict):
-        raise UserError("--metadata is not a JSON object", where=metadata)
-    return value

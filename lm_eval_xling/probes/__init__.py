@@ -1,6 +1,28 @@
 """Probes: what happens inside the layers, as numbers first and pictures of them after.
 
-``models`` loads a model with its adapters, ``prompts`` reads texts, and ``logit_lens``, ``pca``, ``similarity`` and
-``mexa`` have one function each that returns typed numbers. ``runs`` writes them to a folder, ``pictures`` and ``page``
-show them.
+``run`` is the whole way: load ▸ prompts ▸ activations ▸ measures ▸ save ▸ draw. A probe is a value of ``Probe`` in a
+module of ``kinds``; ``PROBES`` has all by name. docs/probes.md shows how to call and how to write one.
 """
+
+from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
+from lm_eval_xling.probes.probe import Findings, Probe, Quantity, setting
+from lm_eval_xling.probes.probed_model import ProbedModel
+from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
+from lm_eval_xling.probes.registry import PROBES, register
+from lm_eval_xling.probes.spine import run
+
+__all__ = [
+    "PROBES",
+    "Findings",
+    "Probe",
+    "ProbedModel",
+    "Quantity",
+    "from_files",
+    "from_tasks",
+    "parallel_sentences",
+    "read_lexicons",
+    "register",
+    "run",
+    "setting",
+    "words_by_language",
+]

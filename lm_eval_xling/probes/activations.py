@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.probed_model import ProbedModel
+from lm_eval_xling.records import Prompt
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["POOLINGS", "Batch", "Tokens", "encode", "pool", "sweep"]
+__all__ = ["POOLINGS", "Batch", "Tokens", "encode", "end_of_text", "pool", "representations", "sweep"]
 
 POOLINGS = ("last", "mean", "weighted")
 """Last token; mean over the text's own tokens; mean weighted by position (SGPT, as in MEXA)."""
@@ -50,15 +51,27 @@ class Batch:
 
 
 def encode(model: ProbedModel, texts: Sequence[str]) -> list[Tokens]:
-    """Tokenize texts with the tokenizer's own special tokens; the left end of a text that is too long is cut.
+    """Tokenize texts as they are read before an answer; the left end of a text that is too long is cut.
+
+    What the tokenizer puts before a text stays. What it puts after one (an EOS) does not: what a layer would say next
+    is asked after the text, not after its end.
 
     Raises:
-        UserError: if a text has no tokens.
+        UserError: if a text has no tokens, or one that a variant of the model has no embedding of.
     """
     encoded = []
     special_ids = set(model.tokenizer.all_special_ids)
     for text in texts:
         ids = model.tokenizer(text)["input_ids"]
+        ids = ids[: end_of_text(model.tokenizer, text, ids)]
+        strange = next((token for token in ids if token >= model.readable), None)
+        if strange is not None:
+            raise UserError(
+                f"the text has the token {model.tokenizer.convert_ids_to_tokens(strange)!r}, which only an adapter's "
+                "vocabulary has: the base model cannot read it",
+                where=repr(text[:80]),
+                fix="give texts without it",
+            )
         special = [token in special_ids for token in ids]
         # Only those at the ends are the tokenizer's; the same id inside comes from the text.
         inner = [index for index, is_special in enumerate(special) if not is_special]
@@ -72,6 +85,23 @@ def encode(model: ProbedModel, texts: Sequence[str]) -> list[Tokens]:
             special = special[:head] + special[len(special) - limit + head :]
         encoded.append(Tokens(tuple(ids), tuple(special)))
     return encoded
+
+
+def end_of_text(tokenizer: Any, text: str, ids: Sequence[int]) -> int:
+    """Return how many of a text's tokens come before those that the tokenizer puts after it.
+
+    Args:
+        tokenizer: of transformers.
+        text: the text.
+        ids: its tokens, special ones included.
+    """
+    own = tokenizer(text, add_special_tokens=False)["input_ids"]
+    for start in range(len(ids) - len(own) + 1):
+        if list(ids[start : start + len(own)]) == list(own):
+            return start + len(own)
+    # A tokenizer that writes a text otherwise among special tokens: at least its EOS ends no text of ours.
+    appended = len(ids) > 1 and ids[-1] == tokenizer.eos_token_id and (not own or own[-1] != ids[-1])
+    return len(ids) - appended
 
 
 def pool(states: Sequence[torch.Tensor], batch: Batch, pooling: str) -> torch.Tensor:
@@ -99,6 +129,28 @@ def pool(states: Sequence[torch.Tensor], batch: Batch, pooling: str) -> torch.Te
         weights = batch.mask * torch.arange(1, batch.mask.shape[1] + 1, device=batch.mask.device).float()
     weights = weights / weights.sum(1, keepdim=True)
     return torch.stack([torch.einsum("bt,btd->bd", weights, state.float()) for state in states], dim=1)
+
+
+def representations(
+    model: ProbedModel, groups: Sequence[Sequence[Prompt]], pooling: str, *, folder: Path, name: str, batch_tokens: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return per variant the vectors of parallel items ``(languages, items, layers + 1, width)``, memory-mapped."""
+    texts = [prompt.text for group in groups for prompt in group]
+    encoded = [(tokens,) for tokens in encode(model, texts)]
+    return {
+        variant: sweep(
+            model,
+            variant,
+            encoded,
+            lambda states, batch: pool(states, batch, pooling),
+            (model.states, model.width),
+            folder=folder,
+            name=name,
+            key={"pooling": pooling, "model": model.describe()},
+            batch_tokens=batch_tokens,
+        ).reshape(len(groups), len(groups[0]), model.states, model.width)
+        for variant in model.variants
+    }
 
 
 def sweep(

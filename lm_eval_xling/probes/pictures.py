@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from lm_eval_xling.probes import drawing
-from lm_eval_xling.probes.drawing import Picture, View, select
-from lm_eval_xling.probes.quantities import SHARE, quantity
-from lm_eval_xling.probes.similarity import CONTROLS, TRANSLATIONS
+from lm_eval_xling.probes import canvas
+from lm_eval_xling.probes.canvas import Picture, View, select
+from lm_eval_xling.probes.kinds import logit_lens, mexa, pca, similarity
+from lm_eval_xling.probes.kinds.logit_lens import SHARE
+from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
 from lm_eval_xling.records import Measure, Point
 
 __all__ = ["draw_logit_lens", "draw_mexa", "draw_pca", "draw_similarity"]
 
 _LENS_LOOKS = {
-    "p_correct_en": {"color": drawing.PALETTE[0], "linestyle": "-"},
-    "p_all_en": {"color": drawing.PALETTE[0], "linestyle": "--"},
-    "p_correct_target": {"color": drawing.PALETTE[1], "linestyle": "-"},
-    "p_all_target": {"color": drawing.PALETTE[1], "linestyle": "--"},
+    "p_correct_en": {"color": canvas.PALETTE[0], "linestyle": "-"},
+    "p_all_en": {"color": canvas.PALETTE[0], "linestyle": "--"},
+    "p_correct_target": {"color": canvas.PALETTE[1], "linestyle": "-"},
+    "p_all_target": {"color": canvas.PALETTE[1], "linestyle": "--"},
     "p_shared": {"color": "#777777", "linestyle": ":"},
 }
 _BAND = "Lines are means, shaded bands their 95 % intervals."
@@ -37,7 +38,7 @@ def draw_logit_lens(
         labels: label words by language, where they are the same for all prompts.
     """
     pictures = []
-    for view in drawing.views(measures):
+    for view in canvas.views(measures):
         of_view = select(measures, view)
         if any(measure.quantity in _LENS_LOOKS for measure in of_view):
             pictures.append(_labels(of_view, view, folder, model, labels))
@@ -49,19 +50,19 @@ def _labels(
     measures: Sequence[Measure], view: View, folder: Path, model: str, labels: Mapping[str, Sequence[str]]
 ) -> Picture:
     languages = list(dict.fromkeys(measure.language for measure in measures))
-    titles = [drawing.language_name(language) for language in languages]
-    words = [drawing.label_words(labels, language) for language in languages]
-    rows, columns = drawing.grid(len(languages), 3)
-    last = drawing.last_layer(measures)
+    titles = [canvas.language_name(language) for language in languages]
+    words = [canvas.label_words(labels, language) for language in languages]
+    rows, columns = canvas.grid(len(languages), 3)
+    last = canvas.last_layer(measures)
     entropies = [m.value for m in select(measures, view, quantity="entropy")]
     reach = max(map(abs, entropies))
-    with drawing.canvas([*titles, *words], 2 * rows, columns, (4.2, 1.9)) as (figure, axes):
+    with canvas.canvas([*titles, *words], 2 * rows, columns, (4.2, 1.9)) as (figure, axes):
         for gap in range(rows):
             for column in range(columns):
                 strip, panel = axes[2 * gap, column], axes[2 * gap + 1, column]
                 number = gap * columns + column
                 if number >= len(languages):
-                    drawing.hide_from([strip, panel], 0)
+                    canvas.hide_from([strip, panel], 0)
                     continue
                 own = select(measures, view, language=languages[number])
                 image = strip.imshow(
@@ -80,7 +81,7 @@ def _labels(
                 for name, look in _LENS_LOOKS.items():
                     series = [m for m in own if m.quantity == name]
                     if series:
-                        drawing.draw_band(panel, series, quantity(name).label, **look)
+                        canvas.draw_band(panel, series, logit_lens.PROBE.quantity(name).label, **look)
                 if languages[number] != "en" and not any(m.quantity == "p_correct_target" for m in own):
                     panel.text(
                         0.02,
@@ -91,10 +92,10 @@ def _labels(
                         fontsize=8,
                         color="#444444",
                     )
-                drawing.layer_axis(panel, last)
+                canvas.layer_axis(panel, last)
                 panel.set_xlim(-0.5, last + 0.5)
                 if column == 0:
-                    panel.set_ylabel(drawing.unit_label(["p_correct_en"], view))
+                    panel.set_ylabel(canvas.unit_label(logit_lens.PROBE.quantity("p_correct_en"), view))
         # The entropy strips are thin.
         axes[0, 0].get_gridspec().set_height_ratios([0.16, 1.84] * rows)
         figure.colorbar(image, ax=axes[:, -1].tolist(), shrink=0.5, label=_entropy_label(view), aspect=30)
@@ -105,7 +106,7 @@ def _labels(
         }
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(f"Logit lens at the last prompt token, {view.title(model)}")
-        return drawing.save(
+        return canvas.save(
             figure,
             folder / f"logit-lens{view.suffix}.png",
             "What each layer would say next: probability of the labels in English (blue) and in the language of the "
@@ -118,27 +119,27 @@ def _entropy_label(view: View) -> str:
 
 
 def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str) -> Picture:
-    groups = drawing.shares(measures)
+    groups = list(dict.fromkeys(m.quantity for m in measures if m.quantity.startswith(SHARE)))
     languages = list(dict.fromkeys(measure.language for measure in measures))
-    titles = [drawing.language_name(language) for language in languages]
-    names = {group: drawing.language_name(group.removeprefix(SHARE)) for group in groups}
-    rows, columns = drawing.grid(len(languages), 3)
-    last = drawing.last_layer(measures)
+    titles = [canvas.language_name(language) for language in languages]
+    names = {group: canvas.language_name(group.removeprefix(SHARE)) for group in groups}
+    rows, columns = canvas.grid(len(languages), 3)
+    last = canvas.last_layer(measures)
     greys = {f"{SHARE}unassigned": "#999999", f"{SHARE}no letters": "#cccccc"}
-    with drawing.canvas([*titles, *names.values()], rows, columns, (4.2, 3.2)) as (figure, axes):
+    with canvas.canvas([*titles, *names.values()], rows, columns, (4.2, 3.2)) as (figure, axes):
         for number, (panel, language) in enumerate(zip(np.ravel(axes), languages, strict=False)):
             for index, group in enumerate(groups):
-                look = {"color": greys[group]} if group in greys else drawing.style(index)
+                look = {"color": greys[group]} if group in greys else canvas.style(index)
                 series = [m for m in measures if m.quantity == group and m.language == language]
-                drawing.draw_band(panel, series, names[group], **look)
+                canvas.draw_band(panel, series, names[group], **look)
             panel.set_title(f"text in {titles[number]}")
-            drawing.layer_axis(panel, last)
-            panel.set_ylabel(drawing.unit_label(groups, view))
-        drawing.hide_from(axes, len(languages))
+            canvas.layer_axis(panel, last)
+            panel.set_ylabel(canvas.unit_label(logit_lens.PROBE.quantity(groups[0]), view))
+        canvas.hide_from(axes, len(languages))
         handles, texts = np.ravel(axes)[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False)
         figure.suptitle(f"Languages of the next token by layer, {view.title(model)}")
-        return drawing.save(
+        return canvas.save(
             figure,
             folder / f"language-share{view.suffix}.png",
             "Share of each layer's next-token probability on tokens of each language, assigned by script and lexicon. "
@@ -149,7 +150,7 @@ def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str) -
 def draw_pca(measures: Sequence[Measure], points: Sequence[Point], folder: Path, *, model: str) -> list[Picture]:
     """Draw the scatter of every layer, and agreement between languages over the layers."""
     pictures = []
-    for view in drawing.views(measures):
+    for view in canvas.views(measures):
         if view.minus is None:
             own = [point for point in points if point.variant == view.variant]
             shares = select(measures, view, quantity="explained_variance")
@@ -160,12 +161,12 @@ def draw_pca(measures: Sequence[Measure], points: Sequence[Point], folder: Path,
 
 def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, folder: Path, model: str) -> Picture:
     languages = list(dict.fromkeys(point.language for point in points))
-    names = [drawing.language_name(language) for language in languages]
+    names = [canvas.language_name(language) for language in languages]
     explained = {measure.layer: measure.value for measure in shares}
     layers = sorted({point.layer for point in points})
-    rows, columns = drawing.grid(len(layers), 5)
+    rows, columns = canvas.grid(len(layers), 5)
     markers = "os^Dv"
-    with drawing.canvas(names, rows, columns, (2.5, 2.3)) as (figure, axes):
+    with canvas.canvas(names, rows, columns, (2.5, 2.3)) as (figure, axes):
         for panel, layer in zip(np.ravel(axes), layers, strict=False):
             for index, language in enumerate(languages):
                 own = [point for point in points if point.layer == layer and point.language == language]
@@ -175,7 +176,7 @@ def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, fol
                     s=7,
                     alpha=0.6,
                     linewidths=0,
-                    color=drawing.PALETTE[index % len(drawing.PALETTE)],
+                    color=canvas.PALETTE[index % len(canvas.PALETTE)],
                     marker=markers[index % len(markers)],
                     label=names[index],
                     rasterized=True,
@@ -184,7 +185,7 @@ def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, fol
             known = share is not None and not np.isnan(share)
             panel.set_title(f"layer {layer}" + (f" ({share:.0%} on first)" if known else " (all equal)"), fontsize=8)
             panel.set(xticks=[], yticks=[])
-        drawing.hide_from(axes, len(layers))
+        canvas.hide_from(axes, len(layers))
         handles, texts = np.ravel(axes)[0].get_legend_handles_labels()
         figure.legend(
             handles, texts, loc="outside lower center", ncols=min(5, len(texts)), frameon=False, markerscale=2.5
@@ -193,7 +194,7 @@ def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, fol
             f"First (horizontal) and second principal component of prompts, {view.title(model)}\n"
             "fitted over all languages; each layer has its own axes"
         )
-        return drawing.save(
+        return canvas.save(
             figure,
             folder / f"pca{view.suffix}.png",
             "Every prompt on the first two principal components of each layer, one colour a language. Languages in "
@@ -205,26 +206,26 @@ def _agreement(measures: Sequence[Measure], view: View, folder: Path, model: str
     quantities = ("pc1_correlation", "centred_cosine", "cka_debiased")
     pairs = list(dict.fromkeys((m.language, m.other) for m in measures if m.quantity in quantities))
     # More pairs than colours: those with the first language stand out, the others are thin and grey.
-    named = pairs if len(pairs) <= len(drawing.PALETTE) else [pair for pair in pairs if pair[0] == pairs[0][0]]
-    names = {pair: " – ".join(drawing.language_name(str(code)) for code in pair) for pair in named}
-    last = drawing.last_layer(measures)
-    with drawing.canvas(list(names.values()), 1, 3, (4.2, 3.4)) as (figure, axes):
+    named = pairs if len(pairs) <= len(canvas.PALETTE) else [pair for pair in pairs if pair[0] == pairs[0][0]]
+    names = {pair: " – ".join(canvas.language_name(str(code)) for code in pair) for pair in named}
+    last = canvas.last_layer(measures)
+    with canvas.canvas(list(names.values()), 1, 3, (4.2, 3.4)) as (figure, axes):
         for panel, name in zip(axes[0], quantities, strict=True):
             for pair in pairs:
                 series = [m for m in measures if m.quantity == name and (m.language, m.other) == pair]
                 if pair in names:
-                    drawing.draw_band(panel, series, names[pair], **drawing.style(named.index(pair)))
+                    canvas.draw_band(panel, series, names[pair], **canvas.style(named.index(pair)))
                 else:
                     ordered = sorted(series, key=lambda m: m.layer or 0)
                     panel.plot([m.layer for m in ordered], [m.value for m in ordered], color="#bbbbbb", linewidth=0.7)
             panel.axhline(0, color="#444444", linewidth=0.8)
-            panel.set_title(quantity(name).label)
-            panel.set_ylabel(drawing.unit_label([name], view))
-            drawing.layer_axis(panel, last)
+            panel.set_title(pca.PROBE.quantity(name).label)
+            panel.set_ylabel(canvas.unit_label(pca.PROBE.quantity(name), view))
+            canvas.layer_axis(panel, last)
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(f"Agreement between languages on the same items, {view.title(model)}")
-        return drawing.save(
+        return canvas.save(
             figure,
             folder / f"agreement{view.suffix}.png",
             "How alike two languages represent the same items, per layer: correlation of their scores on the joint "
@@ -236,10 +237,10 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
     """Draw similarity to the original of every version, and translation minus each control."""
     pictures = []
     kinds = (TRANSLATIONS, *CONTROLS)
-    for view in drawing.views(measures):
+    for view in canvas.views(measures):
         own = select(measures, view)
-        last = drawing.last_layer(own)
-        with drawing.canvas([], 2, 2, (5.2, 3.2)) as (figure, axes):
+        last = canvas.last_layer(own)
+        with canvas.canvas([], 2, 2, (5.2, 3.2)) as (figure, axes):
             for column, pooling in enumerate(("last", "mean")):
                 for row, prefix in enumerate(("similarity", "advantage")):
                     panel, name = axes[row, column], f"{prefix}_{pooling}"
@@ -247,7 +248,7 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
                         series = [m for m in own if m.quantity == name and m.other == kind]
                         if not series:
                             continue
-                        drawing.draw_band(panel, series, kind, **drawing.style(index))
+                        canvas.draw_band(panel, series, kind, **canvas.style(index))
                         sure = [m for m in series if m.p is not None and m.p < 0.05]
                         panel.plot(
                             [m.layer for m in sure],
@@ -255,18 +256,18 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
                             linestyle="none",
                             marker="o",
                             markersize=3.5,
-                            color=drawing.PALETTE[index],
+                            color=canvas.PALETTE[index],
                         )
-                    panel.set_title(quantity(name).label, fontsize=9)
-                    panel.set_ylabel(drawing.unit_label([name], view))
-                    drawing.layer_axis(panel, last)
+                    panel.set_title(similarity.PROBE.quantity(name).label, fontsize=9)
+                    panel.set_ylabel(canvas.unit_label(similarity.PROBE.quantity(name), view))
+                    canvas.layer_axis(panel, last)
                     if prefix == "advantage" or view.minus:
                         panel.axhline(0, color="#444444", linewidth=0.8)
             handles, texts = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False)
             figure.suptitle(f"Texts with changed words against the original, {view.title(model)}")
             pictures.append(
-                drawing.save(
+                canvas.save(
                     figure,
                     folder / f"similarity{view.suffix}.png",
                     "Above: cosine of a text's representation with that of the same text in which some words were "
@@ -281,31 +282,31 @@ def draw_mexa(measures: Sequence[Measure], folder: Path, *, model: str) -> list[
     """Draw MEXA and retrieval accuracy over the layers, one line a language."""
     pictures = []
     quantities = ("mexa", "retrieval_to", "retrieval_from")
-    for view in drawing.views(measures):
+    for view in canvas.views(measures):
         own = select(measures, view)
         languages = list(dict.fromkeys(measure.language for measure in own))
-        names = [drawing.language_name(language) for language in languages]
-        pivot = drawing.language_name(str(own[0].other))
-        last, n = drawing.last_layer(own), own[0].n
-        with drawing.canvas([*names, pivot], 1, 3, (4.2, 3.4)) as (figure, axes):
+        names = [canvas.language_name(language) for language in languages]
+        pivot = canvas.language_name(str(own[0].other))
+        last, n = canvas.last_layer(own), own[0].n
+        with canvas.canvas([*names, pivot], 1, 3, (4.2, 3.4)) as (figure, axes):
             for panel, name in zip(axes[0], quantities, strict=True):
                 for index, language in enumerate(languages):
                     series = [m for m in own if m.quantity == name and m.language == language]
-                    drawing.draw_band(panel, series, names[index], **drawing.style(index))
+                    canvas.draw_band(panel, series, names[index], **canvas.style(index))
                 if view.minus:
                     panel.axhline(0, color="#444444", linewidth=0.8)
                 else:
                     chance = 1 / (2 * n - 1) if name == "mexa" else 1 / n
                     panel.axhline(chance, color="#444444", linewidth=0.8, linestyle=":", label="chance")
                     panel.set_ylim(-0.02, 1.02)
-                panel.set_title(quantity(name).label, fontsize=9)
-                panel.set_ylabel(drawing.unit_label([name], view))
-                drawing.layer_axis(panel, last)
+                panel.set_title(mexa.PROBE.quantity(name).label, fontsize=9)
+                panel.set_ylabel(canvas.unit_label(mexa.PROBE.quantity(name), view))
+                canvas.layer_axis(panel, last)
             handles, texts = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, texts, loc="outside lower center", ncols=6, frameon=False)
             figure.suptitle(f"Are translations nearest to {pivot}? {n} sentences, {view.title(model)}")
             pictures.append(
-                drawing.save(
+                canvas.save(
                     figure,
                     folder / f"mexa{view.suffix}.png",
                     "Share of sentences whose translation is their nearest sentence: in both directions at once "

@@ -24,6 +24,7 @@ def from_tasks(
     limit: int | None = None,
     num_fewshot: int | None = None,
     metadata: Mapping[str, Any] | None = None,
+    include_path: Sequence[str | Path] = (),
     labels: bool,
 ) -> list[Prompt]:
     """Return the prompts of leaf tasks exactly as the harness sends them to the model, demonstrations included.
@@ -33,6 +34,7 @@ def from_tasks(
         limit: the first documents of each task only.
         num_fewshot: instead of each task's own.
         metadata: as with ``--metadata``.
+        include_path: further folders of tasks, such as those of own data.
         labels: whether label words are needed.
 
     Raises:
@@ -42,7 +44,9 @@ def from_tasks(
 
     prompts = []
     for task in tasks:
-        for request in requests(task, limit=limit, num_fewshot=num_fewshot, metadata=metadata):
+        for request in requests(
+            task, limit=limit, num_fewshot=num_fewshot, metadata=metadata, include_path=include_path
+        ):
             document = request.document
             language = document.condition.languages["question"]
             found = _label_words(task, document, language) if labels else {}
@@ -60,7 +64,7 @@ def _label_words(task: str, document: Document, language: str) -> dict[str, tupl
         for key in words(ENGLISH)
         if key.startswith(prefix) and key in words(code)
     }
-    choices = [str(choice).strip(' "') for choice in document.choices]
+    choices = [choice.strip(' "') for choice in document.choices]
     unknown = [choice for choice in choices if choice not in names]
     if unknown or not choices:
         raise UserError(
@@ -119,12 +123,13 @@ def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]
     Args:
         source: a folder with one file a language, whose names begin with the language's code in any spelling
             (``de.devtest``, ``dan_Latn.txt``), a pattern of such names (``flores/{language}.devtest``), or the name
-            of a dataset of the catalog such as ``flores``. Any language that has a tag will do.
+            of a dataset of the catalog whose rows have one main text, such as ``flores``. Any language that has a tag
+            will do.
         limit: the first sentences only.
 
     Raises:
-        UserError: if there are fewer than two languages, a file's name says none, two files are of one language, or
-            the files differ in length.
+        UserError: if there are fewer than two languages, a file's name says none, two files are of one language, the
+            files differ in length, or the dataset's rows have no one main text.
     """
     folder = Path(source)
     if not folder.is_dir() and PLACEHOLDER not in folder.name:
@@ -148,14 +153,23 @@ def parallel_sentences(source: str, *, limit: int | None = None) -> list[Prompt]
 def _from_catalog(name: str, limit: int | None) -> list[Prompt]:
     from lm_eval_xling.catalog import DATASETS, load_rows
 
-    if name not in DATASETS:
+    serving = [entry.name for entry in DATASETS.values() if entry.text_field is not None and len(entry.languages) > 1]
+    if name not in serving:
+        reason = "neither a folder nor a dataset of the catalog"
+        if name in DATASETS:
+            single = len(DATASETS[name].languages) < 2
+            reason = "the dataset is in one language" if single else "the dataset's rows have no one main text"
         raise UserError(
-            "neither a folder nor a dataset of the catalog",
-            where=name,
-            fix=f"give a folder with one file a language, or one of: {', '.join(DATASETS)}",
+            reason, where=name, fix=f"give a folder with one file a language, or one of: {', '.join(serving)}"
         )
-    rows = [row for language in DATASETS[name].languages for row in load_rows(name, language, "devtest")[:limit]]
-    return _checked([Prompt(row.id, row.language, row.fields["sentence"]) for row in rows], name)
+    dataset, field = DATASETS[name], str(DATASETS[name].text_field)
+    split = dataset.splits[0]
+    rows = {language: {row.id: row for row in load_rows(name, language, split)} for language in dataset.languages}
+    # Rows are parallel by id, not by position: a language may lack some.
+    first, *others = rows.values()
+    shared = [id for id in first if all(id in other for other in others)][:limit]
+    prompts = [Prompt(id, language, rows[language][id].fields[field]) for language in rows for id in shared]
+    return _checked(prompts, name)
 
 
 def common_items(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[list[Prompt]]]:

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.records import Measure, Point, Prompt
+from lm_eval_xling.probes.probe import Findings, Probe
+from lm_eval_xling.records import Prompt
+
+if TYPE_CHECKING:
+    from lm_eval_xling.probes.canvas import Picture
 
 __all__ = ["Run", "observation_rows"]
 
@@ -30,7 +33,7 @@ class Run:
 
     Args:
         folder: made if it does not exist; a killed run is continued by the same call with the same folder.
-        probe: ``logit-lens``, ``pca``, ``similarity`` or ``mexa``.
+        probe: its name.
         model: what ``ProbedModel.describe`` says.
         prompts: the texts.
         settings: everything else that the numbers depend on.
@@ -93,45 +96,34 @@ class Run:
         text = json.dumps(_plain(self.manifest), indent=2, ensure_ascii=False)
         write_atomically(self.folder / "run.json", f"{text}\n".encode())
 
-    def save(
-        self,
-        measures: Sequence[Measure],
-        *,
-        points: Sequence[Point] = (),
-        observations: Iterable[dict[str, Any]] = (),
-    ) -> None:
-        """Write the numbers: ``measures``, and where there are any ``points`` and ``observations``, in both formats.
+    def save(self, findings: Findings) -> None:
+        """Write the numbers, in both formats: ``measures``, and where there are any ``points`` and ``observations``."""
+        _write_table(self.folder / "measures", (asdict(measure) for measure in findings.measures))
+        _write_table(self.folder / "points", (asdict(point) for point in findings.points))
+        _write_table(self.folder / "observations", observation_rows(findings))
+        if findings.facts:
+            self.describe(**findings.facts)
 
-        Args:
-            measures: means, scores and differences with their bands.
-            points: prompts on principal components.
-            observations: one row a text and layer, as ``observation_rows`` gives them.
-        """
-        _write_table(self.folder / "measures", (asdict(measure) for measure in measures))
-        _write_table(self.folder / "points", (asdict(point) for point in points))
-        _write_table(self.folder / "observations", observations)
+    def show(self, probe: Probe, findings: Findings, pictures: Sequence[Picture]) -> Path:
+        """Write the page, and return where it stands."""
+        from lm_eval_xling.probes.run_page import write_page
+
+        page = self.folder / "index.html"
+        write_page(page, probe, findings.measures, pictures, self.manifest)
+        return page
 
 
-def observation_rows(
-    values: Mapping[str, NDArray[Any]], names: Sequence[str], ids: Sequence[str], languages: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield one row a variant, text and layer.
-
-    Args:
-        values: per variant ``(texts, layers + 1, names)``.
-        names: of the columns.
-        ids: of the texts.
-        languages: of the texts.
-    """
-    for variant, array in values.items():
-        for row, (id, language) in enumerate(zip(ids, languages, strict=True)):
+def observation_rows(findings: Findings) -> Iterator[dict[str, Any]]:
+    """Yield one row a variant, text and layer."""
+    for variant, array in findings.values.items():
+        for row, (id, language) in enumerate(zip(findings.ids, findings.languages, strict=True)):
             for layer, numbers in enumerate(np.asarray(array[row])):
                 yield {
                     "variant": variant,
                     "id": id,
                     "language": language,
                     "layer": layer,
-                    **dict(zip(names, map(float, numbers), strict=True)),
+                    **dict(zip(findings.columns, map(float, numbers), strict=True)),
                 }
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lm_eval_xling.probes.kinds.logit_lens import logit_lens
 from lm_eval_xling.probes.labels import LabelTokens
-from lm_eval_xling.probes.logit_lens import logit_lens
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import from_tasks
 from lm_eval_xling.probes.vocabulary import token_bytes
@@ -27,7 +27,7 @@ from lm_eval_xling.records import Prompt
 def plain_loop(model: ProbedModel, prompts: list[Prompt]) -> np.ndarray:
     """Return the probability of all English labels, ``(prompts, layers + 1)``."""
     inner = model.model
-    labels = LabelTokens(token_bytes(model.tokenizer, inner.get_output_embeddings().weight.shape[0]))
+    labels = LabelTokens(token_bytes(model.tokenizer, model.vocabulary))
     found = []
     for prompt in prompts:
         wanted = list(labels.sets(prompt).all_en)
@@ -73,7 +73,7 @@ def main() -> None:
         start = time.perf_counter()
         expected = plain_loop(model, [prompts[row] for row in rows])
         plain = (time.perf_counter() - start) / len(rows)
-        ours = result.values["base"][rows][..., result.quantities.index("p_all_en")]
+        ours = result.values["base"][rows][..., list(result.columns).index("p_all_en")]
         relative = float(np.mean([lengths[row] for row in rows]) / np.mean(lengths))
         difference = float(np.abs(ours - expected).max())
         factor = plain / batched / relative

@@ -86,7 +86,9 @@ def answered(choices: list[str], logs: list[float], tokens: list[int] | None = N
     return [Response("Q", f" {c}", log, n) for c, log, n in zip(choices, logs, counts, strict=True)]
 
 
-def document(answer: int = 0, right: int = 1, wrong: tuple[int, ...] = (2, 3), options: tuple[str, ...] = ()) -> Document:
+def document(
+    answer: int = 0, right: int = 1, wrong: tuple[int, ...] = (2, 3), options: tuple[str, ...] = ()
+) -> Document:
     condition = Condition("", "cloze", {"question": "en", "answer": "en"})
     fields = {"right": right, "wrong": list(wrong)}
     return Document("0", "tofu", condition, "Q", answer=answer, options=options, fields=fields)

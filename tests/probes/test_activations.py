@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,41 @@ def test_only_added_tokens_at_the_ends_are_special(llama: ProbedModel) -> None:
     tokenizer = tiny.tokenizer()
     (found,) = encode(llama, ["a<unk>b"])
     assert found.ids[1] == tokenizer.unk_token_id and found.special == (False, False, False)
+
+
+def with_habit(folder: Path, template: str) -> Path:
+    """A copy of a tiny model whose tokenizer puts special tokens around a text by its post-processor."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = [("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=ids)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("template", "before"), [("$A", ()), ("<bos> $A", (256,)), ("$A <eos>", ()), ("<bos> $A <eos>", (256,))]
+)
+def test_an_eos_that_the_tokenizer_appends_is_not_probed(
+    template: str, before: tuple[int, ...], tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from lm_eval_xling.probes.kinds.similarity import changed_versions
+    from lm_eval_xling.records import Prompt
+
+    model = ProbedModel(str(with_habit(Path(shutil.copytree(tiny("llama"), tmp_path / "model")), template)))
+    assert ("<eos>" in template) == (model.tokenizer("ab")["input_ids"][-1] == 257)
+    plain = tuple(model.tokenizer("ab", add_special_tokens=False)["input_ids"])
+    (found,) = encode(model, ["ab"])
+    assert found.ids == (*before, *plain)
+    assert found.special == (*(True for _ in before), False, False)
+    # An end that the text itself writes stays, and a text that is cut keeps what stands before it.
+    (written,) = encode(model, ["ab<eos>"])
+    assert written.ids == (*before, *plain, 257)
+    (cut,) = encode(model, ["a" * 600 + "b"])
+    assert cut.ids[: len(before)] == before and cut.ids[-2:] == plain and len(cut.ids) == 512
+    # The words that change are found by their places in the text.
+    lexicon = {("en", "de"): {"two": ("zwei",)}}
+    (version,) = changed_versions(model, [Prompt("0", "en", "one two six")], lexicon, "en", ["de"], 1.0, 0)
+    assert model.tokenizer.decode(version.changed[-1].ids[len(before) :]) == "one  six"

@@ -10,11 +10,11 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import geometry
-from lm_eval_xling.probes.mexa import mexa
-from lm_eval_xling.probes.pca import pca
+from lm_eval_xling.probes.kinds.mexa import mexa
+from lm_eval_xling.probes.kinds.pca import pca
+from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS, changed_versions, similarity
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import parallel_sentences
-from lm_eval_xling.probes.similarity import CONTROLS, TRANSLATIONS, changed_versions, similarity
 from lm_eval_xling.records import Measure, Prompt
 from tests.probes.conftest import prompts
 
@@ -89,7 +89,7 @@ def test_mexa_over_layers_is_mean_and_best(llama: ProbedModel, tmp_path: Path) -
     assert len(layers) == 4 and 0 < layers.mean() < 1
     assert values(result.measures, "mexa_mean", layer=None)[0] == pytest.approx(layers.mean())
     assert values(result.measures, "mexa_max", layer=None)[0] == pytest.approx(layers.max())
-    np.testing.assert_allclose(layers, result.values["base"][0, :, :, 0].mean(0))
+    np.testing.assert_allclose(layers, result.values["base"][..., 0].mean(0))
 
 
 def test_an_unknown_pivot_is_an_error(llama: ProbedModel, tmp_path: Path) -> None:
@@ -143,8 +143,10 @@ def test_similarity_is_the_cosine_of_the_versions(llama: ProbedModel, tmp_path: 
     for column, changed in enumerate(states[1:]):
         last = geometry.cosine(states[0][:, -1], changed[:, -1])
         mean = geometry.cosine(states[0].mean(1), changed.mean(1))
-        np.testing.assert_allclose(result.values["base"][2, :, column], np.stack([last, mean], axis=-1), atol=1e-5)
-    array = result.values["base"]
+        found = result.values["base"][2, :, 2 * column : 2 * column + 2]
+        np.testing.assert_allclose(found, np.stack([last, mean], axis=-1), atol=1e-5)
+    # Of each version the columns are the last token and the mean.
+    array = result.values["base"].reshape(*result.values["base"].shape[:2], -1, 2)
     for column, control in enumerate(CONTROLS, start=1):
         found = values(result.measures, "advantage_mean", other=control)
         np.testing.assert_allclose(found, (array[:, :, 0, 1] - array[:, :, column, 1]).mean(0), atol=1e-6)

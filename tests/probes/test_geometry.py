@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.probes import geometry
-from lm_eval_xling.probes.mexa import hits
+from lm_eval_xling.probes.kinds.mexa import hits
 
 
 @pytest.fixture

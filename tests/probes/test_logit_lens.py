@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.literals import word
-from lm_eval_xling.probes.logit_lens import logit_lens
+from lm_eval_xling.probes.kinds.logit_lens import logit_lens
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.records import Prompt
 
@@ -67,7 +67,7 @@ def test_values_are_those_of_a_plain_loop(architecture: str, tiny: Callable[[str
         # Relative to the magnitude: one step of float32 at an entropy of 8 bits is 1e-6, and kernels differ by some.
         np.testing.assert_allclose(result.values["base"][row, :, :6], expected, rtol=1e-5, atol=1e-6)
     # "gut" begins like "good", and "好" (E5 A5) like "坏" (E5 9D).
-    assert result.set_sizes["de"]["shared"] == 1
+    assert result.facts["label_tokens"]["de"]["shared"] == 1
     shares = result.values["base"][..., 6:]
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
 
@@ -132,7 +132,9 @@ def test_gemma_turns_to_english_labels_late(gemma: Path, shared_data: Path, lang
     assert all_english[18] > 0.8
     target = [m.value for m in result.measures if m.quantity == "p_all_target"]
     if language == "de":
-        assert not target and result.set_sizes["de"]["shared"] == 22, "every German label token begins an English one"
+        assert not target and result.facts["label_tokens"]["de"]["shared"] == 22, (
+            "every German label token begins an English one"
+        )
     else:
         assert max(target) < 0.05, "with English demonstrations the prompt's language is not an answer"
     ids = model.tokenizer(prompts[0].text, return_tensors="pt")["input_ids"]

@@ -12,12 +12,11 @@ import pytest
 from matplotlib import ft2font
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes import drawing, fonts, pictures
-from lm_eval_xling.probes.drawing import Picture
-from lm_eval_xling.probes.page import write_page
-from lm_eval_xling.probes.quantities import QUANTITIES
-from lm_eval_xling.probes.runs import Run, observation_rows
-from lm_eval_xling.probes.similarity import CONTROLS, TRANSLATIONS
+from lm_eval_xling.probes import PROBES, Findings, canvas, fonts, pictures
+from lm_eval_xling.probes.canvas import Picture
+from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
+from lm_eval_xling.probes.run_page import write_page
+from lm_eval_xling.probes.runs import Run
 from lm_eval_xling.records import Measure, Point
 from tests.generators.fonts import needed
 
@@ -45,16 +44,16 @@ def test_the_shipped_fonts_have_every_script() -> None:
 
 def test_every_script_is_drawn_without_a_missing_glyph(tmp_path: Path) -> None:
     texts = needed().split("\n")
-    with warnings.catch_warnings(), drawing.canvas(texts, 1, 1, (12, 9)) as (figure, axes):
+    with warnings.catch_warnings(), canvas.canvas(texts, 1, 1, (12, 9)) as (figure, axes):
         warnings.simplefilter("error")  # matplotlib warns of a glyph that is in none of the fonts
         for number, text in enumerate(texts):
             axes[0, 0].text(number % 8 / 8, number // 8 / len(texts) * 8, text)
-        drawing.save(figure, tmp_path / "scripts.png", "")
+        canvas.save(figure, tmp_path / "scripts.png", "")
     assert (tmp_path / "scripts.png").stat().st_size > 20_000 and (tmp_path / "scripts.svg").exists()
 
 
 def test_a_character_without_a_font_is_an_error_that_says_what_to_install() -> None:
-    with pytest.raises(UserError, match="no installed font") as error, drawing.canvas(["\U000e1234"], 1, 1, (1, 1)):
+    with pytest.raises(UserError, match="no installed font") as error, canvas.canvas(["\U000e1234"], 1, 1, (1, 1)):
         pass
     assert "fonts-noto-cjk" in str(error.value.fix)
 
@@ -101,7 +100,7 @@ def test_numbers_are_the_same_in_both_formats(tmp_path: Path) -> None:
     rows.append(Measure("cka", "base", None, "de", "en", None, float("nan"), 0.0, 1.0, 3))
     values = {"base": np.arange(12, dtype=np.float32).reshape(2, 3, 2)}
     run = Run(tmp_path / "run", "mexa", model={"model": "m"}, prompts=[], settings={})
-    run.save(rows, observations=observation_rows(values, ["a", "b"], ["1", "2"], ["de", "en"]))
+    run.save(Findings(rows, columns=["a", "b"], values=values, ids=["1", "2"], languages=["de", "en"]))
     for name, count in (("measures", len(rows)), ("observations", 6)):
         lines = [json.loads(line) for line in (run.folder / f"{name}.jsonl").read_text().splitlines()]
         table = parquet.read_table(run.folder / f"{name}.parquet").to_pylist()
@@ -136,7 +135,9 @@ def page(tmp_path: Path) -> Path:
     rows += [
         Measure("mexa", HOSTILE, None, "fr", "en", layer, value, 0, 1, 30) for layer, value in ((10, 2.0), (9, -5.0))
     ]
-    write_page(tmp_path / "index.html", "mexa", rows, [Picture(picture, HOSTILE)], {"model": HOSTILE, "n": {"a": 1}})
+    write_page(
+        tmp_path / "index.html", PROBES["mexa"], rows, [Picture(picture, HOSTILE)], {"model": HOSTILE, "n": {"a": 1}}
+    )
     return tmp_path / "index.html"
 
 
@@ -145,12 +146,12 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows(page: Path) -> Non
     assert "<script>alert" not in text and "49" not in text.split("<table")[0]
     assert text.count("<script>") == 1
     assert "http://" not in text and "https://" not in text and 'src="data:image/png;base64,' in text
-    assert QUANTITIES["mexa"].meaning in text
+    assert PROBES["mexa"].quantity("mexa").meaning in text
     assert "@font-face" not in text, "German and Swahili need no font of ours"
 
 
 def test_the_page_brings_the_fonts_of_its_languages(tmp_path: Path) -> None:
-    write_page(tmp_path / "index.html", "mexa", measures(["mexa"], ["zh", "th"], ["en"]), [], {"model": "m"})
+    write_page(tmp_path / "index.html", PROBES["mexa"], measures(["mexa"], ["zh", "th"], ["en"]), [], {"model": "m"})
     assert (tmp_path / "index.html").read_text().count("@font-face") == 2
 
 

@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.probes.drawing import Picture, language_name
+from lm_eval_xling.probes.canvas import Picture, language_name
 from lm_eval_xling.probes.fonts import shipped_fonts
-from lm_eval_xling.probes.quantities import quantity
+from lm_eval_xling.probes.probe import Probe
 from lm_eval_xling.records import Measure
 
 __all__ = ["write_page"]
 
-_TITLES = {
-    "logit-lens": "Logit lens",
-    "pca": "Principal components",
-    "similarity": "Crosslingual similarity",
-    "mexa": "MEXA alignment",
-}
 # Heading, and whether the column is one of numbers.
 _COLUMNS = (
     ("quantity", False),
@@ -38,13 +32,13 @@ _COLUMNS = (
 
 
 def write_page(
-    path: Path, probe: str, measures: Sequence[Measure], pictures: Sequence[Picture], manifest: Mapping[str, Any]
+    path: Path, probe: Probe, measures: Sequence[Measure], pictures: Sequence[Picture], manifest: Mapping[str, Any]
 ) -> None:
     """Write the page of a run; it needs no network and no file beside it.
 
     Args:
         path: of the HTML file.
-        probe: as in ``xling probe``.
+        probe: which was run.
         measures: rows of the table.
         pictures: shown above the table.
         manifest: what made the run.
@@ -55,11 +49,11 @@ def write_page(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
     model = Path(str(manifest["model"])).name
-    rows = [_row(measure) for measure in measures]
+    rows = [_row(probe, measure) for measure in measures]
     # The pictures have their glyphs in them; the table's languages need fonts where the reader has none.
     brought = shipped_fonts("".join(cell for row in rows for cell in row))
     text = template.render(
-        title=f"{_TITLES[probe]}: {model}",
+        title=f"{probe.title}: {model}",
         pictures=[
             {"caption": picture.caption, "data": base64.b64encode(picture.path.read_bytes()).decode()}
             for picture in pictures
@@ -67,15 +61,15 @@ def write_page(
         columns=_COLUMNS,
         rows=rows,
         fonts=[{"kind": path.suffix[1:], "data": base64.b64encode(path.read_bytes()).decode()} for path in brought],
-        quantities=[quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],
+        quantities=[probe.quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],
         manifest=list(_flat(manifest)),
     )
     write_atomically(path, text.encode())
 
 
-def _row(measure: Measure) -> tuple[str, ...]:
+def _row(probe: Probe, measure: Measure) -> tuple[str, ...]:
     return (
-        quantity(measure.quantity).label,
+        probe.quantity(measure.quantity).label,
         f"{measure.variant} minus {measure.minus}" if measure.minus else measure.variant,
         language_name(measure.language),
         "" if measure.other is None else language_name(measure.other),

@@ -5,35 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.errors import unknown_name
+from lm_eval_xling.languages import resolve
 from lm_eval_xling.probes import bands, geometry
+from lm_eval_xling.probes.activations import POOLINGS, representations
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.pca import representations
+from lm_eval_xling.probes.probe import Findings, Probe, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import common_items
 from lm_eval_xling.records import Measure, Prompt
 
-__all__ = ["LAYER_QUANTITIES", "MexaResult", "hits", "mexa"]
+if TYPE_CHECKING:
+    from lm_eval_xling.probes.canvas import Picture
+
+__all__ = ["LAYER_QUANTITIES", "PROBE", "MexaSettings", "hits", "mexa"]
 
 LAYER_QUANTITIES = ("mexa", "retrieval_to", "retrieval_from")
 
 
 @dataclass(frozen=True, slots=True)
-class MexaResult:
-    """Which sentences are aligned with the pivot's."""
+class MexaSettings:
+    """What the numbers of MEXA depend on."""
 
-    ids: tuple[str, ...]
-    """Sentences that all languages have."""
-    languages: tuple[str, ...]
-    """All but the pivot."""
-    values: dict[str, NDArray[np.float64]]
-    """Per variant, 0 or 1 as ``(languages, sentences, layers + 1, 3)``, in the order of ``LAYER_QUANTITIES``."""
-    measures: list[Measure]
-    """Scores per layer and over layers, with bands."""
+    pivot: str = setting("en", read=lambda code: resolve(code).code, help="Language that the others are compared with.")
+    pooling: str = setting(
+        "weighted",
+        help="weighted (by position, as in the paper), last or mean.",
+        check=one_of("pooling", POOLINGS),
+    )
+    seed: int = setting(0, help="Of the bands.")
 
 
 def mexa(
@@ -45,7 +50,7 @@ def mexa(
     pooling: str = "weighted",
     batch_tokens: int = 2048,
     seed: int = 0,
-) -> MexaResult:
+) -> Findings:
     """Return the alignment of each language with the pivot, per layer and over layers.
 
     The score depends on the number of sentences, because each competes with all others: by chance it is
@@ -59,6 +64,10 @@ def mexa(
         pooling: ``weighted`` by position as in the paper, ``last`` or ``mean``.
         batch_tokens: greatest number of tokens in a batch.
         seed: of the bands, which take the competing sentences as given.
+
+    Returns:
+        Scores per layer and over layers; and of each sentence of each language but the pivot 0 or 1 for
+        ``LAYER_QUANTITIES``.
 
     Raises:
         UserError: if the pivot is not among the languages, or too few items are common to all.
@@ -101,11 +110,13 @@ def mexa(
         for variant, array in values.items():
             aligned.setdefault(variant, []).append(array)
         compared.append(language)
-    return MexaResult(
-        ids=tuple(prompt.id for prompt in groups[0]),
-        languages=tuple(compared),
-        values={variant: np.stack(arrays) for variant, arrays in aligned.items()},
-        measures=measures,
+    ids = [prompt.id for prompt in groups[0]]
+    return Findings(
+        measures,
+        columns=LAYER_QUANTITIES,
+        values={variant: np.concatenate(arrays) for variant, arrays in aligned.items()},
+        ids=ids * len(compared),
+        languages=[language for language in compared for _ in ids],
     )
 
 
@@ -136,3 +147,65 @@ def _over_layers(values: NDArray[np.float64]) -> bands.Statistic:
         return np.stack([scores.mean(1), scores.max(1)], axis=-1)
 
     return statistic
+
+
+def _measure(
+    model: ProbedModel, sentences: Sequence[Prompt], settings: MexaSettings, folder: Path, batch_tokens: int
+) -> Findings:
+    return mexa(
+        model,
+        sentences,
+        folder=folder,
+        pivot=settings.pivot,
+        pooling=settings.pooling,
+        batch_tokens=batch_tokens,
+        seed=settings.seed,
+    )
+
+
+def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
+    from lm_eval_xling.probes.pictures import draw_mexa
+
+    return draw_mexa(findings.measures, folder, model=model)
+
+
+def _prepare(sentences: Sequence[Prompt], settings: MexaSettings) -> MexaSettings:
+    languages, _ = common_items(sentences)
+    if settings.pivot not in languages:
+        raise unknown_name("pivot language", settings.pivot, languages)
+    return settings
+
+
+PROBE = Probe(
+    name="mexa",
+    title="MEXA alignment",
+    summary="Score how well translations are each other's nearest sentences, per layer and language.",
+    reads="parallel",
+    settings=MexaSettings,
+    quantities={
+        "mexa": Quantity(
+            "MEXA",
+            "share of sentences",
+            "Share of sentences nearer to their translation than any other sentence of either language is.",
+        ),
+        "retrieval_to": Quantity(
+            "retrieval accuracy@1, pivot to language",
+            "share of sentences",
+            "Share of pivot sentences whose nearest sentence in the language is the translation.",
+        ),
+        "retrieval_from": Quantity(
+            "retrieval accuracy@1, language to pivot",
+            "share of sentences",
+            "Share of sentences whose nearest pivot sentence is the translation.",
+        ),
+        "mexa_mean": Quantity("MEXA, mean over layers", "share of sentences", "Mean of the layers' MEXA scores."),
+        "mexa_max": Quantity("MEXA, best layer", "share of sentences", "Greatest of the layers' MEXA scores."),
+    },
+    prepare=_prepare,
+    measure=_measure,
+    draw=_draw,
+    examples=(
+        "--model gemma-3-270m --parallel flores --out mexa",
+        "--model gemma-3-270m --parallel sentences/ --pooling last --peft adapters/a --peft adapters/b --out m",
+    ),
+)

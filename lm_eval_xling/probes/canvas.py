@@ -13,8 +13,8 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
+from lm_eval_xling.probes.probe import Quantity
 from lm_eval_xling.probes.probed_model import BASE
-from lm_eval_xling.probes.quantities import SHARE, quantity
 from lm_eval_xling.records import Measure
 
 if TYPE_CHECKING:
@@ -158,15 +158,9 @@ def select(measures: Sequence[Measure], view: View, **wanted: Any) -> list[Measu
     ]
 
 
-def unit_label(names: Sequence[str], view: View) -> str:
+def unit_label(quantity: Quantity, view: View) -> str:
     """Return the label of the vertical axis."""
-    unit = quantity(names[0]).unit
-    return f"difference of {unit}" if view.minus else unit
-
-
-def shares(measures: Sequence[Measure]) -> list[str]:
-    """Return the quantities of the language share, in order."""
-    return list(dict.fromkeys(m.quantity for m in measures if m.quantity.startswith(SHARE)))
+    return f"difference of {quantity.unit}" if view.minus else quantity.unit
 
 
 def last_layer(measures: Sequence[Measure]) -> int:

@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lm_eval_xling.models.output_path import OutputPath
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import Batch, encode, sweep
 from lm_eval_xling.probes.labels import ENGLISH, LabelSets, LabelTokens, set_sizes
-from lm_eval_xling.probes.language_share import assign
+from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
 from lm_eval_xling.probes.measures import levels_and_differences
+from lm_eval_xling.probes.probe import Findings, Probe, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.quantities import SHARE
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Measure, Prompt
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LABEL_QUANTITIES", "LensResult", "logit_lens", "next_token_values"]
+    from lm_eval_xling.models.output_path import OutputPath
+    from lm_eval_xling.probes.canvas import Picture
+
+__all__ = ["LABEL_QUANTITIES", "PROBE", "SHARE", "LensSettings", "logit_lens", "next_token_values"]
+
+SHARE = "share."
+"""Prefix of the quantities of the language share; the group's name follows."""
 
 LABEL_QUANTITIES = ("p_correct_en", "p_correct_target", "p_all_en", "p_all_target", "p_shared")
 # Logits held at once, of all layers of some positions: 80 MB in float32; two more such arrays hold probabilities and
@@ -33,17 +38,18 @@ _LOGITS_AT_ONCE = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class LensResult:
-    """What the logit lens saw."""
+class LensSettings:
+    """What the numbers of the logit lens depend on."""
 
-    quantities: tuple[str, ...]
-    """Names along the last axis of ``values``."""
-    values: Mapping[str, NDArray[np.float32]]
-    """Per variant ``(prompts, layers + 1, quantities)``; NaN where a quantity cannot be measured."""
-    measures: list[Measure]
-    """Means over the prompts of each language, with bands."""
-    set_sizes: Mapping[str, Mapping[str, float]]
-    """Per language, the mean number of tokens in each label set, and of excluded shared tokens."""
+    positions: int = setting(1, min=1, help="Evenly spaced positions a text; 1 is the last token.")
+    lexicons: Mapping[str, Collection[str]] = setting(
+        {},
+        metavar="DIR",
+        read=lambda folder: words_by_language(read_lexicons(Path(folder))),
+        help="Word lists in MUSE's format: en-de.txt, …",
+    )
+    """Words of each language, which decide between languages of one script."""
+    seed: int = setting(0, help="Of the bands.")
 
 
 def logit_lens(
@@ -55,7 +61,7 @@ def logit_lens(
     positions: int = 1,
     batch_tokens: int = 2048,
     seed: int = 0,
-) -> LensResult:
+) -> Findings:
     """Read every layer of every variant at the last token of each prompt.
 
     Args:
@@ -67,10 +73,16 @@ def logit_lens(
         batch_tokens: greatest number of tokens in a batch.
         seed: of the bands.
 
+    Returns:
+        Means over the prompts of each language; values of ``LABEL_QUANTITIES``, the entropy, and the share of each
+        group of tokens; and as ``label_tokens`` the mean number of tokens in each label set, per language.
+
     Raises:
         UserError: if labels are incomplete.
     """
     import torch
+
+    from lm_eval_xling.probes.language_share import assign
 
     pieces = token_bytes(model.tokenizer, model.vocabulary)
     label_tokens = LabelTokens(pieces)
@@ -109,11 +121,13 @@ def logit_lens(
             batch_tokens=batch_tokens,
         )
     known = [(prompt, found) for prompt, found in zip(prompts, sets, strict=True) if found is not None]
-    return LensResult(
-        quantities=quantities,
+    return Findings(
+        _measures(prompts, quantities, values, seed),
+        columns=quantities,
         values=values,
-        measures=_measures(prompts, quantities, values, seed),
-        set_sizes=set_sizes([prompt for prompt, _ in known], [found for _, found in known]),
+        ids=[prompt.id for prompt in prompts],
+        languages=[prompt.language for prompt in prompts],
+        facts={"label_tokens": set_sizes([prompt for prompt, _ in known], [found for _, found in known])},
     )
 
 
@@ -184,3 +198,71 @@ def _measures(
             seed=seed,
         )
     return measures
+
+
+def _measure(
+    model: ProbedModel, prompts: Sequence[Prompt], settings: LensSettings, folder: Path, batch_tokens: int
+) -> Findings:
+    return logit_lens(
+        model,
+        prompts,
+        folder=folder,
+        lexicons=settings.lexicons,
+        positions=settings.positions,
+        batch_tokens=batch_tokens,
+        seed=settings.seed,
+    )
+
+
+def _draw(findings: Findings, prompts: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
+    from lm_eval_xling.probes.pictures import draw_logit_lens
+
+    # Words stand in a panel's title only where all prompts of the language have the same.
+    labels = {language: words for prompt in prompts for language, words in prompt.labels.items()}
+    varying = {code for prompt in prompts for code, words in prompt.labels.items() if labels[code] != words}
+    labels = {code: words for code, words in labels.items() if code not in varying}
+    return draw_logit_lens(findings.measures, folder, model=model, labels=labels)
+
+
+PROBE = Probe(
+    name="logit-lens",
+    title="Logit lens",
+    summary="Read every layer as if it were the last: label probabilities, entropy, languages of the next token.",
+    reads="prompts",
+    labels=True,
+    settings=LensSettings,
+    quantities={
+        "p_correct_en": Quantity(
+            "correct label, English",
+            "probability",
+            "Probability of all tokens that begin the correct English label and no label of the prompt's language.",
+        ),
+        "p_correct_target": Quantity(
+            "correct label, prompt's language",
+            "probability",
+            "Probability of all tokens that begin the correct label in the prompt's language and no English label.",
+        ),
+        "p_all_en": Quantity(
+            "all labels, English", "probability", "Probability of all tokens that begin any English label."
+        ),
+        "p_all_target": Quantity(
+            "all labels, prompt's language",
+            "probability",
+            "Probability of all tokens that begin any label in the prompt's language.",
+        ),
+        "p_shared": Quantity(
+            "shared by both languages",
+            "probability",
+            "Probability of tokens that begin labels of both languages; they count for neither.",
+        ),
+        "entropy": Quantity("entropy", "bits", "Entropy of the layer's next-token distribution."),
+        SHARE: Quantity("{}", "share of probability", "Probability of all tokens assigned to {}."),
+    },
+    measure=_measure,
+    draw=_draw,
+    examples=(
+        "--model gemma-3-270m --task xling_sentiment_zh --limit 200 --out lens",
+        "--model gemma-3-270m --task xling_sentiment_zh --peft adapters/zh --out lens-zh",
+        "--model gemma-3-270m --texts de.txt --lexicons muse --positions 8 --out share",
+    ),
+)

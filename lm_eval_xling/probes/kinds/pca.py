@@ -6,50 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.probes import bands, geometry
-from lm_eval_xling.probes.activations import encode, pool, sweep
+from lm_eval_xling.probes.activations import representations
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
+from lm_eval_xling.probes.probe import Findings, Probe, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
 from lm_eval_xling.probes.prompts import common_items
 from lm_eval_xling.records import Measure, Point, Prompt
 
-__all__ = ["PcaResult", "pca", "representations"]
+if TYPE_CHECKING:
+    from lm_eval_xling.probes.canvas import Picture
+
+__all__ = ["PROBE", "PcaSettings", "pca"]
 
 
 @dataclass(frozen=True, slots=True)
-class PcaResult:
-    """What the components and comparisons show."""
+class PcaSettings:
+    """What the numbers of the components depend on."""
 
-    points: list[Point]
-    """Every prompt on the first two components of every layer and variant."""
-    measures: list[Measure]
-    """Per pair of languages and layer: correlation of the first component, centred cosine, CKA."""
-
-
-def representations(
-    model: ProbedModel, groups: Sequence[Sequence[Prompt]], pooling: str, *, folder: Path, name: str, batch_tokens: int
-) -> dict[str, NDArray[np.float32]]:
-    """Return per variant the vectors of parallel items ``(languages, items, layers + 1, width)``, memory-mapped."""
-    texts = [prompt.text for group in groups for prompt in group]
-    encoded = [(tokens,) for tokens in encode(model, texts)]
-    return {
-        variant: sweep(
-            model,
-            variant,
-            encoded,
-            lambda states, batch: pool(states, batch, pooling),
-            (model.states, model.width),
-            folder=folder,
-            name=name,
-            key={"pooling": pooling, "model": model.describe()},
-            batch_tokens=batch_tokens,
-        ).reshape(len(groups), len(groups[0]), model.states, model.width)
-        for variant in model.variants
-    }
+    pooling: str = setting(
+        "last", help="last (token) or mean (over tokens).", check=one_of("pooling", ("last", "mean"))
+    )
+    seed: int = setting(0, help="Of the bands.")
 
 
 def pca(
@@ -60,7 +43,7 @@ def pca(
     pooling: str = "last",
     batch_tokens: int = 2048,
     seed: int = 0,
-) -> PcaResult:
+) -> Findings:
     """Fit components on all languages together, and compare each pair of languages on the same items.
 
     The joint fit makes scores of two languages comparable: they are on one axis, so that the axis's arbitrary sign
@@ -73,6 +56,10 @@ def pca(
         pooling: ``last`` or ``mean``.
         batch_tokens: greatest number of tokens in a batch.
         seed: of the bands.
+
+    Returns:
+        Per pair of languages and layer the correlation of the first component, centred cosine and CKA; and every
+        prompt on the first two components of every layer and variant.
 
     Raises:
         UserError: if there are too few languages or items in common.
@@ -109,7 +96,7 @@ def pca(
         measures += _correlations(scores, language=codes[0], other=codes[1], seed=seed)
         measures += _cosines(pair, language=codes[0], other=codes[1], seed=seed)
         measures += _alignments(pair, language=codes[0], other=codes[1], seed=seed)
-    return PcaResult(points, measures)
+    return Findings(measures, points=points)
 
 
 def _components(array: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -194,3 +181,59 @@ def _alignment(pair: NDArray[np.float64]) -> bands.Statistic:
         return np.array([geometry.cka(gram_x[block], gram_y[block], debiased=form) for form in (False, True)])
 
     return statistic
+
+
+def _measure(
+    model: ProbedModel, prompts: Sequence[Prompt], settings: PcaSettings, folder: Path, batch_tokens: int
+) -> Findings:
+    return pca(model, prompts, folder=folder, pooling=settings.pooling, batch_tokens=batch_tokens, seed=settings.seed)
+
+
+def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
+    from lm_eval_xling.probes.pictures import draw_pca
+
+    return draw_pca(findings.measures, findings.points, folder, model=model)
+
+
+def _prepare(prompts: Sequence[Prompt], settings: PcaSettings) -> PcaSettings:
+    common_items(prompts)
+    return settings
+
+
+PROBE = Probe(
+    name="pca",
+    title="Principal components",
+    summary="Show the same items in several languages on joint principal components, and how languages agree.",
+    reads="prompts",
+    settings=PcaSettings,
+    quantities={
+        "pc1_correlation": Quantity(
+            "correlation of first component",
+            "Pearson r",
+            "Correlation over the same items of two languages' scores on the joint first principal component.",
+        ),
+        "explained_variance": Quantity(
+            "variance explained by first component",
+            "share of variance",
+            "Share of the joint variance that the first principal component explains.",
+        ),
+        "centred_cosine": Quantity(
+            "centred cosine",
+            "cosine",
+            "Cosine of an item's representations in two languages, each language's mean taken away.",
+        ),
+        "cka": Quantity("linear CKA", "CKA", "Linear centred kernel alignment; biased towards 1 for few items."),
+        "cka_debiased": Quantity(
+            "linear CKA, debiased",
+            "CKA",
+            "Linear centred kernel alignment with unbiased HSIC; about 0 for unrelated representations.",
+        ),
+    },
+    prepare=_prepare,
+    measure=_measure,
+    draw=_draw,
+    examples=(
+        "--model gemma-3-270m --task xling_sentiment_en --task xling_sentiment_zh --limit 200 --out pca",
+        "--model gemma-3-270m --texts en.txt --texts de.txt --pooling mean --out pca-files",
+    ),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import resolve_all
 from lm_eval_xling.mixing import PAPER_RATIO, Mixture, Source, switch_words
 from lm_eval_xling.mixing.drawing import uniform
 from lm_eval_xling.probes import bands
-from lm_eval_xling.probes.activations import Batch, Tokens, encode, pool, sweep
-from lm_eval_xling.probes.lexicons import Lexicons
+from lm_eval_xling.probes.activations import Batch, Tokens, encode, end_of_text, pool, sweep
+from lm_eval_xling.probes.lexicons import Lexicons, read_lexicons
 from lm_eval_xling.probes.measures import levels_and_differences
+from lm_eval_xling.probes.probe import Findings, Probe, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Measure, MixedText, Prompt
@@ -25,7 +27,9 @@ from lm_eval_xling.translation.lexicon import Lexicon
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CONTROLS", "TRANSLATIONS", "SimilarityResult", "changed_versions", "similarity", "version_names"]
+    from lm_eval_xling.probes.canvas import Picture
+
+__all__ = ["CONTROLS", "PROBE", "TRANSLATIONS", "SimilaritySettings", "changed_versions", "similarity", "version_names"]
 
 TRANSLATIONS = "translations"
 CONTROLS = ("random foreign words", "random tokens", "dropped tokens")
@@ -46,18 +50,23 @@ class Versions:
     """Number of changed words."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimilarityResult:
-    """How near the changed texts stay to the originals."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilaritySettings:
+    """What the numbers of similarity depend on."""
 
-    ids: tuple[str, ...]
-    """Texts in which at least one word was changed."""
-    values: dict[str, NDArray[np.float32]]
-    """Per variant, cosines ``(texts, layers + 1, versions, poolings)``."""
-    measures: list[Measure]
-    """Means with bands, and translation minus each control with a paired test."""
-    changed_share: float
-    """Share of the texts' tokens that stand in changed words."""
+    ratio: float = setting(PAPER_RATIO, min=0, max=1, help="Probability that a word is changed.")
+    languages: Sequence[str] = setting(
+        (),
+        read=lambda codes: resolve_all(codes.split(",")),
+        metavar="LANG,…",
+        help="Languages of the translations, such as de,fr; default: all of the lexicons.",
+    )
+    lexicons: Lexicons = setting(
+        metavar="DIR",
+        read=lambda folder: read_lexicons(Path(folder)),
+        help="Word lists in MUSE's format: en-de.txt, …",
+    )
+    seed: int = setting(42, help="Of words, languages, replacements and bands.")
 
 
 def similarity(
@@ -70,7 +79,7 @@ def similarity(
     ratio: float = PAPER_RATIO,
     batch_tokens: int = 2048,
     seed: int = 42,
-) -> SimilarityResult:
+) -> Findings:
     """Compare texts with versions in which the same words are translated, replaced at random, or dropped.
 
     Against the paper, the controls change the very words that are translated instead of places of their own, so
@@ -85,6 +94,10 @@ def similarity(
         ratio: probability that a word is changed; words without a translation stay.
         batch_tokens: greatest number of tokens in a batch.
         seed: of words, languages and replacements.
+
+    Returns:
+        Means with bands, and translation minus each control with a paired test; the cosines of each text in which a
+        word was changed; and as ``changed_share_of_tokens`` how much that was.
 
     Raises:
         UserError: if a lexicon is missing, or no word was changed.
@@ -121,13 +134,19 @@ def similarity(
         )
         for variant in model.variants
     }
-    return SimilarityResult(
-        ids=tuple(version.id for version in versions),
-        values=values,
-        measures=_measures({name: np.asarray(array, dtype=float) for name, array in values.items()}, language, seed),
-        changed_share=1
-        - sum(len(version.changed[-1].ids) for version in versions)
-        / sum(len(version.original.ids) for version in versions),
+    ids = [version.id for version in versions]
+    return Findings(
+        _measures({name: np.asarray(array, dtype=float) for name, array in values.items()}, language, seed),
+        columns=version_names(),
+        values={variant: array.reshape(*array.shape[:2], -1) for variant, array in values.items()},
+        ids=ids,
+        languages=[language] * len(ids),
+        facts={
+            "texts_with_changed_words": len(ids),
+            "changed_share_of_tokens": 1
+            - sum(len(version.changed[-1].ids) for version in versions)
+            / sum(len(version.original.ids) for version in versions),
+        },
     )
 
 
@@ -239,7 +258,8 @@ def _touched(model: ProbedModel, text: MixedText, original: Tokens) -> list[int]
         if unit.source is not None:
             spans.append((cursor, cursor + length))
         cursor += length + len(unit.separator)
-    offsets = model.tokenizer(text.source, return_offsets_mapping=True)["offset_mapping"]
+    written = model.tokenizer(text.source, return_offsets_mapping=True)
+    offsets = written["offset_mapping"][: end_of_text(model.tokenizer, text.source, written["input_ids"])]
     cut = len(offsets) - len(original.ids)
     first = original.special.index(False)
     # Left truncation keeps the special tokens in front.
@@ -295,3 +315,63 @@ def _measures(values: dict[str, NDArray[np.float64]], language: str, seed: int) 
             test=True,
         )
     return measures
+
+
+def _measure(
+    model: ProbedModel, prompts: Sequence[Prompt], settings: SimilaritySettings, folder: Path, batch_tokens: int
+) -> Findings:
+    return similarity(
+        model,
+        prompts,
+        settings.lexicons,
+        folder=folder,
+        languages=settings.languages,
+        ratio=settings.ratio,
+        batch_tokens=batch_tokens,
+        seed=settings.seed,
+    )
+
+
+def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
+    from lm_eval_xling.probes.pictures import draw_similarity
+
+    return draw_similarity(findings.measures, folder, model=model)
+
+
+def _prepare(prompts: Sequence[Prompt], settings: SimilaritySettings) -> SimilaritySettings:
+    known = tuple(target for source, target in settings.lexicons if source == prompts[0].language)
+    return replace(settings, languages=tuple(settings.languages) or known)
+
+
+PROBE = Probe(
+    name="similarity",
+    title="Crosslingual similarity",
+    summary="Compare texts with versions whose words are translated, foreign at random, random tokens, or dropped.",
+    reads="texts",
+    settings=SimilaritySettings,
+    quantities={
+        "similarity_last": Quantity(
+            "cosine, last token", "cosine", "Cosine of the changed text's last-token state with the original's."
+        ),
+        "similarity_mean": Quantity(
+            "cosine, mean of tokens", "cosine", "Cosine of the changed text's mean state with the original's."
+        ),
+        "advantage_last": Quantity(
+            "translation minus control, last token",
+            "difference of cosines",
+            "How much nearer the text with translated words stays to the original than the control does.",
+        ),
+        "advantage_mean": Quantity(
+            "translation minus control, mean of tokens",
+            "difference of cosines",
+            "How much nearer the text with translated words stays to the original than the control does.",
+        ),
+    },
+    prepare=_prepare,
+    measure=_measure,
+    draw=_draw,
+    examples=(
+        "--model gemma-3-270m --texts en=wiki.txt --lexicons muse --limit 200 --out similarity",
+        "--model gemma-3-270m --texts en=wiki.txt --lexicons muse --peft adapters/mixed --out after",
+    ),
+)

@@ -1,0 +1,3 @@
+from tests.probes.conftest import adapter
+
+__all__ = ["adapter"]  # a fixture
