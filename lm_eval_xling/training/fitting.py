@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import ConcatDataset
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lm_eval_xling.errors import UserError
@@ -31,6 +32,8 @@ class Fitted:
 
     scores: Mapping[str, float]
     """Optimiser steps, and the validation loss before and after, in nats per target token, where there is one."""
+    by_language: Mapping[str, tuple[float, float]]
+    """What was watched, language by language, to its loss before and after, in nats per target token."""
     probe: Probe
     """What the trained model says."""
     folder: Path
@@ -84,8 +87,9 @@ def fit(
     model: Any,
     tokenizer: Any,
     config: Config,
-    train: Sequence[Example],
+    train: Sequence[Example] | ConcatDataset[Example],
     validation: Sequence[Example],
+    watched: Mapping[str, Sequence[Example]],
     *,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Fitted:
@@ -97,6 +101,7 @@ def fit(
         config: the run's configuration.
         train: examples to learn.
         validation: examples held out; may be empty where ``config.validation`` is 0.
+        watched: examples whose loss is measured before and after, by a name with their language.
         callbacks: of transformers, that look on.
 
     Raises:
@@ -118,19 +123,24 @@ def fit(
         trainer.metrics = metrics
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(ProgressBar())
+        # Adapters are switched off for this in the end; weights that are trained are what they were only now.
+        before = {} if config.lora is not None else _losses(trainer, watched)
         if config.early_stopping is not None:
             trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
         # The main process removes what was cut off before the others look.
         with arguments.main_process_first(desc="looking for checkpoints"):
             checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        trainer.pop_callback(EarlyStoppingCallback)
         scores = {"steps": float(outcome.global_step)}
         if validation:
-            trainer.pop_callback(EarlyStoppingCallback)
-            scores["validation_loss"] = trainer.evaluate(metric_key_prefix="final")["final_loss"]
-            if config.lora is not None:
-                with model.disable_adapter():
-                    scores["validation_loss_before"] = trainer.evaluate(metric_key_prefix="base")["base_loss"]
+            scores["validation_loss"] = _losses(trainer, {"": validation})[""]
+        after = _losses(trainer, watched)
+        if config.lora is not None:
+            with model.disable_adapter():
+                before = _losses(trainer, watched)
+                if validation:
+                    scores["validation_loss_before"] = _losses(trainer, {"": validation})[""]
     # Every process takes part in these two: weights that are sharded over devices are gathered for them.
     trained: Any = trainer.model
     trained.eval()
@@ -141,7 +151,15 @@ def fit(
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
-    return Fitted(scores, probe, folder)
+    return Fitted(scores, {name: (before[name], after[name]) for name in watched}, probe, folder)
+
+
+def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:
+    """Return the mean loss of each set of examples, as transformers takes it: the mean over its batches."""
+    return {
+        name: trainer.evaluate(dataset, metric_key_prefix="watched")["watched_loss"]
+        for name, dataset in examples.items()
+    }
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

@@ -18,6 +18,7 @@ from lm_eval_xling.training.supervised_loss import (
     OutputHead,
     check_structure,
     head_loss,
+    keeps_texts_apart,
     supervised_forward,
 )
 from tests import tiny
@@ -197,7 +198,8 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    check_structure(model, packed=True)
+    check_structure(model)
+    assert keeps_texts_apart(model)
     batch = PaddedCollator(0)(examples())
     expected = model(**batch).loss.item()
     with supervised_forward(model, packed=False):
@@ -206,7 +208,8 @@ def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_known_architectures_pass_the_check(architecture: str) -> None:
-    check_structure(tiny.model(architecture), packed=True)
+    check_structure(tiny.model(architecture))
+    assert keeps_texts_apart(tiny.model(architecture))
 
 
 def test_unknown_architectures_are_refused() -> None:
@@ -220,7 +223,7 @@ def test_unknown_architectures_are_refused() -> None:
 
     doubled.forward = forward
     with pytest.raises(UserError, match="does something to its logits"):
-        check_structure(doubled, packed=False)
+        check_structure(doubled)
 
     leaky = tiny.model("opt")
     decode = leaky.get_decoder().forward
@@ -229,6 +232,5 @@ def test_unknown_architectures_are_refused() -> None:
         return decode(input_ids=input_ids, **inputs)
 
     leaky.get_decoder().forward = without_positions
-    check_structure(leaky, packed=False)
-    with pytest.raises(UserError, match="cannot keep packed texts apart"):
-        check_structure(leaky, packed=True)
+    check_structure(leaky)
+    assert not keeps_texts_apart(leaky)
