@@ -274,7 +274,7 @@ def _reason(error: Exception) -> str:
     sizes = [line for line in lines if line.startswith("size mismatch")]
     if sizes:
         known = re.search(
-            r"size mismatch for (?P<name>\S+): .*?shape torch\.Size\((?P<theirs>.+?)\).*?is torch\.Size\((?P<ours>.+?)\)",
+            r"size mismatch for (?P<name>\S+): .*?torch\.Size\((?P<theirs>.+?)\).*?torch\.Size\((?P<ours>.+?)\)",
             sizes[0],
         )
         detail = (

@@ -278,7 +278,8 @@ def load_config(kind: type[AnyConfig], path: Path | None, overrides: Sequence[st
 
 def as_mapping(config: Config) -> dict[str, Any]:
     """Return a configuration as plain values, for YAML and JSON."""
-    mapping: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    # Through JSON: tuples become lists, as they come back from a file.
+    mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))
     return mapping
 
 

@@ -25,6 +25,7 @@ def load_tokenizer(config: Config) -> Any:
     Raises:
         UserError: if there is none under that name.
     """
+    _refuse_adapter(config)
     try:
         return AutoTokenizer.from_pretrained(model_path(config.model), revision=config.revision or "main")
     except (OSError, ValueError) as error:
@@ -42,12 +43,7 @@ def load_base(config: Config) -> Any:
     Raises:
         UserError: if there is no such model, or quantisation is asked for and cannot run.
     """
-    if Path(config.model, "adapter_config.json").is_file() and not Path(config.model, "config.json").is_file():
-        raise UserError(
-            "this folder holds an adapter, not a model",
-            where=config.model,
-            fix=f"name its base as model, and start from it with adapters=[{config.model}]",
-        )
+    _refuse_adapter(config)
     options: dict[str, Any] = {"dtype": base_dtype(config), "revision": config.revision or "main"}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
@@ -102,6 +98,16 @@ def load_model(config: AnyConfig) -> tuple[Any, AnyConfig]:
             where="lora.target_modules",
             fix=f"linear modules of {type(model).__name__}: {', '.join(sorted(linear))}",
         ) from None
+
+
+def _refuse_adapter(config: Config) -> None:
+    folder = Path(config.model)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            "this folder holds an adapter, not a model",
+            where=folder,
+            fix=f"name its base as model, and start from it with adapters=[{folder}]",
+        )
 
 
 def _quantization(config: Config) -> Any:
