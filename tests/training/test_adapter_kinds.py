@@ -106,6 +106,12 @@ def test_an_adapter_of_tokens_that_the_text_lacks_does_something(tiny: Tiny, tmp
     assert check_adapter(make(tiny("llama"), tmp_path / "adapter", config), str(tiny("llama"))).ok
 
 
+@pytest.mark.parametrize("name", ["sft-norm", "norm", "q_proj", "a.b"])
+def test_a_folder_named_like_a_module_is_an_adapter_like_any(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    config = peft.LoraConfig(**LINEAR, modules_to_save=["norm"])
+    assert check_adapter(make(tiny("llama"), tmp_path / name, config), str(tiny("llama"))).ok
+
+
 def resized(model: Path, folder: Path) -> Path:
     """An adapter with four tokens of its own, and their tokenizer beside it."""
     tokenizer = AutoTokenizer.from_pretrained(model)
