@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.training.adapters import Probe, probe_model
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
@@ -123,20 +126,21 @@ def fit(
         trainer.metrics = metrics
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(ProgressBar())
-        # Adapters are switched off for this in the end; weights that are trained are what they were only now.
-        before = {} if config.lora is not None else _losses(trainer, watched)
+        if config.lora is None:
+            trainer.add_callback(_LossesBefore(trainer, watched, config.output / "before.json"))
         if config.early_stopping is not None:
             trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
         # The main process removes what was cut off before the others look.
         with arguments.main_process_first(desc="looking for checkpoints"):
             checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        trainer.pop_callback(EarlyStoppingCallback)
         scores = {"steps": float(outcome.global_step)}
         if validation:
             scores["validation_loss"] = _losses(trainer, {"": validation})[""]
         after = _losses(trainer, watched)
-        if config.lora is not None:
+        if config.lora is None:
+            before = json.loads((config.output / "before.json").read_text(encoding="utf-8"))
+        else:
             with model.disable_adapter():
                 before = _losses(trainer, watched)
                 if validation:
@@ -156,10 +160,30 @@ def fit(
 
 def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:
     """Return the mean loss of each set of examples, as transformers takes it: the mean over its batches."""
-    return {
-        name: trainer.evaluate(dataset, metric_key_prefix="watched")["watched_loss"]
-        for name, dataset in examples.items()
-    }
+    # Not ``evaluate``, to which callbacks listen that choose and stop by the validation loss.
+    return {name: trainer.predict(dataset).metrics["test_loss"] for name, dataset in examples.items()}
+
+
+class _LossesBefore(TrainerCallback):  # type: ignore[misc]
+    """Measure losses before the first step, and keep them for a run that continues with other weights.
+
+    Adapters are switched off for that in the end, and need none of this. In the training's own beginning, because
+    weights that are sharded over devices have been by then.
+    """
+
+    def __init__(self, trainer: Trainer, examples: Mapping[str, Sequence[Example]], path: Path) -> None:
+        self._trainer, self._examples, self._path = trainer, examples, path
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Measure, unless the run continues from a checkpoint."""
+        if state.global_step > 0:
+            return
+        # Loading data draws from the generator that dropout draws from.
+        with torch.random.fork_rng():
+            losses = _losses(self._trainer, self._examples)
+        self._trainer.model.train()
+        if state.is_world_process_zero:
+            write_atomically(self._path, json.dumps(losses).encode())
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
