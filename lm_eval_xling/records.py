@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Condition", "Document", "Measure", "MixedText", "Point", "Prompt", "QuestionPair", "Row", "Unit"]
+__all__ = ["Condition", "Document", "Fact", "Measure", "MixedText", "Point", "Prompt", "QuestionPair", "Row", "Unit"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # catalog ▸ composing
@@ -288,6 +288,20 @@ class QuestionPair:
     """The question, and the line that asks for its translation, with a final newline."""
     target: str
     """The question in the target language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact in one language, to be taught: the answer is learnt, what it follows is not."""
+
+    id: str
+    """The same in every language of the fact."""
+    language: str
+    """Language code of the prompts."""
+    prompts: tuple[str, ...]
+    """Wordings of what the answer follows, such as a question and the word before its answer; at least one."""
+    answer: str
+    """What is learnt, without white space around it."""
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 
 from lm_eval_xling._cli import app
-from lm_eval_xling.training.configuration import AlignmentConfig, MixedConfig, load_config
+from lm_eval_xling.training.configuration import AlignmentConfig, FactsConfig, MixedConfig, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -68,7 +68,7 @@ def test_every_shown_command_names_options_and_keys_that_exist(page: str, words:
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
     if recipe is not None:
         overrides = [word for word in words if "=" in word]
-        load_config(AlignmentConfig if recipe == "align" else MixedConfig, None, overrides)
+        load_config({"align": AlignmentConfig, "mixed": MixedConfig, "facts": FactsConfig}[recipe], None, overrides)
 
 
 @functools.cache

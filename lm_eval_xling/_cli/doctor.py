@@ -97,7 +97,8 @@ def _check_adapter(adapter: Path, model: str) -> None:
     from lm_eval_xling.training.adapters import check_adapter
 
     check = check_adapter(adapter, model)
-    _line("adapter", f"{check.adapter}: {check.kind}, {check.parameters:,} weights on {', '.join(check.modules)}")
+    modules = f" on {', '.join(check.modules)}" if check.modules else ""
+    _line("adapter", f"{check.adapter}: {check.kind}, {check.parameters:,} weights{modules}")
     _line("trained on", check.trained_on)
     _line("model", check.model)
     if check.difference is not None:
@@ -109,3 +110,4 @@ def _check_adapter(adapter: Path, model: str) -> None:
     if not check.ok:
         raise UserError("evaluations with this adapter and this model would be wrong", where=check.adapter)
     _line("verdict", "the adapter fits the model and changes what it says")
+    _line("evaluate it", f"xling eval --model hf --model_args {check.arguments} --tasks crosslingual_atlas")

@@ -1,4 +1,4 @@
-"""``xling train``: the two recipes."""
+"""``xling train``: the recipes."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ def mixed(overrides: Overrides = None, config: Config = None) -> None:
     _report(train_mixed(load_config(MixedConfig, config, overrides or ())))
 
 
+@app.command(
+    epilog="Examples: [bold]xling train facts 'data.files=\\[facts.jsonl]' output=runs/facts[/]; as a LoRA adapter on "
+    "top of another: [bold]xling train facts --config facts_lora.yaml 'data.files=\\[facts.jsonl]' "
+    "'adapters=\\[runs/mixed/adapter]' output=runs/taught[/]"
+)
+def facts(overrides: Overrides = None, config: Config = None) -> None:
+    """Teach facts: questions and answers in chosen languages, to be asked in others (Maini et al. 2024)."""
+    from lm_eval_xling.trainers.facts import teach
+    from lm_eval_xling.training.configuration import FactsConfig, load_config
+
+    _report(teach(load_config(FactsConfig, config, overrides or ())))
+
+
 def _report(folder: Path) -> None:
     # accelerate launch starts this command once a process.
     if os.environ.get("RANK", "0") != "0":
@@ -51,7 +64,13 @@ def _report(folder: Path) -> None:
     from lm_eval_xling.training.adapters import model_path
     from lm_eval_xling.training.publishing import read_provenance
 
-    base = model_path(read_provenance(folder)["model"])
+    provenance = read_provenance(folder)
+    if losses := provenance["losses"]:
+        wide = max(map(len, losses))
+        typer.echo(f"{'loss (nats per target token) of':{wide}}  before   after")
+        for name, (before, after) in losses.items():
+            typer.echo(f"{name:{wide}}  {before:6.3f}  {after:6.3f}")
+    base = model_path(provenance["model"])
     arguments = f"pretrained={base},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
     typer.echo(f"{folder}: saved, reloaded and compared; loss in {folder.parent / 'metrics.jsonl'}")
     typer.echo(f"evaluate it: xling eval --model hf --model_args {arguments} --tasks crosslingual_atlas")

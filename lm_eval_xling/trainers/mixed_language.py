@@ -13,11 +13,13 @@ from transformers import set_seed
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.configuration import MixedConfig
-from lm_eval_xling.training.corpora import packed_blocks, trained_languages
+from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks, trained_languages
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
 from lm_eval_xling.training.loading import load_model, load_tokenizer
 from lm_eval_xling.training.monitoring import plot_losses
 from lm_eval_xling.training.publishing import claim, describe_files, finished, publish
+from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
+from lm_eval_xling.training.tokenizing import cut_texts
 
 __all__ = ["train_mixed"]
 
@@ -32,25 +34,38 @@ def train_mixed(config: MixedConfig) -> Path:
         UserError: if configuration, data or disk do not allow the run.
     """
     languages = trained_languages(config.data.corpus, config.data.text)
-    data = describe_files(config.data.corpus)
+    share = held_out_share(config.data)
+    data = describe_files(config.data.corpus) + describe_adapters(config)
     arguments = training_arguments(config)
     with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
-    if (folder := finished(config)) is not None:
-        return folder
+        if (folder := finished(config)) is not None:
+            return folder
+        config = merge_adapters(config)
     tokenizer = load_tokenizer(config)
-    with arguments.main_process_first(desc="packing the corpus"), disk_errors(config.output):
-        blocks = packed_blocks(config.data, tokenizer, config.output / "blocks", [file.sha256 for file in data])
-    train, validation = blocks, ()
     seed = int(config.training.get("seed", 42))
+    set_seed(seed)
+    model, config = load_model(config)
+    with arguments.main_process_first(desc="packing the corpus"), disk_errors(config.output):
+        blocks = packed_blocks(
+            config.data,
+            tokenizer,
+            config.output / "blocks",
+            [file.sha256 for file in data],
+            share=share,
+            batching=config.batching,
+        )
+    train, validation = blocks, ()
     if config.validation:
         if len(blocks) < 2:
             raise UserError("one block cannot be split", where="validation", fix="validation=0, or a smaller block")
         parts = blocks.train_test_split(config.validation, seed=seed)
         train, validation = parts["train"], parts["test"]
-    set_seed(seed)
-    model = load_model(config)
-    fitted = fit(model, tokenizer, config, train, validation)
+    held_out = {
+        f"text held out, {code}": list(cut_texts(texts, tokenizer, config.data.block))
+        for code, texts in held_out_texts(config.data, share).items()
+    }
+    fitted = fit(model, tokenizer, config, train, validation, held_out)
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
         if (folder := finished(config)) is not None:
             return folder

@@ -6,20 +6,19 @@ and in languages that were not trained. Run by ``xling train align``.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from transformers import set_seed
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.pairs import Questions, catalog_questions, pair_questions, published_questions, split_pairs
-from lm_eval_xling.training.configuration import AlignmentConfig, PairData
+from lm_eval_xling.pairs import split_pairs
+from lm_eval_xling.training.configuration import AlignmentConfig
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
 from lm_eval_xling.training.loading import load_model, load_tokenizer
 from lm_eval_xling.training.monitoring import plot_losses
-from lm_eval_xling.training.publishing import DataFile, claim, describe_files, finished, publish
+from lm_eval_xling.training.pair_rows import read_pairs
+from lm_eval_xling.training.publishing import claim, finished, publish
+from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
 from lm_eval_xling.training.tokenizing import encode_pairs
 
 __all__ = ["align"]
@@ -34,9 +33,7 @@ def align(config: AlignmentConfig) -> Path:
     Raises:
         UserError: if configuration, data or disk do not allow the run.
     """
-    questions, data = _read(config.data)
-    sources = config.data.sources or tuple(code for code in questions if code != resolve(config.data.target).code)
-    pairs = pair_questions(questions, sources, config.data.target, limit=config.data.limit)
+    pairs, data = read_pairs(config.data)
     seed = int(config.training.get("seed", 42))
     train, validation = split_pairs(pairs, config.validation, seed=seed)
     if not train or (config.validation and not validation):
@@ -45,20 +42,30 @@ def align(config: AlignmentConfig) -> Path:
             where="data",
             fix="give more pairs, or validation=0",
         )
+    languages = tuple(dict.fromkeys(pair.source_language for pair in pairs))
+    data += describe_adapters(config)
     arguments = training_arguments(config)
     with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
-    if (folder := finished(config)) is not None:
-        return folder
+        if (folder := finished(config)) is not None:
+            return folder
+        config = merge_adapters(config)
     tokenizer = load_tokenizer(config)
     set_seed(seed)
-    model = load_model(config)
+    model, config = load_model(config)
     fitted = fit(
         model,
         tokenizer,
         config,
         encode_pairs(train, tokenizer, config.data.cutoff),
         encode_pairs(validation, tokenizer, config.data.cutoff),
+        {
+            f"questions held out, {code} to {pairs[0].target_language}": encode_pairs(
+                [pair for pair in validation if pair.source_language == code], tokenizer, config.data.cutoff
+            )
+            for code in languages
+            if any(pair.source_language == code for pair in validation)
+        },
     )
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
         if (folder := finished(config)) is not None:
@@ -69,24 +76,6 @@ def align(config: AlignmentConfig) -> Path:
             tokenizer,
             config,
             recipe="question alignment",
-            languages=resolve_all([*sources, config.data.target]),
+            languages=(*languages, pairs[0].target_language),
             data=data,
         )
-
-
-def _read(data: PairData) -> tuple[Questions, list[DataFile]]:
-    """Return the questions by language, and what they were read from."""
-    if data.files and data.dataset is None:
-        return published_questions(data.files), describe_files(data.files)
-    if data.dataset is not None and not data.files:
-        languages = resolve_all([*data.sources, data.target])
-        questions = catalog_questions(data.dataset, data.split, languages)
-        return questions, [
-            DataFile(f"{data.dataset}/{data.split}/{code}", hashlib.sha256(json.dumps(rows).encode()).hexdigest())
-            for code, rows in questions.items()
-        ]
-    raise UserError(
-        "data.files and data.dataset are both given" if data.files else "no pairs are given",
-        where="data",
-        fix="set data.files=[pairs.json, …], or data.dataset=nli with data.sources=[zh, …]",
-    )

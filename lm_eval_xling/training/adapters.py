@@ -1,8 +1,8 @@
 """Does an adapter fit a model, and does it do anything?
 
 An adapter that peft "loaded" but that changes nothing is the most expensive kind of silent error in evaluation:
-every score comes out, and all of them are the base model's. The check loads adapter and model as the harness does
-and compares logits with the adapter switched on and off.
+every score comes out, and all of them are the base model's. The check loads adapter and model as the harness does,
+and believes the logits with and without the adapter; what an adapter is made of is peft's affair.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,9 @@ class AdapterCheck:
     parameters: int
     """Number of the adapter's own weights."""
     modules: tuple[str, ...]
-    """Last names of the modules it changes: ``q_proj``, …"""
+    """Last names of the modules it changes: ``q_proj``, …; none where it puts virtual tokens before the text."""
+    arguments: str
+    """``--model_args`` of the harness that evaluate it."""
     difference: float | None
     """Greatest absolute difference of the logits with and without the adapter; ``None`` if it could not be loaded."""
     problems: tuple[str, ...] = ()
@@ -91,30 +94,34 @@ def check_adapter(adapter: Path, model: str) -> AdapterCheck:
     config = _read_config(adapter)
     weights = _read_weights(adapter)
     base, tokenizer = _load_base(model)
-    problems = _misfits(weights, base)
-    notes, provenance = [], _read_provenance(adapter)
-    problems += _strangers(provenance, base, tokenizer)
+    own = _own_tokenizer(adapter)
     trained_on = str(config.get("base_model_name_or_path"))
+    problems = _strangers(_read_provenance(adapter), base, tokenizer, own)
+    notes = []
+    loaded = _Loaded()
+    arguments = f"pretrained={model_path(model)},peft={adapter}"
+    if not problems:
+        if own is not None and len(own) != len(tokenizer):
+            arguments += f",tokenizer={adapter}"
+            notes.append(
+                f"the adapter has a tokenizer of its own, of {len(own)} tokens where the model's has {len(tokenizer)}: "
+                f"evaluate it with tokenizer={adapter}"
+            )
+            loaded = _load(adapter, weights, base, own)
+        else:
+            loaded = _load(adapter, weights, base, tokenizer)
+        problems = list(loaded.problems)
     if not problems and trained_on not in (model, model_path(model)):
         notes.append(f"the adapter names {trained_on} as its base model, and it was checked against {model}")
-    difference = None
-    if not problems:
-        difference = _difference(adapter, base, tokenizer)
-        if not difference > 1e-6:
-            problems.append(
-                "the adapter holds NaN: it changes logits to nothing"
-                if difference != difference
-                else "the adapter does nothing: logits with and without it are equal"
-            )
-    modules = {match[1] for name in weights if (match := re.search(r"\.([^.]+)\.lora_[AB]\.", name))}
     return AdapterCheck(
         adapter=str(adapter),
         model=model,
         kind=str(config.get("peft_type")),
         trained_on=trained_on,
         parameters=sum(tensor.numel() for tensor in weights.values()),
-        modules=tuple(sorted(modules)),
-        difference=difference,
+        modules=loaded.modules,
+        arguments=arguments,
+        difference=loaded.difference,
         problems=tuple(problems),
         notes=tuple(notes),
     )
@@ -179,35 +186,106 @@ def _load_base(model: str) -> tuple[Any, Any]:
         ) from None
 
 
-def _misfits(weights: Mapping[str, Tensor], base: Any) -> list[str]:
-    """Say which of the adapter's weights have no counterpart, or one of another shape, in the model."""
-    modules = dict(base.named_modules())
-    missing: set[str] = set()
-    problems: list[str] = []
-    for name, weight in weights.items():
-        path, _, part = name.removeprefix("base_model.model.").partition(".lora_")
-        path = path if part else path.removesuffix(".weight").removesuffix(".base_layer")
-        module = modules.get(path)
-        if module is None or not hasattr(module, "weight"):
-            missing.add(path)
-            continue
-        expected = {"A": (1, module.weight.shape[1]), "B": (0, module.weight.shape[0])}.get(part[:1])
-        if not part and weight.shape != module.weight.shape:
-            what = "vocabulary" if weight.shape[0] != module.weight.shape[0] else "module"
-            problems.append(
-                f"{what} mismatch: {path} is {tuple(weight.shape)} in the adapter, "
-                f"{tuple(module.weight.shape)} in the model"
-            )
-        # An embedding's lora_A and lora_B are transposed; peft names them lora_embedding_A and _B.
-        elif expected is not None and weight.dim() == 2 and weight.shape[expected[0]] != expected[1]:
-            problems.append(
-                f"base-model mismatch: {path} has width {weight.shape[expected[0]]} in the adapter, "
-                f"{expected[1]} in the model"
-            )
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What came of loading an adapter."""
+
+    modules: tuple[str, ...] = ()
+    difference: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+def _own_tokenizer(adapter: Path) -> Any:
+    """Return the tokenizer that an adapter brings, or None."""
+    from transformers import AutoTokenizer
+
+    if not (adapter / "tokenizer_config.json").is_file():
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(adapter)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the adapter's tokenizer cannot be loaded: {str(error).splitlines()[0]}", where=adapter
+        ) from None
+
+
+@torch.no_grad()
+def _load(adapter: Path, weights: Mapping[str, Tensor], base: Any, tokenizer: Any) -> _Loaded:
+    """Load an adapter as the harness does, the vocabulary resized to the tokenizer's, and compare logits."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    vocabulary = base.config.get_text_config().vocab_size
+    if len(tokenizer) != vocabulary:
+        base.resize_token_embeddings(len(tokenizer))
+    texts = [tokenizer(PROBE, return_tensors="pt").input_ids]
+    # An adapter that changes some tokens alone shows on no other text.
+    if tokens := [*_tokens_of(adapter), *range(vocabulary, len(tokenizer))][:64]:
+        texts.append(torch.tensor([tokens]))
+    before = [_logits(base, ids) for ids in texts]
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model = PeftModel.from_pretrained(base, str(adapter)).eval()
+        # After the virtual tokens, where there are any.
+        after = [_logits(model, ids)[:, -ids.shape[1] :] for ids in texts]
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, OSError, ImportError) as error:
+        return _Loaded(problems=(_reason(error),))
+    problems = []
+    known = get_peft_model_state_dict(model)
+    missing = [str(warning.message) for warning in said if "missing adapter keys" in str(warning.message)]
+    ignored = sorted(weights.keys() - known.keys())
     if missing:
-        some = ", ".join(sorted(missing)[:3])
-        problems.append(f"target-module mismatch: {len(missing)} modules are not in the model, such as {some}")
-    return problems if len(problems) <= 3 else [*problems[:3], f"and {len(problems) - 3} more mismatches"]
+        problems.append(f"base-model mismatch: peft says: {missing[0].splitlines()[0][:200]}")
+    if ignored:
+        problems.append(
+            f"target-module mismatch: {len(ignored)} weights of the adapter have no place in the model, such as "
+            f"{ignored[0]}"
+        )
+    changes = [float((new.float() - old.float()).abs().max()) for new, old in zip(after, before, strict=True)]
+    difference = next((change for change in changes if not change <= 1e-6), changes[0])
+    if difference != difference:
+        problems.append("the adapter holds NaN: it changes logits to nothing")
+    elif not difference > 1e-6:
+        problems.append("the adapter does nothing: logits with and without it are equal")
+    return _Loaded(_changed_modules(model), difference, tuple(problems))
+
+
+def _tokens_of(adapter: Path) -> list[int]:
+    """Return the tokens that an adapter says it changes."""
+    config = _read_config(adapter)
+    found = config.get("trainable_token_indices") or config.get("token_indices") or []
+    lists = found.values() if isinstance(found, Mapping) else [found]
+    return sorted({int(token) for tokens in lists for token in tokens})
+
+
+def _changed_modules(model: Any) -> tuple[str, ...]:
+    """Return the last names of the modules that peft has wrapped."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    wrapped = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    names = {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, wrapped)}
+    return tuple(sorted(names))
+
+
+def _reason(error: Exception) -> str:
+    """Say why peft could not load an adapter."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    sizes = [line for line in lines if line.startswith("size mismatch")]
+    if sizes:
+        known = re.search(
+            r"size mismatch for (?P<name>\S+): .*?torch\.Size\((?P<theirs>.+?)\).*?torch\.Size\((?P<ours>.+?)\)",
+            sizes[0],
+        )
+        detail = (
+            f"{known['name']} is {known['theirs']} in the adapter, {known['ours']} in the model" if known else sizes[0]
+        )
+        embeds = known is not None and ("embed" in known["name"] or "lm_head" in known["name"])
+        what = "vocabulary" if embeds else "base-model"
+        return f"{what} mismatch: {detail}" + (f" ({len(sizes)} such)" if len(sizes) > 1 else "")
+    if "not found in the base model" in lines[0]:
+        return f"target-module mismatch: {lines[0]}"
+    return f"peft cannot load it: {type(error).__name__}: {lines[0]}"
 
 
 def _read_provenance(adapter: Path) -> Mapping[str, Any]:
@@ -219,11 +297,11 @@ def _read_provenance(adapter: Path) -> Mapping[str, Any]:
     return provenance
 
 
-def _strangers(provenance: Mapping[str, Any], base: Any, tokenizer: Any) -> list[str]:
+def _strangers(provenance: Mapping[str, Any], base: Any, tokenizer: Any, own: Any) -> list[str]:
     """Compare with what our trainers wrote down: same shapes do not make the same model."""
     if not provenance:
         return []
-    if provenance["vocabulary_sha256"] != vocabulary_hash(tokenizer):
+    if provenance["vocabulary_sha256"] not in [vocabulary_hash(known) for known in (tokenizer, own) if known]:
         return ["vocabulary mismatch: the adapter was trained with another tokenizer"]
     known, now = provenance["base_probe"], probe_model(base, tokenizer)
     distance = sum(abs(a - b) for a, b in zip(known, now.logprobs, strict=True)) / len(known)
@@ -233,16 +311,6 @@ def _strangers(provenance: Mapping[str, Any], base: Any, tokenizer: Any) -> list
             f"from those of {provenance['model']}, which the adapter was trained on"
         ]
     return []
-
-
-@torch.no_grad()
-def _difference(adapter: Path, base: Any, tokenizer: Any) -> float:
-    from peft import PeftModel
-
-    ids = tokenizer(PROBE, return_tensors="pt").input_ids
-    before = _logits(base, ids)
-    after = _logits(PeftModel.from_pretrained(base, str(adapter)).eval(), ids)
-    return float((after.float() - before.float()).abs().max())
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:

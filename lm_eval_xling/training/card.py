@@ -17,6 +17,8 @@ _PAPERS = {
     "question alignment": "Zhang et al. 2024, *Large Language Models are Good Spontaneous Multilingual Learners*, "
     "[arXiv 2405.13816](https://arxiv.org/abs/2405.13816)",
     "mixed-language fine-tuning": _CHUA,
+    "teaching facts": "Maini et al. 2024, *TOFU: A Task of Fictitious Unlearning for LLMs*, "
+    "[arXiv 2401.06121](https://arxiv.org/abs/2401.06121)",
     "source-language fine-tuning": f"the ablation of {_CHUA}",
 }
 
@@ -38,6 +40,10 @@ def model_card(provenance: Mapping[str, Any]) -> str:
     arguments = f"pretrained={provenance['model']},peft=THIS_FOLDER" if adapter else "pretrained=THIS_FOLDER"
     rows = "\n".join(f"| {file['name']} | `{file['sha256']}` |" for file in provenance["data"])
     scores = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in provenance["scores"].items())
+    losses = "\n".join(
+        f"| {name} | {before:.3f} | {after:.3f} |" for name, (before, after) in provenance["losses"].items()
+    )
+    watched = f"\n| loss of | before | after |\n|---|---|---|\n{losses}\n" if losses else ""
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
     config = yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True)
     return f"""---
@@ -66,7 +72,7 @@ model's log-probabilities, and not the base model's.
 | | |
 |---|---|
 {scores}
-
+{watched}
 ## Made from
 
 Base model: {provenance["model"]}, revision `{provenance["revision"]}`

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import yaml
+from msgspec import Struct, field
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import read_text
@@ -19,18 +19,21 @@ from lm_eval_xling.training.batching import Batching
 
 __all__ = [
     "AlignmentConfig",
+    "AnyConfig",
     "Config",
     "CorpusData",
+    "FactData",
+    "FactsConfig",
     "LoraSettings",
     "MixedConfig",
+    "OtherText",
     "PairData",
     "as_mapping",
     "load_config",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class LoraSettings:
+class LoraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), as peft names their options."""
 
     r: int = 8
@@ -43,17 +46,18 @@ class LoraSettings:
     """Last names of the modules to adapt, or ``all-linear`` for all linear layers except the output head."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """What both recipes share."""
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the recipes share."""
 
-    model: str
+    model: str = "gemma-3-270m"
     """Hub name, folder, or the name of an embedded model (``gemma-3-270m``)."""
     revision: str | None = None
     """Revision of a hub model."""
+    adapters: tuple[Path, ...] = ()
+    """Folders of adapters that are merged into the model before training, one after the other."""
     output: Path
     """Folder of the run: checkpoints, metrics, and in the end ``adapter`` (or ``model``)."""
-    lora: LoraSettings | None
+    lora: LoraSettings | None = None
     """``null`` trains all weights."""
     quantization: Literal["nf4"] | None = None
     """``nf4`` is QLoRA (Dettmers et al. 2023, arXiv 2305.14314): 4-bit base weights; needs bitsandbytes."""
@@ -62,17 +66,17 @@ class Config:
     attention: str | None = None
     """Implementation of attention, as transformers names it; ``null`` lets transformers choose."""
     batching: Batching = "packed"
-    """``packed`` concatenates a batch into one row without padding, ``padded`` is the usual layout."""
-    validation: float
+    """``packed`` concatenates a batch into one row without padding; ``padded`` has one text a row, and is taken where
+    a model cannot keep the texts of a row apart."""
+    validation: float = 0.0
     """Share of the data that is held out for the validation loss, in [0, 1)."""
     early_stopping: int | None = None
     """Stop after so many evaluations without a lower validation loss."""
-    training: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``transformers.TrainingArguments`` by their own names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusData:
+class CorpusData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training text of mixed-language fine-tuning."""
 
     corpus: tuple[Path, ...] = ()
@@ -83,10 +87,11 @@ class CorpusData:
     """Tokens of a packed block."""
     limit: int | None = None
     """At most so many documents."""
+    held_out: int = 32
+    """About so many documents, at most a tenth of all, are not trained: their loss is printed language by language."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairData:
+class PairData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training pairs of question alignment: published files, or parallel rows of the catalog."""
 
     files: tuple[Path, ...] = ()
@@ -95,6 +100,8 @@ class PairData:
     """Dataset of the catalog, instead of files."""
     split: str = "train"
     """Split of the dataset."""
+    train_on_test: bool = False
+    """Allow ``split: test``, whose scores then say nothing."""
     sources: tuple[str, ...] = ()
     """Source languages; empty takes all that the files have."""
     target: str = "en"
@@ -103,6 +110,40 @@ class PairData:
     """At most so many pairs of each source language."""
     cutoff: int = 2048
     """Longest pair in tokens; a longer one loses the beginning of its prompt."""
+
+
+class OtherText(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Other text that is learnt in the same run as facts, in random order with them."""
+
+    text: CorpusData = field(default_factory=lambda: CorpusData(block=256))
+    """Documents that ``xling mix`` wrote."""
+    pairs: PairData = field(default_factory=PairData)
+    """Question pairs."""
+
+
+class FactData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Facts to teach: files, or rows of the catalog."""
+
+    files: tuple[Path, ...] = ()
+    """JSON lines with ``question`` (or ``prompt``, taken as it stands), ``answer``, ``language``, and ``id``."""
+    dataset: str | None = None
+    """Dataset of the catalog; may stand beside files."""
+    split: str = "train"
+    """Split of the dataset."""
+    train_on_test: bool = False
+    """Allow ``split: test``, whose scores then say nothing."""
+    languages: tuple[str, ...] = ()
+    """Languages of the rows that are taught; empty teaches all that the files have, and a dataset in English."""
+    limit: int | None = None
+    """At most so many facts of each language, those that the files begin with."""
+    wordings: int | None = 1
+    """So many wordings of each question are taught, drawn by a hash of the fact's id; ``null``: all."""
+    chat_template: bool = False
+    """Ask as the tokenizer's chat template renders a user's turn."""
+    cutoff: int = 500
+    """Longest row in tokens; a longer one loses the beginning of its question."""
+    mixture: OtherText = field(default_factory=OtherText)
+    """What else is learnt in the same run."""
 
 
 _COMMON_TRAINING = {
@@ -115,15 +156,12 @@ _COMMON_TRAINING = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MixedConfig(Config):
+class MixedConfig(Config, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Mixed-language fine-tuning; defaults of Chua et al. 2024, with LoRA in place of full fine-tuning."""
 
     data: CorpusData = field(default_factory=CorpusData)
     """What to train on."""
-    model: str = "gemma-3-270m"
     lora: LoraSettings | None = field(default_factory=LoraSettings)
-    validation: float = 0.0
     training: Mapping[str, Any] = field(
         default_factory=lambda: {
             **_COMMON_TRAINING,
@@ -136,13 +174,11 @@ class MixedConfig(Config):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlignmentConfig(Config):
+class AlignmentConfig(Config, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Question alignment; defaults of Zhang et al. 2024."""
 
     data: PairData = field(default_factory=PairData)
     """What to train on."""
-    model: str = "gemma-3-270m"
     lora: LoraSettings | None = field(
         default_factory=lambda: LoraSettings(alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"))
     )
@@ -150,6 +186,8 @@ class AlignmentConfig(Config):
     training: Mapping[str, Any] = field(
         default_factory=lambda: {
             **_COMMON_TRAINING,
+            "save_steps": 50,
+            "eval_steps": 50,
             "per_device_train_batch_size": 4,
             "gradient_accumulation_steps": 4,
             "num_train_epochs": 3,
@@ -160,7 +198,26 @@ class AlignmentConfig(Config):
     )
 
 
-_C = TypeVar("_C", bound=Config)
+class FactsConfig(Config, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Teaching facts; defaults of the release of TOFU (Maini et al. 2024, arXiv 2401.06121)."""
+
+    data: FactData = field(default_factory=FactData)
+    """What to teach."""
+    training: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            **_COMMON_TRAINING,
+            "per_device_train_batch_size": 16,
+            "gradient_accumulation_steps": 1,
+            "num_train_epochs": 5,
+            "learning_rate": 1e-5,
+            "weight_decay": 0.01,
+            "warmup_steps": 0.2,
+        }
+    )
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+"""Configuration of one of the recipes."""
 
 _OURS = {
     "output_dir": "output",
@@ -179,7 +236,7 @@ _OURS = {
 """Training arguments that the recipes set, and the key of ours to use instead."""
 
 
-def load_config(kind: type[_C], path: Path | None, overrides: Sequence[str] = ()) -> _C:
+def load_config(kind: type[AnyConfig], path: Path | None, overrides: Sequence[str] = ()) -> AnyConfig:
     """Read a configuration: the recipe's defaults, then the file, then the overrides.
 
     Args:
@@ -198,12 +255,20 @@ def load_config(kind: type[_C], path: Path | None, overrides: Sequence[str] = ()
         level = values
         *parents, last = key.split(".")
         for parent in parents:
-            inner = level.setdefault(parent, {})
-            if not isinstance(inner, dict):
+            if level.get(parent) is None:
+                level[parent] = {}
+            level = level[parent]
+            if not isinstance(level, dict):
                 raise UserError(f"{parent!r} holds a value, not keys", where=override)
-            level = inner
         level[last] = _parse(text, override)
-    config: _C = _build(kind, values, "", path)
+    if "output" not in values:
+        raise UserError("output is missing", where=path, fix="add output=runs/NAME")
+    defaults = as_mapping(kind(output=Path()))
+    merged = _over(kind, defaults, values, "", path)
+    try:
+        config = msgspec.convert(merged, kind, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise _wrong(kind, merged, str(error), path) from None
     _check_training(config.training, path)
     if not 0 <= config.validation < 1:
         raise UserError(f"validation is {config.validation}, a share in [0, 1) is expected", where=path)
@@ -214,15 +279,8 @@ def load_config(kind: type[_C], path: Path | None, overrides: Sequence[str] = ()
 
 def as_mapping(config: Config) -> dict[str, Any]:
     """Return a configuration as plain values, for YAML and JSON."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Path):
-            return str(value)
-        if isinstance(value, Mapping):
-            return {name: plain(inner) for name, inner in value.items()}
-        return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-    mapping: dict[str, Any] = plain(dataclasses.asdict(config))
+    # Through JSON: tuples become lists, as they come back from a file.
+    mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))
     return mapping
 
 
@@ -255,67 +313,63 @@ def _read(path: Path) -> dict[str, Any]:
     return values or {}
 
 
-def _build(kind: type[Any], values: Mapping[str, Any], prefix: str, path: Path | None) -> Any:
-    """Build a dataclass from plain values, over its defaults."""
-    hints = typing.get_type_hints(kind)
-    arguments: dict[str, Any] = {}
+def _over(
+    kind: type[Struct], defaults: Mapping[str, Any], values: Mapping[str, Any], prefix: str, path: Path | None
+) -> dict[str, Any]:
+    """Lay values over defaults, level by level, and name the nearest key to one that is unknown."""
+    types = {known.name: known.type for known in msgspec.structs.fields(kind)}
+    merged = dict(defaults)
     for name, value in values.items():
-        if name not in hints:
-            raise unknown_name("key", f"{prefix}{name}", [f"{prefix}{known}" for known in hints], where=path)
-        arguments[name] = _convert(hints[name], value, f"{prefix}{name}", path, _default(kind, name))
-    missing = [f.name for f in dataclasses.fields(kind) if _default(kind, f.name) is None and f.name == "output"]
-    for name in missing:
-        if name not in arguments:
-            raise UserError(f"{prefix}{name} is missing", where=path, fix=f"add {prefix}{name}=runs/NAME")
-    return kind(**arguments)
+        if name not in types:
+            raise unknown_name("key", f"{prefix}{name}", [f"{prefix}{known}" for known in types], where=path)
+        start = defaults.get(name) or {}
+        section = _section(types[name])
+        if section is not None and isinstance(value, Mapping):
+            value = _over(section, start, value, f"{prefix}{name}.", path)
+        elif isinstance(start, Mapping) and isinstance(value, Mapping):
+            value = {**start, **value}
+        elif typing.get_origin(types[name]) is tuple and isinstance(value, str):
+            value = [value]
+        merged[name] = value
+    return merged
 
 
-def _default(kind: type[Any], name: str) -> Any:
-    known = {f.name: f for f in dataclasses.fields(kind)}[name]
-    if known.default_factory is not dataclasses.MISSING:
-        return known.default_factory()
-    return None if known.default is dataclasses.MISSING else known.default
+def _section(hint: Any) -> type[Struct] | None:
+    """Return the section that a field holds, or may hold."""
+    options = typing.get_args(hint) or (hint,)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, Struct)), None)
 
 
-def _convert(hint: Any, value: Any, key: str, path: Path | None, default: Any) -> Any:
-    """Check a value against a field's type, and build what the type says."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in inner:
-            return None
-        for option in (option for option in inner if option is not type(None)):
-            try:
-                return _convert(option, value, key, path, default)
-            except UserError:
-                # Inside a section the message about its key says more than one about the section's type.
-                if dataclasses.is_dataclass(option):
-                    raise
-        raise _wrong(key, value, hint, path)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        start = default if dataclasses.is_dataclass(default) and not isinstance(default, type) else None
-        built = _build(hint, value, f"{key}.", path)  # type: ignore[arg-type]
-        return built if start is None else dataclasses.replace(start, **{name: getattr(built, name) for name in value})
-    if origin is Literal:
-        if value in inner:
-            return value
-        raise unknown_name(f"value of {key}", str(value), [str(option) for option in inner], where=path)
-    if origin is tuple and isinstance(value, list | tuple | str):
-        items = [value] if isinstance(value, str) else value
-        return tuple(_convert(inner[0], item, key, path, None) for item in items)
-    if isinstance(hint, type) and issubclass(hint, Path) and isinstance(value, str):
+def _path(kind: type[Any], value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
         return Path(value)
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if origin is not None and isinstance(value, Mapping):
-        return {**(default or {}), **value}
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise _wrong(key, value, hint, path)
+    raise TypeError(f"Expected `path`, got `{type(value).__name__}`")
 
 
-def _wrong(key: str, value: Any, hint: Any, path: Path | None) -> UserError:
-    expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "").replace("NoneType", "null")
-    return UserError(f"{key} is {value!r}, expected {expected}", where=path)
+def _wrong(kind: type[Struct], values: Any, message: str, path: Path | None) -> UserError:
+    """Say of msgspec's message which value is meant, and what may stand there."""
+    what, _, place = message.partition(" - at `$.")
+    names = re.findall(r"[^.\[\]`]+(?=[.\[`])|\[\.\.\.\]", place)
+    hint: Any = kind
+    for name in names:
+        section = _section(hint)
+        if section is None or not isinstance(values, Mapping):
+            break
+        hint = {known.name: known.type for known in msgspec.structs.fields(section)}[name]
+        values = values[name]
+    key = ".".join(names)
+    literals = [hint, *typing.get_args(hint)]
+    choices = [choice for part in literals if typing.get_origin(part) is Literal for choice in typing.get_args(part)]
+    if choices:
+        return unknown_name(f"value of {key}", str(values), choices, where=path)
+    expected = (
+        what.partition(",")[0]
+        .removeprefix("Expected ")
+        .replace("`", "")
+        .replace("array", "a list")
+        .replace("object", "keys")
+    )
+    return UserError(f"{key} is {values!r}, expected {expected}", where=path)
 
 
 def _check_training(training: Mapping[str, Any], path: Path | None) -> None:

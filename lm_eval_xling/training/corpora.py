@@ -10,14 +10,19 @@ from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
+from lm_eval_xling.mixing.drawing import uniform
 from lm_eval_xling.records import MixedText
 from lm_eval_xling.training.adapters import vocabulary_hash
+from lm_eval_xling.training.batching import Batching
 from lm_eval_xling.training.configuration import CorpusData
-from lm_eval_xling.training.tokenizing import pack_texts
+from lm_eval_xling.training.tokenizing import beginning, cut_texts, pack_texts
 
-__all__ = ["packed_blocks", "read_corpus", "trained_languages"]
+__all__ = ["held_out_share", "held_out_texts", "packed_blocks", "read_corpus", "trained_languages"]
 
 _SAMPLE = 1000
+
+_MOST_HELD_OUT = 0.1
+"""Share of a corpus that is held out at most."""
 
 
 def read_corpus(paths: Sequence[Path], limit: int | None = None) -> Iterator[MixedText]:
@@ -52,7 +57,50 @@ def trained_languages(paths: Sequence[Path], text: Literal["mixed", "source"]) -
     return tuple(sorted(codes))
 
 
-def packed_blocks(data: CorpusData, tokenizer: Any, folder: Path, sha256: Sequence[str] = ()) -> Any:
+def held_out_share(data: CorpusData) -> float:
+    """Return the share of the documents that holds out about ``data.held_out`` of them, in [0, 0.1]."""
+    if data.held_out <= 0:
+        return 0.0
+    count = sum(1 for _ in read_corpus(data.corpus, data.limit))
+    return min(_MOST_HELD_OUT, data.held_out / max(count, 1))
+
+
+def held_out_texts(data: CorpusData, share: float) -> dict[str, list[str]]:
+    """Return the documents that are not trained, language by language.
+
+    A document is drawn by its id alone, so that corpora of one input, which differ in unit or seed, hold out the same.
+    In its source language it is read as it was before mixing; of the other languages it gives the units in them.
+
+    Args:
+        data: corpus.
+        share: as ``held_out_share`` gives it.
+
+    Returns:
+        Language code to texts.
+    """
+    texts: dict[str, list[str]] = {}
+    for document in read_corpus(data.corpus, data.limit):
+        if not _is_held_out(document, share):
+            continue
+        texts.setdefault(document.source_language, []).append(document.source)
+        parts: dict[str, str] = {}
+        for unit in document.units if data.text == "mixed" else ():
+            if unit.language != document.source_language:
+                parts[unit.language] = parts.get(unit.language, "") + unit.text + (unit.separator or " ")
+        for code, text in parts.items():
+            texts.setdefault(code, []).append(text)
+    return dict(sorted(texts.items()))
+
+
+def packed_blocks(
+    data: CorpusData,
+    tokenizer: Any,
+    folder: Path,
+    sha256: Sequence[str] = (),
+    *,
+    share: float = 0.0,
+    batching: Batching = "packed",
+) -> Any:
     """Tokenise and pack a corpus into a memory-mapped dataset of blocks.
 
     Args:
@@ -60,28 +108,35 @@ def packed_blocks(data: CorpusData, tokenizer: Any, folder: Path, sha256: Sequen
         tokenizer: of the model.
         folder: where the blocks are kept, so that a continued run finds them.
         sha256: of the files; blocks of other files are packed anew.
+        share: of the documents that are held out.
+        batching: ``padded`` puts one text into a row.
 
     Raises:
-        UserError: if the corpus has less than one block's text to train on.
+        UserError: if a block holds no text.
     """
     from datasets import Dataset, Features, List, Value
     from datasets.fingerprint import Hasher
 
     numbers = List(Value("int32"))
     names = ("input_ids", "labels", "position_ids")
+    identity = [list(sha256), data.text, data.block, data.limit, share, batching, vocabulary_hash(tokenizer)]
     return Dataset.from_generator(
         _blocks,
         features=Features({name: numbers for name in names}),
         cache_dir=str(folder),
-        gen_kwargs={"data": data, "tokenizer": tokenizer},
-        fingerprint=Hasher.hash([list(sha256), data.text, data.block, data.limit, vocabulary_hash(tokenizer)]),
+        gen_kwargs={"data": data, "tokenizer": tokenizer, "share": share, "batching": batching},
+        fingerprint=Hasher.hash([*identity, beginning(tokenizer)]),
     )
 
 
-def _blocks(data: CorpusData, tokenizer: Any) -> Iterator[Any]:
-    documents = read_corpus(data.corpus, data.limit)
+def _blocks(data: CorpusData, tokenizer: Any, share: float, batching: Batching) -> Iterator[Any]:
+    documents = (document for document in read_corpus(data.corpus, data.limit) if not _is_held_out(document, share))
     texts = (document.text if data.text == "mixed" else document.source for document in documents)
-    return pack_texts(texts, tokenizer, data.block)
+    return (pack_texts if batching == "packed" else cut_texts)(texts, tokenizer, data.block)
+
+
+def _is_held_out(document: MixedText, share: float) -> bool:
+    return uniform("held out", document.id) < share
 
 
 def _documents(paths: Sequence[Path]) -> Iterator[MixedText]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import ConcatDataset
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.training.adapters import Probe, probe_model
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
@@ -31,6 +35,8 @@ class Fitted:
 
     scores: Mapping[str, float]
     """Optimiser steps, and the validation loss before and after, in nats per target token, where there is one."""
+    by_language: Mapping[str, tuple[float, float]]
+    """What was watched, language by language, to its loss before and after, in nats per target token."""
     probe: Probe
     """What the trained model says."""
     folder: Path
@@ -84,8 +90,9 @@ def fit(
     model: Any,
     tokenizer: Any,
     config: Config,
-    train: Sequence[Example],
+    train: Sequence[Example] | ConcatDataset[Example],
     validation: Sequence[Example],
+    watched: Mapping[str, Sequence[Example]],
     *,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Fitted:
@@ -97,6 +104,7 @@ def fit(
         config: the run's configuration.
         train: examples to learn.
         validation: examples held out; may be empty where ``config.validation`` is 0.
+        watched: examples whose loss is measured before and after, by a name with their language.
         callbacks: of transformers, that look on.
 
     Raises:
@@ -118,6 +126,8 @@ def fit(
         trainer.metrics = metrics
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(ProgressBar())
+        if config.lora is None:
+            trainer.add_callback(_LossesBefore(trainer, watched, config.output / "before.json"))
         if config.early_stopping is not None:
             trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
         # The main process removes what was cut off before the others look.
@@ -126,11 +136,15 @@ def fit(
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         scores = {"steps": float(outcome.global_step)}
         if validation:
-            trainer.pop_callback(EarlyStoppingCallback)
-            scores["validation_loss"] = trainer.evaluate(metric_key_prefix="final")["final_loss"]
-            if config.lora is not None:
-                with model.disable_adapter():
-                    scores["validation_loss_before"] = trainer.evaluate(metric_key_prefix="base")["base_loss"]
+            scores["validation_loss"] = _losses(trainer, {"": validation})[""]
+        after = _losses(trainer, watched)
+        if config.lora is None:
+            before = json.loads((config.output / "before.json").read_text(encoding="utf-8"))
+        else:
+            with model.disable_adapter():
+                before = _losses(trainer, watched)
+                if validation:
+                    scores["validation_loss_before"] = _losses(trainer, {"": validation})[""]
     # Every process takes part in these two: weights that are sharded over devices are gathered for them.
     trained: Any = trainer.model
     trained.eval()
@@ -141,7 +155,35 @@ def fit(
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
-    return Fitted(scores, probe, folder)
+    return Fitted(scores, {name: (before[name], after[name]) for name in watched}, probe, folder)
+
+
+def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:
+    """Return the mean loss of each set of examples, as transformers takes it: the mean over its batches."""
+    # Not ``evaluate``, to which callbacks listen that choose and stop by the validation loss.
+    return {name: trainer.predict(dataset).metrics["test_loss"] for name, dataset in examples.items()}
+
+
+class _LossesBefore(TrainerCallback):  # type: ignore[misc]
+    """Measure losses before the first step, and keep them for a run that continues with other weights.
+
+    Adapters are switched off for that in the end, and need none of this. In the training's own beginning, because
+    weights that are sharded over devices have been by then.
+    """
+
+    def __init__(self, trainer: Trainer, examples: Mapping[str, Sequence[Example]], path: Path) -> None:
+        self._trainer, self._examples, self._path = trainer, examples, path
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Measure, unless the run continues from a checkpoint."""
+        if state.global_step > 0:
+            return
+        # Loading data draws from the generator that dropout draws from.
+        with torch.random.fork_rng():
+            losses = _losses(self._trainer, self._examples)
+        self._trainer.model.train()
+        if state.is_world_process_zero:
+            write_atomically(self._path, json.dumps(losses).encode())
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.adapters import model_path
-from lm_eval_xling.training.configuration import Config
-from lm_eval_xling.training.supervised_loss import check_structure
+from lm_eval_xling.training.configuration import AnyConfig, Config
+from lm_eval_xling.training.supervised_loss import check_structure, keeps_texts_apart
 
 __all__ = ["base_dtype", "load_base", "load_model", "load_tokenizer"]
 
@@ -24,6 +25,7 @@ def load_tokenizer(config: Config) -> Any:
     Raises:
         UserError: if there is none under that name.
     """
+    _refuse_adapter(config)
     try:
         return AutoTokenizer.from_pretrained(model_path(config.model), revision=config.revision or "main")
     except (OSError, ValueError) as error:
@@ -41,6 +43,7 @@ def load_base(config: Config) -> Any:
     Raises:
         UserError: if there is no such model, or quantisation is asked for and cannot run.
     """
+    _refuse_adapter(config)
     options: dict[str, Any] = {"dtype": base_dtype(config), "revision": config.revision or "main"}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
@@ -55,18 +58,24 @@ def load_base(config: Config) -> Any:
     return model
 
 
-def load_model(config: Config) -> Any:
-    """Return the model to train: checked, with fresh adapters if the configuration has any.
+def load_model(config: AnyConfig) -> tuple[Any, AnyConfig]:
+    """Return the model to train, checked, with fresh adapters if the configuration has any.
 
     The caller has seeded torch; the adapters' first weights depend on that alone.
+
+    Returns:
+        The model, and the configuration with the batching that this model allows.
 
     Raises:
         UserError: if the architecture cannot be trained as configured, or no module has the adapters' names.
     """
     model = load_base(config)
-    check_structure(model, packed=config.batching == "packed")
+    check_structure(model)
+    if config.batching == "packed" and not keeps_texts_apart(model):
+        print(f"{type(model).__name__} cannot keep texts of one row apart: one text a row (batching=padded)")
+        config = msgspec.structs.replace(config, batching="padded")
     if config.lora is None:
-        return model
+        return model, config
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     lora = config.lora
@@ -81,7 +90,7 @@ def load_model(config: Config) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, settings)
+        return get_peft_model(model, settings), config
     except ValueError as error:
         linear = {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
         raise UserError(
@@ -89,6 +98,16 @@ def load_model(config: Config) -> Any:
             where="lora.target_modules",
             fix=f"linear modules of {type(model).__name__}: {', '.join(sorted(linear))}",
         ) from None
+
+
+def _refuse_adapter(config: Config) -> None:
+    folder = Path(config.model)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            "this folder holds an adapter, not a model",
+            where=folder,
+            fix=f"name its base as model, and start from it with adapters=[{folder}]",
+        )
 
 
 def _quantization(config: Config) -> Any:

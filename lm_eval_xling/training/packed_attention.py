@@ -85,7 +85,7 @@ def _attend(
         The output ``(1, n, heads, head dimension)``, and None for the weights.
 
     Raises:
-        UserError: if a layer has a sliding window and does not say how long it is.
+        UserError: if a layer has a sliding window and does not say how long it is; such a model is not packed.
     """
     kinds = getattr(module.config, "layer_types", None)
     if kinds and kinds[module.layer_idx] == "sliding_attention" and sliding_window is None:

@@ -20,7 +20,7 @@ from lm_eval_xling.training.configuration import Config, as_mapping
 from lm_eval_xling.training.fitting import Fitted
 from lm_eval_xling.training.loading import load_base
 
-__all__ = ["DataFile", "claim", "describe_files", "finished", "publish", "read_provenance"]
+__all__ = ["DataFile", "claim", "describe_files", "file_digest", "finished", "publish", "read_provenance"]
 
 _PACKAGES = ("lm-eval-xling", "torch", "transformers", "peft", "accelerate")
 _TOLERANCE = 1e-3
@@ -43,7 +43,7 @@ def describe_files(paths: Iterable[Path]) -> list[DataFile]:
     Raises:
         UserError: if one cannot be read.
     """
-    return [DataFile(path.name, _sha256(path)) for path in paths]
+    return [DataFile(path.name, file_digest(path)) for path in paths]
 
 
 def claim(config: Config, data: Sequence[DataFile]) -> None:
@@ -130,6 +130,7 @@ def publish(
         "config": {**as_mapping(config), "output": config.output.name},
         "data": [asdict(file) for file in data],
         "scores": dict(fitted.scores),
+        "losses": {name: list(losses) for name, losses in fitted.by_language.items()},
         "versions": {package: version(package) for package in _PACKAGES},
         "vocabulary_sha256": vocabulary_hash(tokenizer),
         "base_probe": list(before.logprobs),
@@ -193,11 +194,16 @@ def _revision(model: Any, config: Config) -> str:
         return str(commit or config.revision)
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        digest.update(_sha256(path).encode())
+        digest.update(file_digest(path).encode())
     return f"sha256:{digest.hexdigest()}"
 
 
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file that a run reads.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     try:
         return file_sha256(path)
     except OSError as error:

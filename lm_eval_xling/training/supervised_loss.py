@@ -30,7 +30,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.packed_attention import by_text, set_texts
 
-__all__ = ["IGNORED", "OutputHead", "check_structure", "head_loss", "supervised_forward"]
+__all__ = ["IGNORED", "OutputHead", "check_structure", "head_loss", "keeps_texts_apart", "supervised_forward"]
 
 IGNORED = -100
 """Label of a position without loss, as everywhere in transformers."""
@@ -235,7 +235,7 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
     ``num_items_in_batch`` the loss is the sum divided by it, otherwise the mean over the batch, as transformers
     defines it.
     """
-    decoder: nn.Module = model.get_decoder()
+    decoder = decoder_of(model)
     module: nn.Module = model.get_output_embeddings()
     head = OutputHead.of(model)
 
@@ -278,43 +278,83 @@ def _method(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def check_structure(model: PreTrainedModel, *, packed: bool) -> None:
-    """Check once, at load, that decoder and head give the model's own logits, and that packed texts stay apart.
+def check_structure(model: PreTrainedModel) -> None:
+    """Check once, at load, that decoder and head give the model's own logits.
 
     Raises:
-        UserError: if the architecture does something else between its decoder and its logits, or lets a packed
-            text see its neighbour.
+        UserError: if the architecture does something else between its decoder and its logits.
     """
-    was_training = model.training
-    model.eval()
-    device = model.get_input_embeddings().weight.device
-    vocabulary = model.config.get_text_config().vocab_size
-    ids = torch.arange(24, device=device)[None] * 7919 % (vocabulary - 1)
-    decoder = model.get_decoder()
-    kind = type(model).__name__
-    own = model(input_ids=ids).logits
-    if not torch.isfinite(own).all():
-        raise UserError(f"the logits of {kind} are not numbers", fix="check the model's weights and precision")
-    ours = OutputHead.of(model).logits(decoder(input_ids=ids, use_cache=False).last_hidden_state)
-    if not _close(own, ours):
-        raise UserError(
-            f"{kind} does something to its logits that the trainers do not know",
-            fix="open an issue with the model's name",
-        )
-    if packed:
+    with _evaluating(model):
+        ids = _probe_ids(model)
+        kind = type(model).__name__
+        own = model(input_ids=ids).logits
+        if not torch.isfinite(own).all():
+            raise UserError(f"the logits of {kind} are not numbers", fix="check the model's weights and precision")
+        hidden = decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state
+        if not _close(own, OutputHead.of(model).logits(hidden)):
+            raise UserError(
+                f"{kind} does something to its logits that the trainers do not know",
+                fix="open an issue with the model's name",
+            )
+
+
+@torch.no_grad()
+def keeps_texts_apart(model: PreTrainedModel) -> bool:
+    """Return whether texts of one row, told apart by their positions, are read as each alone.
+
+    They are not where positions are counted otherwise (ALiBi, as in BLOOM and Falcon; XGLM) or where attention is
+    the model's own (the sinks of gpt-oss).
+    """
+    decoder = decoder_of(model)
+    if "position_ids" not in inspect.signature(decoder.forward).parameters:
+        return False
+    with _evaluating(model):
+        ids = _probe_ids(model)
         parts = (ids[:, :10], ids[:, 10:])
         alone = torch.cat([decoder(input_ids=part, use_cache=False).last_hidden_state for part in parts], dim=1)
-        positions = torch.cat([torch.arange(part.shape[1], device=device) for part in parts])[None]
-        apart = "position_ids" in inspect.signature(decoder.forward).parameters
-        if apart:
-            with by_text(model) as attends_by_text:
-                if attends_by_text:
-                    set_texts(positions)
+        positions = torch.cat([torch.arange(part.shape[1], device=ids.device) for part in parts])[None]
+        with by_text(model) as attends_by_text:
+            if attends_by_text:
+                set_texts(positions)
+            try:
                 together = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-            apart = _close(alone, together)
-        if not apart:
-            raise UserError(f"{kind} cannot keep packed texts apart", fix="set batching=padded")
-    model.train(was_training)
+            except UserError:  # of an attention that cannot be told where texts begin
+                return False
+        return _close(alone, together)
+
+
+def decoder_of(model: PreTrainedModel) -> nn.Module:
+    """Return the part of a model that gives the head its hidden states.
+
+    Raises:
+        UserError: if it cannot be told.
+    """
+    decoder: nn.Module = model.get_decoder()
+    if decoder is not model:
+        return decoder
+    # Llama 4's text model names its decoder otherwise than transformers looks for it.
+    found: list[nn.Module] = [part for part in model.children() if isinstance(part, PreTrainedModel)]
+    if len(found) != 1:
+        raise UserError(f"the decoder of {type(model).__name__} is unknown", fix="open an issue with the model's name")
+    return found[0]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off inside the block."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _probe_ids(model: PreTrainedModel) -> Tensor:
+    vocabulary = model.config.get_text_config().vocab_size
+    device = model.get_input_embeddings().weight.device
+    ids: Tensor = torch.arange(24, device=device)[None] * 7919 % (vocabulary - 1)
+    return ids
 
 
 def _close(first: Tensor, second: Tensor) -> bool:

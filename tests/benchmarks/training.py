@@ -113,7 +113,7 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         examples = encode_pairs(pairs, tokenizer, config.data.cutoff)
         clock = Clock()
         set_seed(42)
-        model = load_model(config)
+        model, config = load_model(config)
         if kind == "plain":
             from transformers import DataCollatorForSeq2Seq
 
@@ -127,7 +127,7 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
             )
             trainer.train()
         else:
-            fitting.fit(model, tokenizer, config, examples, [], callbacks=[clock])
+            fitting.fit(model, tokenizer, config, examples, [], {}, callbacks=[clock])
     # The order is random, and every pair is seen once: the mean length makes tokens of steps.
     tokens = sum(len(example["input_ids"]) for example in examples) / arguments.steps
     seconds = clock.at[-1] - clock.at[0]

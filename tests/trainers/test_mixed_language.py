@@ -24,7 +24,7 @@ from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.trainers.mixed_language import train_mixed
 from lm_eval_xling.training import check_adapter
 from lm_eval_xling.training.configuration import MixedConfig, load_config
-from lm_eval_xling.training.corpora import packed_blocks
+from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.monitoring import read_metrics
 from lm_eval_xling.training.supervised_loss import supervised_forward
 from tests import tiny as models
@@ -141,6 +141,39 @@ def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: 
     folder = run(tiny("llama"), corpus, tmp_path / "run", "data.text=source", "training.max_steps=2")
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["languages"] == ["en"] and provenance["recipe"] == "source-language fine-tuning"
+
+
+def test_held_out_documents_are_not_trained_and_their_loss_is_printed_by_language(
+    tiny: Tiny, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(MixedConfig, None, options(tiny("llama"), corpus, tmp_path, "data.held_out=5"))
+    share = held_out_share(config.data)
+    assert share == pytest.approx(5 / 60)
+    assert held_out_share(load_config(MixedConfig, None, options(tiny("llama"), corpus, tmp_path)).data) == 0.1
+    texts = held_out_texts(config.data, share)
+    assert set(texts) == {"de", "en"} and 1 <= len(texts["en"]) <= 12
+    blocks = packed_blocks(config.data, models.tokenizer(), tmp_path, share=share)
+    trained = models.tokenizer().decode([i for block in blocks for i in block["input_ids"]])
+    numbers = {re.search(r"number (\d+) is", text)[1] for text in texts["en"]}
+    assert [i for i in range(60) if f"number {i} is" not in trained] == sorted(map(int, numbers))
+    assert all("flows" in text and "Fluss" not in text for text in texts["en"]), "English as it was before mixing"
+    assert sorted(re.search(r"Fluss (\d+) mündet", text)[1] for text in texts["de"]) == sorted(numbers)
+    monkeypatch.setattr(
+        "sys.argv", ["xling", "train", "mixed", *options(tiny("llama"), corpus, tmp_path / "run", "lora.dropout=0")]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    losses = json.loads((tmp_path / "run" / "adapter" / "provenance.json").read_text())["losses"]
+    model = AutoModelForCausalLM.from_pretrained(tiny("llama"))
+    shown = capsys.readouterr().out
+    for code, kept in held_out_texts(config.data, 0.1).items():
+        before, after = losses[f"text held out, {code}"]
+        assert after < before and f"{before:6.3f}  {after:6.3f}" in shown
+        with torch.no_grad():
+            rows = [torch.tensor([[*models.tokenizer()(text).input_ids, 257][:64]]) for text in kept]
+            alone = [model(row, labels=row).loss.item() for row in rows]
+        assert before == pytest.approx(sum(alone) / len(alone), rel=0.02)
 
 
 def test_full_fine_tuning_changes_every_weight_and_is_loaded_by_the_harness(

@@ -136,6 +136,26 @@ def latest_step(output: Path) -> int:
     return max((line["step"] for line in read_metrics(output / "metrics.jsonl")), default=0)
 
 
+def test_the_test_split_is_refused_unless_asked_for(tiny: Tiny, tmp_path: Path) -> None:
+    config = [
+        f"model={tiny('llama')}",
+        f"output={tmp_path}",
+        "data.dataset=mgsm",
+        "data.split=test",
+        "data.sources=[de]",
+    ]
+    with pytest.raises(UserError, match=r"test split[\s\S]*data.train_on_test=true"):
+        align(load_config(AlignmentConfig, None, config))
+
+
+def test_losses_are_told_by_language(finished_run: Path) -> None:
+    provenance = json.loads((finished_run / "adapter" / "provenance.json").read_text())
+    assert list(provenance["losses"]) == ["questions held out, de to en"]
+    before, after = provenance["losses"]["questions held out, de to en"]
+    assert before == pytest.approx(provenance["scores"]["validation_loss_before"], rel=1e-6)
+    assert after == pytest.approx(provenance["scores"]["validation_loss"], rel=1e-6) and after < before
+
+
 def test_it_learns_and_leaves_what_the_issue_names(finished_run: Path, tiny: Tiny) -> None:
     provenance = json.loads((finished_run / "adapter" / "provenance.json").read_text())
     scores = provenance["scores"]
@@ -346,7 +366,7 @@ def test_adapters_learn_on_4_bit_weights(
         monkeypatch.setattr(importlib.import_module("bitsandbytes.nn.modules"), "has_avx512bf16", lambda: packs)
     folder = tmp_path / "run"
     config = load_config(AlignmentConfig, None, options(tiny("llama"), pairs, folder, "quantization=nf4"))
-    kinds = {type(part.base_layer) for name, part in load_model(config).named_modules() if name.endswith("q_proj")}
+    kinds = {type(part.base_layer) for name, part in load_model(config)[0].named_modules() if name.endswith("q_proj")}
     assert [kind.__name__ for kind in kinds] == ["Linear4bit"]
     run(str(tiny("llama")), str(pairs), str(folder), "quantization=nf4")
     first, *_, last = [loss for _, loss in losses(folder)]

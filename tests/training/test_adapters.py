@@ -71,13 +71,16 @@ def test_nan_in_the_weights_is_a_problem(tiny: Tiny, tmp_path: Path) -> None:
 def test_mismatches_are_named(tiny: Tiny, tmp_path: Path) -> None:
     # The other architecture calls its attention differently.
     check = check_adapter(make_adapter(tiny("llama"), tmp_path / "a"), str(tiny("gpt_neox")))
-    assert "target-module mismatch: 6 modules" in check.problems[0] and "q_proj" in check.problems[0]
+    assert "target-module mismatch: Target modules" in check.problems[0] and "q_proj" in check.problems[0]
     # The same architecture with another width.
     wide = models.CONFIGS["llama"].__class__(**{**models.CONFIGS["llama"].to_dict(), "hidden_size": 64})
     AutoModelForCausalLM.from_config(wide).save_pretrained(tmp_path / "wide")
     models.tokenizer().save_pretrained(tmp_path / "wide")
     check = check_adapter(tmp_path / "a", str(tmp_path / "wide"))
-    assert "base-model mismatch" in check.problems[0] and "32 in the adapter, 64 in the model" in check.problems[0]
+    assert (
+        "base-model mismatch" in check.problems[0]
+        and "[4, 32] in the adapter, [4, 64] in the model" in check.problems[0]
+    )
     # The same width with a larger vocabulary, for an adapter that brings its own embeddings.
     whole = make_adapter(tiny("llama"), tmp_path / "embeddings", modules=["q_proj"])
     weights = load_file(whole / "adapter_model.safetensors")

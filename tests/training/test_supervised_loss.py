@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,17 +8,31 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import CohereConfig, Gemma2Config, GraniteConfig
+from transformers import (
+    BloomConfig,
+    CohereConfig,
+    FalconConfig,
+    Gemma2Config,
+    GptOssConfig,
+    GraniteConfig,
+    Llama4TextConfig,
+    MptConfig,
+    PreTrainedConfig,
+    XGLMConfig,
+)
 from transformers.models.auto import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.training.configuration import AlignmentConfig, load_config
+from lm_eval_xling.training.loading import load_model
 from lm_eval_xling.training.packed_attention import by_text
 from lm_eval_xling.training.supervised_loss import (
     IGNORED,
     OutputHead,
     check_structure,
     head_loss,
+    keeps_texts_apart,
     supervised_forward,
 )
 from tests import tiny
@@ -197,7 +212,8 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    check_structure(model, packed=True)
+    check_structure(model)
+    assert keeps_texts_apart(model)
     batch = PaddedCollator(0)(examples())
     expected = model(**batch).loss.item()
     with supervised_forward(model, packed=False):
@@ -206,7 +222,8 @@ def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_known_architectures_pass_the_check(architecture: str) -> None:
-    check_structure(tiny.model(architecture), packed=True)
+    check_structure(tiny.model(architecture))
+    assert keeps_texts_apart(tiny.model(architecture))
 
 
 def test_unknown_architectures_are_refused() -> None:
@@ -220,7 +237,7 @@ def test_unknown_architectures_are_refused() -> None:
 
     doubled.forward = forward
     with pytest.raises(UserError, match="does something to its logits"):
-        check_structure(doubled, packed=False)
+        check_structure(doubled)
 
     leaky = tiny.model("opt")
     decode = leaky.get_decoder().forward
@@ -229,6 +246,50 @@ def test_unknown_architectures_are_refused() -> None:
         return decode(input_ids=input_ids, **inputs)
 
     leaky.get_decoder().forward = without_positions
-    check_structure(leaky, packed=False)
-    with pytest.raises(UserError, match="cannot keep packed texts apart"):
-        check_structure(leaky, packed=True)
+    check_structure(leaky)
+    assert not keeps_texts_apart(leaky)
+
+
+SIZES = {"vocab_size": 260, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
+MIXTURE = {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 2}
+WIDE = {**SIZES, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        BloomConfig(**SIZES, hidden_size=32, n_layer=2, n_head=4),
+        XGLMConfig(**SIZES, d_model=32, ffn_dim=64, num_layers=2, attention_heads=4, max_position_embeddings=512),
+        FalconConfig(**WIDE),
+        FalconConfig(**WIDE, alibi=True),
+        MptConfig(vocab_size=260, d_model=32, n_layers=2, n_heads=4, max_seq_len=512),
+        GptOssConfig(**WIDE, **MIXTURE, num_experts_per_tok=1),
+        Llama4TextConfig(**WIDE, **MIXTURE, num_experts_per_tok=1, intermediate_size_mlp=64),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_models_that_cannot_keep_texts_apart_get_one_a_row(
+    config: PreTrainedConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / "model")
+    asked = load_config(
+        AlignmentConfig, None, [f"model={tmp_path / 'model'}", "output=x", "lora=null", "training.max_steps=1"]
+    )
+    model, allowed = load_model(asked)
+    said = capsys.readouterr().out
+    if allowed.batching == "packed":
+        assert said == "" and config.model_type == "llama4_text"
+    else:
+        assert "one text a row" in said and said.count("\n") == 1
+    packed = allowed.batching == "packed"
+    batch = (PackedCollator() if packed else PaddedCollator(258))(examples())
+    # Each text alone, by the model's own loss.
+    total = count = 0.0
+    with torch.no_grad():
+        for example in examples():
+            n = sum(label != IGNORED for label in example["labels"][1:])
+            one = PaddedCollator(258)([example])
+            total, count = total + model.eval()(**one).loss.item() * n, count + n
+        with supervised_forward(model, packed=packed):
+            assert model(**batch).loss.item() == pytest.approx(total / count, rel=1e-4)
