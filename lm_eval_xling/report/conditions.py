@@ -25,6 +25,7 @@ __all__ = [
     "condition_of_leaf",
     "in_words",
     "name",
+    "rank_of",
 ]
 
 BASE = "en"
@@ -218,6 +219,12 @@ _WORDS = {
     "mixup": "each part in another language",
     "mixup_paper": "each part in another language, as published",
 }
+
+
+def rank_of(condition: str) -> int:
+    """Return the place of a condition in the order in which they are shown, by the placement that its name holds."""
+    placement = condition.partition(" (")[0]
+    return list(_WORDS).index(placement) if placement in _WORDS else len(_WORDS)
 
 
 def name(code: str) -> str:

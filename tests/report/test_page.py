@@ -147,6 +147,11 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     assert values == sorted(values) and values[0] < values[-1]
     browser.run(button)
     assert browser.run(column) == sorted(values, reverse=True)
+    # The first screen: size, certainty, change, chance and n of both models.
+    cards = browser.run("document.querySelector('.card').innerText")
+    for said in ("points barrier", "Real: p\u00a0<\u00a0.001, 40 items.", "Against base: barrier", "guessing, 25.0"):
+        assert said in cards, cards
+    assert browser.run("document.querySelectorAll('.card .headline').length") == 2
     # Filtering by model, language and subject.
     everything = browser.run(visible.format(rows))
     select = "const s = document.querySelector('select[name=language]'); s.value = 'de';"
@@ -178,6 +183,17 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     browser.run("document.querySelector('#list details').open = true")
     wait_for(browser, "document.querySelector('.condition [dir=rtl]') !== null")
     assert browser.run("getComputedStyle(document.querySelector('.condition p[lang=ar]')).direction") == "rtl"
+    # A link leads to its item, open, whatever is filtered.
+    browser.run("location.hash = '#item=0/item%3A7'")
+    wait_for(browser, "document.querySelector('#list details[open]')?.dataset.id === 'item:7'")
+    assert browser.run("document.querySelector('#list details[open] a').hash") == "#item=0/item%3A7"
+    # A figure becomes a picture without leaving the page.
+    browser.run("HTMLAnchorElement.prototype.click = function () { window.saved = this; }")
+    browser.run("document.querySelector('figure button').click()")
+    wait_for(browser, "window.saved !== undefined")
+    assert browser.run("saved.download").startswith("atlas_0-shot_cloze_matrix_base")
+    assert browser.run("saved.href").startswith("data:image/png;base64,")
+    assert browser.run("saved.href.length") > 10_000
     assert browser.run("window.pwned") is None
     assert browser.problems == []
     browser.screenshot(tmp_path / "page.png")
