@@ -50,9 +50,8 @@
     drawing.setAttribute("width", width);
     drawing.setAttribute("height", height);
     drawing.setAttribute("style", `color: ${look.color}`);
-    const address = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(drawing)], { type: "image/svg+xml" }));
     const picture = new Image();
-    picture.src = address;
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(drawing))}`;
     await picture.decode();
     const canvas = document.createElement("canvas");
     // Points of the drawing are small on today's screens.
@@ -61,12 +60,10 @@
     context.fillStyle = getComputedStyle(document.body).backgroundColor;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    URL.revokeObjectURL(address);
     const link = document.createElement("a");
     link.download = `${figure.dataset.name}.png`;
     link.href = canvas.toDataURL("image/png");
     link.click();
-    return canvas;
   };
   for (const figure of all("figure")) {
     figure.querySelector("button").addEventListener("click", () => savePicture(figure));
