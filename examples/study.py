@@ -24,7 +24,7 @@ from rich.console import Console
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.statistics import bootstrap_mean, paired_difference
-from lm_eval_xling.trainers.adapters import model_path
+from lm_eval_xling.training.adapters import model_path
 
 console = Console(stderr=True)
 

@@ -25,237 +25,304 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import ComposedItem, Row
 
-__all__ = ["PLACEMENTS", "Parts", "compose", "stable_hash"]
+__all__ = [
+    "PLACEMENTS",
+    "Parts",
+    "Placement",
+    "compose",
+    "explicit_placement",
+    "join",
+    "mixup_placement",
+    "named_placement",
+    "placement_named",
+    "stable_hash",
+]
 
 log = logging.getLogger(__name__)
-
-PLACEMENTS = ("en", "full", "question", "options", "gt", "gt_question", "onewrong", "threewrong", "mixup")
-"""Every placement of the paper, by the name that task names and ``--metadata`` use."""
-
-Parts = Mapping[str, str]
-"""An explicit placement: language by part, ``{"context": "de", "question": "en", "options": "fr"}``."""
-
-_OPTIONS = "options"
 
 
 def stable_hash(*key: object) -> int:
     """Return 64 bits that depend on the key's text alone: not on process, order or Python's hash seed."""
     text = "\x1f".join(map(str, key))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The languages in which one item is shown."""
+
+    fields: Mapping[str, str]
+    """Language code of every text part, by its name."""
+    options: tuple[str, ...]
+    """Language code of every option."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which part of an item is shown in which language."""
+
+    name: str
+    """As in task names."""
+    languages: tuple[str, ...]
+    """Codes of all languages that it may show; items follow the order of the first one's rows."""
+    parts: Callable[[Row], Parts]
+    """The languages of one item, from its gold row: fields, number of options, and the index of the right one."""
+
+
+_Choice = Callable[[Row, int], Sequence[int]]
+
+
+def _wrong(row: Row) -> list[int]:
+    return [index for index in range(len(row.options)) if index != row.answer]
+
+
+def _one_wrong(row: Row, seed: int) -> Sequence[int]:
+    wrong = _wrong(row)
+    return [wrong[stable_hash(seed, "onewrong", row.id) % len(wrong)]] if wrong else []
+
+
+# By placement: whether the question, and which options, are shown in the target language.
+_NAMED: Mapping[str, tuple[bool, _Choice]] = {
+    "full": (True, lambda row, seed: range(len(row.options))),
+    "question": (True, lambda row, seed: ()),
+    "options": (False, lambda row, seed: range(len(row.options))),
+    "gt": (False, lambda row, seed: () if row.answer is None else (row.answer,)),
+    "gt_question": (True, lambda row, seed: () if row.answer is None else (row.answer,)),
+    "onewrong": (False, _one_wrong),
+    "threewrong": (False, lambda row, seed: _wrong(row)),
+}
+
+PLACEMENTS = ("en", *_NAMED, "mixup")
+"""Every placement of the paper, by the name that task names and ``--metadata`` use."""
+
+
+def named_placement(name: str, *, base: str = "en", target: str | None = None, seed: int = 0) -> Placement:
+    """Return a placement of the paper between two languages.
+
+    Args:
+        name: a name in ``PLACEMENTS`` but ``mixup``.
+        base: language code of the parts that the placement does not name.
+        target: code of the second language, of every placement but ``en``.
+        seed: another seed draws other wrong options for ``onewrong``.
+
+    Raises:
+        UserError: an unknown name, or a target that is missing or the base language.
+    """
+    if name == "en":
+        return Placement(name, (base,), lambda row: Parts(dict.fromkeys(row.fields, base), (base,) * len(row.options)))
+    if name not in _NAMED:
+        raise unknown_name("placement", name, PLACEMENTS)
+    if target is None:
+        raise UserError(f"placement {name!r} needs a target language")
+    if target == base:
+        raise UserError(f"placement {name!r} needs a target language other than the base language {base!r}")
+    second: str = target
+    question, choose = _NAMED[name]
+
+    def parts(row: Row) -> Parts:
+        if name == "full":
+            fields = dict.fromkeys(row.fields, second)
+        else:
+            fields = {part: second if question and part == "question" else base for part in row.fields}
+        translated = set(choose(row, seed))
+        return Parts(fields, tuple(second if index in translated else base for index in range(len(row.options))))
+
+    return Placement(name, (second,) if name == "full" else (base, second), parts)
+
+
+def explicit_placement(name: str, languages: Mapping[str, str]) -> Placement:
+    """Return a placement that names the language of every part.
+
+    Args:
+        name: how the placement is called.
+        languages: language code by part: the names of fields, and ``options``.
+    """
+
+    def parts(row: Row) -> Parts:
+        return Parts(
+            {field: languages[field] for field in row.fields}, (languages.get("options", ""),) * len(row.options)
+        )
+
+    return Placement(name, tuple(dict.fromkeys(languages.values())), parts)
+
+
+def mixup_placement(languages: Sequence[str], *, seed: int = 0, repeat: bool = False) -> Placement:
+    """Return the placement that shows every part of an item in a language of its own, drawn for each item.
+
+    The draw is one without repetition: of as many languages as an item has parts it is a permutation, as in the
+    paper, and of more languages every ordered choice is equally likely.
+
+    Args:
+        languages: codes; their order changes nothing.
+        seed: another seed draws other languages.
+        repeat: allow fewer languages than parts; each then stands in as many parts as another, or in one more.
+    """
+    pool = tuple(sorted(languages))
+
+    def parts(row: Row) -> Parts:
+        count = len(row.fields) + len(row.options)
+        if len(pool) < count and not repeat:
+            raise UserError(
+                f"mixup shows {count} parts ({', '.join(row.fields)} and {len(row.options)} options) in as many "
+                f"languages, but {len(pool)} are given: {', '.join(pool)}",
+                where=f"id {row.id}",
+                fix=f"""name {count} languages, or pass --metadata '{{"xling": {{"repeat_languages": true}}}}'""",
+            )
+        drawn = _draw(stable_hash(seed, "mixup", row.id), pool, count % len(pool) if count > len(pool) else count)
+        if count > len(pool):
+            every = sorted([*pool * (count // len(pool)), *drawn])
+            drawn = _draw(stable_hash(seed, "mixup positions", row.id), every, count)
+        return Parts(dict(zip(row.fields, drawn, strict=False)), tuple(drawn[len(row.fields) :]))
+
+    return Placement("mixup", pool, parts)
+
+
+def placement_named(
+    name: str,
+    *,
+    base: str = "en",
+    target: str | None = None,
+    languages: Sequence[str] = (),
+    seed: int = 0,
+    repeat: bool = False,
+) -> Placement:
+    """Return any placement of the paper by its name; see ``named_placement`` and ``mixup_placement``."""
+    if name == "mixup":
+        return mixup_placement(languages, seed=seed, repeat=repeat)
+    return named_placement(name, base=base, target=target, seed=seed)
+
+
+def _draw(number: int, pool: Sequence[str], count: int) -> list[str]:
+    """Return the ordered choice of ``count`` entries with the given number in the factorial number system."""
+    left = list(pool)
+    number %= math.perm(len(left), count)
+    drawn = []
+    for remaining in range(count - 1, -1, -1):
+        position, number = divmod(number, math.perm(len(left) - 1, remaining))
+        drawn.append(left.pop(position))
+    return drawn
 
 
 def compose(
-    rows: Mapping[str, Iterable[Row]],
-    placement: str | Parts,
-    *,
-    target: str | None = None,
-    base: str = "en",
-    seed: int = 0,
-    missing: str = "error",
-    equal_options: str = "error",
+    rows: Mapping[str, Iterable[Row]], placement: Placement, *, missing: str = "error", equal_options: str = "error"
 ) -> list[ComposedItem]:
     """Show each item's parts in the languages that the placement assigns to them.
 
     Args:
-        rows: rows by language, parallel by id. Gold answers come from the English rows where there are any,
-            otherwise from the base language's.
-        placement: a name in ``PLACEMENTS``, or a language for each part by name.
-        target: the second language of every named placement but ``en`` and ``mixup``.
-        base: language of the parts that the placement does not name.
-        seed: another seed draws other permutations and other wrong options.
+        rows: rows by language, parallel by id; more languages than the placement shows may be there. Gold answers
+            come from the English rows where there are any, otherwise from the placement's first language.
+        placement: which part is shown in which language.
         missing: ``error``, or ``drop`` the ids that a needed language lacks and log how many.
         equal_options: what happens where two options become the same text: ``error``, ``drop`` the item and
             log how many, or ``keep`` it.
 
     Returns:
-        Items in the base language's order.
+        Items in the order of the placement's first language.
 
     Raises:
-        UserError: unknown placement or parameter value, a language without rows, an id that occurs twice, a
-            missing translation, options that differ in number or become equal, or a number of languages that
-            does not fit ``mixup``.
+        UserError: unknown parameter value, a language without rows, an id that occurs twice, a missing translation,
+            options that differ in number or become equal, or too few languages for ``mixup``.
     """
     _check_choice("missing", missing, ("error", "drop"))
     _check_choice("equal_options", equal_options, ("error", "drop", "keep"))
-    needed = _needed_languages(placement, target, base, rows)
-    by_id = {language: _index(language, rows) for language in needed}
-    gold = _index("en", rows) if "en" in rows else by_id[base]
-    ids = list(by_id[needed[0]])
-    complete = [i for i in ids if i in gold and all(i in by_id[language] for language in needed)]
-    lacking = sorted(set(gold).union(*by_id.values()).difference(complete))
-    if lacking and missing == "error":
-        raise UserError(
-            f"{len(lacking)} of {len(lacking) + len(complete)} ids are missing in one of the languages "
-            f"{', '.join(needed)}, the first {_first_gap(lacking[0], by_id, gold)}",
-            where=f"placement {placement}",
-            fix="""complete the data, or pass --metadata '{"xling": {"missing": "drop"}}' to leave them out""",
-        )
-    if lacking:
-        log.warning("placement %s: %d ids that lack a translation were dropped", placement, len(lacking))
+    for language in placement.languages:
+        if language not in rows:
+            raise UserError(
+                f"no rows in {language!r}; there are rows in {', '.join(sorted(rows)) or 'no language'}",
+                where=f"placement {placement.name}",
+            )
+    gold = "en" if "en" in rows else placement.languages[0]
+    needed = {language: rows[language] for language in (*placement.languages, gold)}
     items: list[ComposedItem] = []
     equal = 0
-    for item_id in complete:
-        item = _compose_one(item_id, by_id, gold[item_id], placement, target, base, seed, needed)
+    for parallel in join(needed, missing=missing, where=f"placement {placement.name}"):
+        item = _compose_one(parallel, parallel[gold], placement)
         if len(set(item.options)) < len(item.options):
             equal += 1
             if equal_options == "error":
                 raise UserError(
                     f"two options become equal: {list(item.options)}",
-                    where=f"id {item_id}, placement {placement}",
+                    where=f"id {item.id}, placement {placement.name}",
                     fix="""pass --metadata '{"xling": {"equal_options": "drop"}}' to leave such rows out""",
                 )
             if equal_options == "drop":
                 continue
         items.append(item)
     if equal:
-        log.warning("placement %s: two options are equal in %d items (%s)", placement, equal, equal_options)
+        log.warning("placement %s: two options are equal in %d items (%s)", placement.name, equal, equal_options)
     return items
 
 
-def _compose_one(
-    item_id: str,
-    by_id: Mapping[str, Mapping[str, Row]],
-    gold: Row,
-    placement: str | Parts,
-    target: str | None,
-    base: str,
-    seed: int,
-    needed: Sequence[str],
-) -> ComposedItem:
-    first = by_id[needed[0]][item_id]
-    n_options = len(first.options)
-    answer = gold.answer
-    if answer is None or not 0 <= answer < n_options:
-        raise UserError(f"the answer {answer!r} is not the index of one of {n_options} options", where=f"id {item_id}")
-    field_languages, option_languages = _assign(
-        item_id, tuple(first.fields), n_options, answer, placement, target, base, seed, needed
-    )
-    options = []
-    for index, language in enumerate(option_languages):
-        row = by_id[language][item_id]
+def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: object) -> list[Mapping[str, Row]]:
+    """Return the rows of each id by language, in the order of the first language.
+
+    Args:
+        rows: rows by language.
+        missing: ``error``, or ``drop`` the ids that a language lacks and log how many.
+        where: what is joined, for messages.
+
+    Raises:
+        UserError: an id that occurs twice, or that a language lacks.
+    """
+    by_id: dict[str, dict[str, Row]] = {}
+    for language, given in rows.items():
+        index = by_id.setdefault(language, {})
+        for row in given:
+            if row.id in index:
+                raise UserError(f"id {row.id!r} occurs twice", where=f"{where}, rows in {language}")
+            index[row.id] = row
+    ids = dict.fromkeys(item_id for index in by_id.values() for item_id in index)
+    lacking = {
+        item_id: absent
+        for item_id in ids
+        if (absent := [language for language, index in by_id.items() if item_id not in index])
+    }
+    if lacking and missing == "error":
+        first = next(iter(lacking))
+        raise UserError(
+            f"{len(lacking)} of {len(ids)} ids are missing in one of the languages {', '.join(by_id)}, "
+            f"the first {first!r} (not in {', '.join(lacking[first])})",
+            where=where,
+            fix="""complete the data, or pass --metadata '{"xling": {"missing": "drop"}}' to leave them out""",
+        )
+    if lacking:
+        log.warning("%s: %d ids that a language lacks were dropped", where, len(lacking))
+    first_language = next(iter(by_id.values()), {})
+    return [
+        {language: index[item_id] for language, index in by_id.items()}
+        for item_id in first_language
+        if item_id not in lacking
+    ]
+
+
+def _compose_one(parallel: Mapping[str, Row], gold: Row, placement: Placement) -> ComposedItem:
+    where = f"id {gold.id}"
+    n_options = len(gold.options)
+    if gold.answer is None or not 0 <= gold.answer < n_options:
+        raise UserError(f"the answer {gold.answer!r} is not the index of one of {n_options} options", where=where)
+    for row in parallel.values():
         if len(row.options) != n_options:
             raise UserError(
-                f"{len(row.options)} options in {row.language}, but {n_options} in {first.language}",
-                where=f"id {item_id}",
+                f"{len(row.options)} options in {row.language}, but {n_options} in {gold.language}",
+                where=where,
                 fix="translations of an item need the same options in the same order",
             )
-        options.append(row.options[index])
+    parts = placement.parts(gold)
     return ComposedItem(
-        id=item_id,
-        fields={name: by_id[language][item_id].fields[name] for name, language in field_languages.items()},
-        options=tuple(options),
-        answer=answer,
-        field_languages=field_languages,
-        option_languages=option_languages,
+        id=gold.id,
+        fields={name: parallel[language].fields[name] for name, language in parts.fields.items()},
+        options=tuple(parallel[language].options[index] for index, language in enumerate(parts.options)),
+        answer=gold.answer,
+        field_languages=parts.fields,
+        option_languages=parts.options,
         extra=gold.extra,
     )
-
-
-def _assign(
-    item_id: str,
-    fields: Sequence[str],
-    n_options: int,
-    answer: int,
-    placement: str | Parts,
-    target: str | None,
-    base: str,
-    seed: int,
-    needed: Sequence[str],
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the language of every field and of every option."""
-    if not isinstance(placement, str):
-        in_fields = {name: placement.get(name, base) for name in fields}
-        return in_fields, (placement.get(_OPTIONS, base),) * n_options
-    in_fields = dict.fromkeys(fields, base)
-    in_options = [base] * n_options
-    if placement == "en":
-        return in_fields, tuple(in_options)
-    if placement == "mixup":
-        if len(needed) != len(fields) + n_options:
-            raise UserError(
-                f"mixup shows {len(fields) + n_options} parts ({', '.join(fields)} and {n_options} options) in as "
-                f"many languages, but {len(needed)} are given: {', '.join(needed)}",
-                where=f"id {item_id}",
-                fix=f"name {len(fields) + n_options} languages",
-            )
-        order = _permutation(stable_hash(seed, "mixup", item_id), needed)
-        return dict(zip(fields, order, strict=False)), tuple(order[len(fields) :])
-    assert target is not None
-    if placement == "full":
-        return dict.fromkeys(fields, target), (target,) * n_options
-    if placement in ("question", "gt_question"):
-        in_fields["question"] = target
-    if placement == "options":
-        in_options = [target] * n_options
-    elif placement in ("gt", "gt_question"):
-        in_options[answer] = target
-    elif placement in ("onewrong", "threewrong"):
-        wrong = [index for index in range(n_options) if index != answer]
-        if placement == "onewrong":
-            wrong = [wrong[stable_hash(seed, "onewrong", item_id) % len(wrong)]]
-        for index in wrong:
-            in_options[index] = target
-    return in_fields, tuple(in_options)
-
-
-def _permutation(number: int, languages: Sequence[str]) -> list[str]:
-    """Return the permutation with the given number in the factorial number system (Lehmer code)."""
-    pool = list(languages)
-    number %= math.factorial(len(pool))
-    order = []
-    for remaining in range(len(pool), 0, -1):
-        position, number = divmod(number, math.factorial(remaining - 1))
-        order.append(pool.pop(position))
-    return order
-
-
-def _needed_languages(
-    placement: str | Parts, target: str | None, base: str, rows: Mapping[str, Iterable[Row]]
-) -> tuple[str, ...]:
-    """Return the languages that a placement shows, the one whose order the items follow first."""
-    if not isinstance(placement, str):
-        needed = tuple(dict.fromkeys([*placement.values(), base]))
-    elif placement == "mixup":
-        # Sorted, so that the order in which languages are named does not change any item.
-        needed = tuple(sorted(rows))
-    elif placement == "en":
-        needed = (base,)
-    elif placement not in PLACEMENTS:
-        raise unknown_name("placement", placement, PLACEMENTS)
-    elif target is None:
-        raise UserError(f"placement {placement!r} needs a target language")
-    elif target == base:
-        raise UserError(f"placement {placement!r} needs a target language other than the base language {base!r}")
-    else:
-        needed = (target,) if placement == "full" else (base, target)
-    for language in needed:
-        if language not in rows:
-            raise UserError(
-                f"no rows in {language!r}; there are rows in {', '.join(sorted(rows)) or 'no language'}",
-                where=f"placement {placement}",
-            )
-    return needed
-
-
-def _index(language: str, rows: Mapping[str, Iterable[Row]]) -> dict[str, Row]:
-    index: dict[str, Row] = {}
-    for row in rows[language]:
-        if row.id in index:
-            raise UserError(f"id {row.id!r} occurs twice", where=f"rows in {language}")
-        index[row.id] = row
-    return index
-
-
-def _first_gap(item_id: str, by_id: Mapping[str, Mapping[str, Row]], gold: Mapping[str, Row]) -> str:
-    without = [language for language, index in by_id.items() if item_id not in index]
-    if item_id not in gold:
-        without.append("the gold rows")
-    return f"{item_id!r} (not in {', '.join(dict.fromkeys(without))})"
 
 
 def _check_choice(name: str, value: str, known: Sequence[str]) -> None:

@@ -1,21 +1,102 @@
-"""Files that are whole or absent, however a run ends, and their digests."""
+"""Text files of users and datasets, files that are whole or absent however a run ends, and their digests."""
 
 from __future__ import annotations
 
+import codecs
 import errno
+import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TextIO, cast
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["UNFINISHED", "disk_full", "file_sha256", "write_atomically"]
+__all__ = ["UNFINISHED", "disk_full", "file_sha256", "plain_suffix", "read_text", "text_lines", "write_atomically"]
 
 UNFINISHED = ".*.part"
 """Names, as a glob pattern, that unfinished files have: what a killed run may leave."""
+
+
+def text_lines(path: Path, *, newline: str | None = None) -> Iterator[str]:
+    """Yield the lines of a UTF-8 file, compressed by gzip or not, without a byte order mark at its beginning.
+
+    Args:
+        path: the file.
+        newline: as of ``open``: by default every line ends in a line feed; ``""`` keeps the ends of the file.
+
+    Raises:
+        UserError: if the file cannot be opened, is not UTF-8, or is a broken gzip file.
+    """
+    try:
+        with _opened(path, newline) as stream:
+            yield from stream
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that ``text_lines`` reads, every line end as a line feed.
+
+    Raises:
+        UserError: as ``text_lines``.
+    """
+    try:
+        with _opened(path, None) as stream:
+            return stream.read()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def plain_suffix(path: Path) -> str:
+    """Return the suffix of a file's name, before ``.gz`` if it has that one: ``.jsonl`` of ``a.jsonl.gz``."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
+
+
+def _opened(path: Path, newline: str | None) -> TextIO:
+    # utf-8-sig: editors and spreadsheets on Windows begin a file with U+FEFF, which is no character of its text.
+    if _compressed(path):
+        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=newline))
+    return path.open(encoding="utf-8-sig", newline=newline)
+
+
+def _compressed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if isinstance(error, UnicodeDecodeError):
+        encoding, place = _not_utf8(path)
+        return UserError(
+            f"the file is not UTF-8: {place}", where=path, fix=f"iconv -f {encoding} -t UTF-8 FILE > NEW, and use NEW"
+        )
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        return UserError("the gzip file is truncated or broken", where=path, fix="copy or fetch it again")
+    return UserError(
+        f"the file cannot be read: {getattr(error, 'strerror', None) or error}", where=path, fix="check the path"
+    )
+
+
+def _not_utf8(path: Path) -> tuple[str, str]:
+    """A guess of the encoding, and the place of the first byte that is not UTF-8, in the uncompressed file."""
+    opened = gzip.open(path, "rb") if _compressed(path) else path.open("rb")
+    with cast(BinaryIO, opened) as stream:
+        offset = 0
+        for number, line in enumerate(stream, 1):
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                return "UTF-16", "it begins as UTF-16 does"
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                place = offset + error.start
+                return "ENCODING", f"byte 0x{line[error.start]:02x} at offset {place:,}, line {number}: {error.reason}"
+            offset += len(line)
+    return "ENCODING", "it ends within a character"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

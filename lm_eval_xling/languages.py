@@ -1,21 +1,37 @@
-"""The one table of languages: every name, script and alias that the project knows.
+"""The one table of languages: every name, script and fact of a language that the project knows.
 
-Codes are ISO 639-1 (the shortest BCP 47 tag) everywhere in names, data, configs and reports. ``resolve``
-accepts the other spellings that datasets and translators use: ISO 639-3 (``deu``), FLORES-200 / NLLB
-(``deu_Latn``), and English names (``German``).
+Codes are the shortest BCP 47 tags (``de``, ``yue``, ``zh-Hant``) everywhere in names, data, configs and reports.
+``resolve`` finds a language of the table, whose words and number forms the project knows; ``identify`` finds any
+language that has a tag, for what needs no words of it. Both take the spellings that datasets and translators use:
+tags with a script or a region (``zh-Hans``, ``pt-BR``), ISO 639-2 and 639-3 (``deu``), FLORES-200 and FLORES+ names
+(``deu_Latn``, ``cmn_Hans``), English and native names (``German``, ``Deutsch``). Spellings, scripts and names beyond
+the table are those of CLDR and the IANA registry, through ``langcodes``.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Literal
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["LANGUAGES", "Language", "resolve", "resolve_all"]
+__all__ = ["LANGUAGES", "MULTIPLE", "UNSPACED_CHARACTER", "Language", "identify", "resolve", "resolve_all"]
+
+MULTIPLE = "mul"
+"""ISO 639-2 code of what stands in several languages at once; no language of the table."""
+
+UNSPACED_CHARACTER = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""A character of a script without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han; in any language."""
+
+_UNSPACED_SCRIPTS = frozenset("Hani Hans Hant Hira Jpan Kana Khmr Laoo Mymr Thai".split())
+_RIGHT_TO_LEFT = frozenset("Adlm Arab Hebr Mand Nkoo Rohg Samr Syrc Thaa".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +39,25 @@ class Language:
     """One language."""
 
     code: str
-    """ISO 639-1 code."""
+    """BCP 47 tag; ISO 639-1 wherever the language has such a code and stands in its usual script."""
     flores: str
     """FLORES-200 / NLLB code: ISO 639-3 code, underscore, ISO 15924 script code."""
     name: str
     """English name."""
     native_name: str
-    """Name in the language itself."""
-    family: str
-    """Language family, with the branch for Indo-European."""
+    """Name in the language itself; the English name where CLDR has none."""
+    family: str = ""
+    """Language family, with the branch for Indo-European; empty for languages outside the table."""
+    decimal_mark: Literal[".", ","] | None = None
+    """What parts the units from the tenths in numbers with ASCII digits (CLDR 47); None outside the table."""
+    grouping_space: bool = False
+    """Whether an ordinary space between digits may group thousands: where CLDR groups by a no-break space, and in
+    Spanish and Portuguese, which CLDR groups by the point but their academies by a space, as MGSM's Spanish does."""
+    resource: int | None = None
+    """Class 0 (left behind) to 5 (winners) of language resources: Joshi et al. 2020, The State and Fate of Linguistic
+    Diversity and Inclusion in the NLP World, arXiv 2004.09095, list ``lang2tax``; None outside the table."""
     aliases: tuple[str, ...] = ()
-    """Further accepted spellings."""
+    """Further accepted spellings, beyond those that ``langcodes`` knows."""
 
     @property
     def script(self) -> str:
@@ -45,69 +69,90 @@ class Language:
         """ISO 639-3 code (of the individual language where the ISO 639-1 code is a macrolanguage)."""
         return self.flores.split("_")[0]
 
+    @property
+    def unspaced(self) -> bool:
+        """Whether the language is written without spaces between words."""
+        return self.script in _UNSPACED_SCRIPTS
 
-# One line a language: code, FLORES code, English name, native name, family, further aliases.
+    @property
+    def direction(self) -> Literal["ltr", "rtl"]:
+        """Direction of its lines, as HTML's ``dir`` spells it."""
+        return "rtl" if self.script in _RIGHT_TO_LEFT else "ltr"
+
+
+# One line a language: code, FLORES code, English name, native name, family, decimal mark (with _ where a space groups
+# thousands), class of resources, further aliases.
 _TABLE = """
-am|amh_Ethi|Amharic|አማርኛ|Semitic|
-ar|arb_Arab|Arabic|العربية|Semitic|ara
-bg|bul_Cyrl|Bulgarian|български|Slavic|
-bn|ben_Beng|Bengali|বাংলা|Indo-Aryan|
-ca|cat_Latn|Catalan|català|Romance|
-cs|ces_Latn|Czech|čeština|Slavic|
-de|deu_Latn|German|Deutsch|Germanic|
-el|ell_Grek|Greek|Ελληνικά|Hellenic|
-en|eng_Latn|English|English|Germanic|
-es|spa_Latn|Spanish|español|Romance|
-fa|pes_Arab|Persian|فارسی|Iranian|fas Farsi
-fr|fra_Latn|French|français|Romance|
-ha|hau_Latn|Hausa|Hausa|Chadic|
-he|heb_Hebr|Hebrew|עברית|Semitic|iw
-hi|hin_Deva|Hindi|हिन्दी|Indo-Aryan|
-id|ind_Latn|Indonesian|Bahasa Indonesia|Austronesian|
-ig|ibo_Latn|Igbo|Igbo|Niger-Congo|
-is|isl_Latn|Icelandic|íslenska|Germanic|
-it|ita_Latn|Italian|italiano|Romance|
-ja|jpn_Jpan|Japanese|日本語|Japonic|
-ko|kor_Hang|Korean|한국어|Koreanic|
-ky|kir_Cyrl|Kyrgyz|кыргызча|Turkic|
-lt|lit_Latn|Lithuanian|lietuvių|Baltic|
-mg|plt_Latn|Malagasy|Malagasy|Austronesian|mlg
-ms|zsm_Latn|Malay|Bahasa Melayu|Austronesian|msa
-ne|npi_Deva|Nepali|नेपाली|Indo-Aryan|nep
-nl|nld_Latn|Dutch|Nederlands|Germanic|
-no|nob_Latn|Norwegian|norsk|Germanic|nb nor
-ny|nya_Latn|Chichewa|Chichewa|Niger-Congo|Nyanja
-pl|pol_Latn|Polish|polski|Slavic|
-pt|por_Latn|Portuguese|português|Romance|
-ro|ron_Latn|Romanian|română|Romance|
-ru|rus_Cyrl|Russian|русский|Slavic|
-si|sin_Sinh|Sinhala|සිංහල|Indo-Aryan|
-sl|slv_Latn|Slovenian|slovenščina|Slavic|Slovene
-sn|sna_Latn|Shona|chiShona|Niger-Congo|
-so|som_Latn|Somali|Soomaali|Cushitic|
-sr|srp_Cyrl|Serbian|српски|Slavic|
-sv|swe_Latn|Swedish|svenska|Germanic|
-sw|swh_Latn|Swahili|Kiswahili|Niger-Congo|swa
-te|tel_Telu|Telugu|తెలుగు|Dravidian|
-th|tha_Thai|Thai|ไทย|Kra-Dai|
-tl|tgl_Latn|Filipino|Filipino|Austronesian|fil Tagalog
-tr|tur_Latn|Turkish|Türkçe|Turkic|
-uk|ukr_Cyrl|Ukrainian|українська|Slavic|
-vi|vie_Latn|Vietnamese|Tiếng Việt|Austroasiatic|
-yo|yor_Latn|Yoruba|Yorùbá|Niger-Congo|
-zh|zho_Hans|Chinese|中文|Sinitic|cmn zh-cn
+am|amh_Ethi|Amharic|አማርኛ|Semitic|.|2|
+ar|arb_Arab|Arabic|العربية|Semitic|.|5|ara
+bg|bul_Cyrl|Bulgarian|български|Slavic|,_|3|
+bn|ben_Beng|Bengali|বাংলা|Indo-Aryan|.|3|
+ca|cat_Latn|Catalan|català|Romance|,|4|
+cs|ces_Latn|Czech|čeština|Slavic|,_|4|
+de|deu_Latn|German|Deutsch|Germanic|,|5|
+el|ell_Grek|Greek|Ελληνικά|Hellenic|,|3|
+en|eng_Latn|English|English|Germanic|.|5|
+es|spa_Latn|Spanish|español|Romance|,_|5|
+fa|pes_Arab|Persian|فارسی|Iranian|.|4|fas Farsi
+fr|fra_Latn|French|français|Romance|,_|5|
+ha|hau_Latn|Hausa|Hausa|Chadic|.|2|
+he|heb_Hebr|Hebrew|עברית|Semitic|.|3|iw
+hi|hin_Deva|Hindi|हिन्दी|Indo-Aryan|.|4|
+id|ind_Latn|Indonesian|Bahasa Indonesia|Austronesian|,|3|
+ig|ibo_Latn|Igbo|Igbo|Niger-Congo|.|1|
+is|isl_Latn|Icelandic|íslenska|Germanic|,|2|
+it|ita_Latn|Italian|italiano|Romance|,|4|
+ja|jpn_Jpan|Japanese|日本語|Japonic|.|5|
+ko|kor_Hang|Korean|한국어|Koreanic|.|4|
+ky|kir_Cyrl|Kyrgyz|кыргызча|Turkic|,_|1|
+lt|lit_Latn|Lithuanian|lietuvių|Baltic|,_|3|
+mg|plt_Latn|Malagasy|Malagasy|Austronesian|.|1|mlg
+ms|zsm_Latn|Malay|Bahasa Melayu|Austronesian|.|3|msa
+ne|npi_Deva|Nepali|नेपाली|Indo-Aryan|.|1|nep
+nl|nld_Latn|Dutch|Nederlands|Germanic|,|4|
+no|nob_Latn|Norwegian|norsk|Germanic|,_|1|nb nor
+ny|nya_Latn|Chichewa|Chichewa|Niger-Congo|.|1|Nyanja
+pl|pol_Latn|Polish|polski|Slavic|,_|4|
+pt|por_Latn|Portuguese|português|Romance|,_|4|
+ro|ron_Latn|Romanian|română|Romance|,|3|
+ru|rus_Cyrl|Russian|русский|Slavic|,_|4|
+si|sin_Sinh|Sinhala|සිංහල|Indo-Aryan|.|0|
+sl|slv_Latn|Slovenian|slovenščina|Slavic|,|3|Slovene
+sn|sna_Latn|Shona|chiShona|Niger-Congo|.|1|
+so|som_Latn|Somali|Soomaali|Cushitic|.|1|
+sr|srp_Cyrl|Serbian|српски|Slavic|,|4|
+sv|swe_Latn|Swedish|svenska|Germanic|,_|4|
+sw|swh_Latn|Swahili|Kiswahili|Niger-Congo|.|2|swa
+te|tel_Telu|Telugu|తెలుగు|Dravidian|.|1|
+th|tha_Thai|Thai|ไทย|Kra-Dai|.|3|
+tl|tgl_Latn|Filipino|Filipino|Austronesian|.|3|fil Tagalog
+tr|tur_Latn|Turkish|Türkçe|Turkic|,|4|
+uk|ukr_Cyrl|Ukrainian|українська|Slavic|,_|3|
+vi|vie_Latn|Vietnamese|Tiếng Việt|Austroasiatic|,|4|
+yo|yor_Latn|Yoruba|Yorùbá|Niger-Congo|.|2|
+zh|zho_Hans|Chinese|中文|Sinitic|.|5|cmn zh-cn
 """
 
 
 def _parse(line: str) -> Language:
-    code, flores, name, native_name, family, aliases = line.split("|")
-    return Language(code, flores, name, native_name, family, tuple(aliases.split()))
+    code, flores, name, native_name, family, marks, resource, aliases = line.split("|")
+    return Language(
+        code=code,
+        flores=flores,
+        name=name,
+        native_name=native_name,
+        family=family,
+        decimal_mark="," if marks[0] == "," else ".",
+        grouping_space=marks.endswith("_"),
+        resource=int(resource),
+        aliases=tuple(aliases.split()),
+    )
 
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {language.code: language for language in map(_parse, _TABLE.strip().splitlines())}
 )
-"""Every known language by its code, in the order of the codes."""
+"""Every language of the table by its code, in the order of the codes."""
 
 
 @cache
@@ -128,17 +173,25 @@ def _spellings() -> dict[str, str]:
     return spellings
 
 
-def resolve(spelling: str) -> Language:
-    """Return the language that a code, FLORES/NLLB code, ISO 639-3 code or English name stands for.
+@cache
+def identify(spelling: str) -> Language:
+    """Return the language that a spelling stands for, of the table or not.
+
+    A region is dropped (``pt-BR`` is ``pt``), a script only where it is the usual one: ``zh-Hans`` is ``zh``, but
+    ``zh-Hant`` and ``zh-TW`` are ``zh-Hant``. A variant is kept (``cat_Latn_vale1252`` of FLORES+ is ``ca-vale1252``).
 
     Raises:
-        UserError: if no language is spelled so; the message names the nearest spellings.
+        UserError: if no language is spelled so; the message names the nearest spellings of the table.
     """
     spellings = _spellings()
-    code = spellings.get(spelling.strip().lower().replace("-", "_")) or spellings.get(spelling.strip().lower())
+    plain = spelling.strip().lower()
+    code = spellings.get(plain.replace("-", "_")) or spellings.get(plain)
     if code is not None:
         return LANGUAGES[code]
-    near = difflib.get_close_matches(spelling.lower(), spellings, n=3, cutoff=0.5)
+    found = _beyond(spelling.strip())
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(plain, spellings, n=3, cutoff=0.5)
     nearest = ", ".join(dict.fromkeys(f"{spellings[s]} ({LANGUAGES[spellings[s]].name})" for s in near))
     raise UserError(
         f"unknown language {spelling!r}",
@@ -146,8 +199,68 @@ def resolve(spelling: str) -> Language:
     )
 
 
+def _beyond(spelling: str) -> Language | None:
+    """The language of a spelling that is not in the table's lists, or None if there is none."""
+    import langcodes
+
+    try:
+        raw = langcodes.Language.get(spelling.replace("_", "-"), normalize=False)
+        tag = langcodes.Language.get(spelling.replace("_", "-"))
+    except (ValueError, LookupError):
+        try:
+            raw = tag = langcodes.find(spelling)
+        except LookupError:
+            return None
+    if not tag.language or tag.language in ("mis", "mul", "und", "zxx") or not _registered(tag.language):
+        return None
+    language = LANGUAGES.get(_spellings().get(tag.language, ""))
+    base = tag.language if language is None else language.code
+    script = tag.maximize().script or "Zyyy"
+    # CLDR's name for Korean is that of the mixed script.
+    script = "Hang" if script == "Kore" else script
+    usual = (langcodes.Language.get(tag.language).maximize().script or "Zyyy") if language is None else language.script
+    pieces = [base] if script == usual else [base, script]
+    iso = tag.to_alpha3() if language is None else language.iso639_3
+    if tag.territory and not raw.territory:
+        # A language of its own that CLDR writes with a region: Dari, prs, is fa-AF.
+        pieces.append(tag.territory)
+        iso = raw.to_alpha3()
+    pieces += tag.variants or ()
+    if pieces == [base] and language is not None:
+        return language
+    named = langcodes.Language.get("-".join(pieces), normalize=False)
+    name = named.display_name()
+    own = named.autonym()
+    # A name that CLDR lacks comes back in English, or with the tag in brackets.
+    variants = f" ({' '.join(tag.variants)})" if tag.variants else ""
+    return Language("-".join(pieces), f"{iso}_{script}", name + variants, own + variants)
+
+
+def _registered(language: str) -> bool:
+    import langcodes
+
+    private = language.startswith("x-") or (len(language) == 3 and "qaa" <= language <= "qtz")
+    return not private and langcodes.Language.get(language).is_valid()
+
+
+def resolve(spelling: str) -> Language:
+    """Return the language of the table that a tag, FLORES code, ISO 639-3 code or name stands for.
+
+    Raises:
+        UserError: if no language is spelled so, with the nearest spellings; or if it is not in the table.
+    """
+    language = identify(spelling)
+    if language.code not in LANGUAGES:
+        raise UserError(
+            f"{language.name} ({language.code}) is not among the {len(LANGUAGES)} languages whose words and number "
+            "forms the project knows",
+            fix="add a line in lm_eval_xling/languages.py",
+        )
+    return language
+
+
 def resolve_all(spellings: Iterable[str]) -> tuple[str, ...]:
-    """Return the codes of several languages, in order.
+    """Return the codes of several languages of the table, in order.
 
     Raises:
         UserError: if one is unknown or occurs twice.

@@ -12,14 +12,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.families import nli, paraphrase, sentiment
-from lm_eval_xling.families.classification import Task
+from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.records import QuestionPair, Row
 
@@ -178,23 +176,7 @@ def _read_rows(path: Path) -> list[Mapping[str, str]]:
     return rows
 
 
-def _render(row: Row, task: Task) -> str:
-    """Return a classification task's prompt, up to the opening quotation mark of its label."""
-    lines = [
-        row.fields[name] if word is None else f"{literals.word(row.language, word)}: {row.fields[name]}"
-        for name, word in task.fields.items()
-    ]
-    return "\n".join([*lines, f'{literals.word(row.language, task.answer_field)}: "'])
-
-
-def _math(row: Row) -> str:
-    question, answer = (literals.word(row.language, f"fields.{name}") for name in ("question", "answer"))
-    return f"{question}: {row.fields['question']}\n{answer}:"
-
-
 QUESTIONS: Mapping[str, Callable[[Row], str]] = {
-    **{task.family: partial(_render, task=task) for task in (sentiment.TASK, nli.TASK, paraphrase.TASK)},
-    "mgsm": _math,
-    "msvamp": _math,
+    dataset: render for family in FAMILIES.values() for dataset, render in family.questions.items()
 }
 """Dataset to the question form of its task; ``question_pairs`` brings its questions ready made."""

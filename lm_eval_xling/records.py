@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-__all__ = ["Document", "Measure", "MixedText", "Point", "Prompt", "QuestionPair", "Row", "Unit"]
+__all__ = ["Condition", "Document", "Measure", "MixedText", "Point", "Prompt", "QuestionPair", "Row", "Unit"]
 
 # ---------------------------------------------------------------------------------------------------------------
 # catalog ▸ composing
@@ -65,10 +65,105 @@ class ComposedItem:
     """``Row.extra`` of the gold row."""
 
 
-Document: TypeAlias = dict[str, Any]
-"""What the harness evaluates and logs: one JSON-able dictionary a row, with at least ``id``, ``family``,
-``question_language``, ``answer_language`` (or ``languages``: a map of field to language), the prompt's fields,
-``options`` where there are any, and ``answer`` (index) or ``target`` (text). Reports pair on ``id``."""
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What tells the documents of one leaf from those of another on the same items."""
+
+    placement: str
+    """Name of the placement, such as ``gt`` or ``mixup``; empty where only the languages tell leaves apart."""
+    form: str
+    """``letters`` or ``cloze``: likelihoods are compared; ``generate``: the answer is read from text."""
+    languages: Mapping[str, str]
+    """Language code by part: ``question`` and ``answer`` always, and where they apply ``context``, ``option_0``, …,
+    ``demonstrations``. ``mul`` (ISO 639-2) where a part stands in several languages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One item as a leaf shows it: typed up to the harness's edge, where ``as_row`` makes a dictionary of it."""
+
+    id: str
+    """The same in every leaf of the family: reports pair on it."""
+    family: str
+    """Name of the family."""
+    condition: Condition
+    """How the item is shown."""
+    prompt: str
+    """What the model is asked, up to the line that the answer completes."""
+    cue: str = ""
+    """The line that the answer completes, such as ``Answer:``; under a chat template it begins the model's turn."""
+    choices: tuple[str, ...] = ()
+    """Continuations of which the likelihoods are compared; empty where text is generated."""
+    answer: int | None = None
+    """Index of the right one among ``choices`` or ``options``."""
+    options: tuple[str, ...] = ()
+    """Texts of the answer options, whatever form is scored."""
+    target: str | None = None
+    """What a demonstration shows as the answer of a generating leaf, and what a generated answer is compared with."""
+    description: str = ""
+    """What stands before the demonstrations, without white space at its ends."""
+    pool: str = ""
+    """Demonstrations are those documents of the leaf's demonstrations that have the same pool."""
+    cluster: str = ""
+    """What makes items dependent (author, passage, country); empty where items are independent."""
+    group: str = ""
+    """What averages group by, such as a subject."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What else the scores or a reader need: texts of the parts, categories, gold answers."""
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the dictionary that the harness evaluates and logs; parts without a value are left out."""
+        row: dict[str, Any] = {
+            "id": self.id,
+            "family": self.family,
+            "condition": {
+                "placement": self.condition.placement,
+                "form": self.condition.form,
+                "languages": dict(self.condition.languages),
+            },
+            "pool": self.pool,
+            "cluster": self.cluster,
+            "group": self.group,
+            # The harness puts no delimiter between a description and what follows it.
+            "description": f"{self.description}\n\n" if self.description else "",
+            "prompt": self.prompt,
+            "cue": self.cue,
+        }
+        optional = {
+            "fields": dict(self.fields) or None,
+            "options": list(self.options) or None,
+            "choices": list(self.choices) or None,
+            "answer": self.answer,
+            "target": self.target,
+        }
+        return row | {name: value for name, value in optional.items() if value is not None}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Document:
+        """Return the document of a logged or evaluated dictionary; the inverse of ``as_row``.
+
+        Raises:
+            KeyError: if the dictionary is none of ours.
+        """
+        condition = row["condition"]
+        # A column of the harness's dataset has every key that any of its rows has.
+        languages = {part: code for part, code in condition["languages"].items() if code is not None}
+        return cls(
+            id=row["id"],
+            family=row["family"],
+            condition=Condition(condition["placement"], condition["form"], languages),
+            prompt=row["prompt"],
+            cue=row["cue"],
+            choices=tuple(row.get("choices") or ()),
+            answer=row.get("answer"),
+            options=tuple(row.get("options") or ()),
+            target=row.get("target"),
+            description=row["description"].removesuffix("\n\n"),
+            pool=row["pool"],
+            cluster=row["cluster"],
+            group=row["group"],
+            fields={name: value for name, value in (row.get("fields") or {}).items() if value is not None},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +173,23 @@ class TaskDocuments:
     evaluated: Sequence[Document]
     """The documents that are scored, in the dataset's order."""
     demonstrations: Sequence[Document] = ()
-    """The pool of few-shot demonstrations: a document gets the first n that share its ``subject``."""
+    """Few-shot demonstrations: a document gets the first n that share its ``pool``, never itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model gave for one request."""
+
+    context: str
+    """What it was shown; empty where the harness does not say."""
+    continuation: str = ""
+    """The continuation that was scored, exactly as it was sent; empty where text was generated."""
+    log_likelihood: float = float("nan")
+    """Of the continuation, in nats; nan where text was generated."""
+    tokens: int | None = None
+    """Tokens that the continuation adds to the context, where the model's tokenizer is known and they count."""
+    text: str = ""
+    """Generated text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +197,7 @@ class Request:
     """What the harness sends to a model for one document."""
 
     document: Document
-    """The document as logged."""
+    """The document that is asked."""
     context: str
     """Description, demonstrations and the document's prompt."""
     continuations: tuple[str, ...]

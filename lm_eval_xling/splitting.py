@@ -14,23 +14,17 @@ import sentencex
 from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import unknown_name
+from lm_eval_xling.languages import UNSPACED_CHARACTER
 
-__all__ = ["UNIT_KINDS", "Span", "UNSPACED", "UnitKind", "paragraphs", "separators", "sentences", "split", "word_spans"]
+__all__ = ["UNIT_KINDS", "Span", "UnitKind", "paragraphs", "separators", "sentences", "split", "word_spans"]
 
 UnitKind: TypeAlias = Literal["document", "sentence", "chunk"]
 UNIT_KINDS: tuple[UnitKind, ...] = get_args(UnitKind)
 """What is given to one language as a whole."""
 
-UNSPACED = frozenset({"ja", "th", "zh"})
-"""Languages written without spaces between words."""
-
 _LINE = re.compile(r"[^\r\n]+")
 _HEADING = re.compile(r"\s*(=(?: ?=)*)\s(?P<title>.*\S)\s\1\s*")
 _TOKEN = re.compile(r"\S+")
-# Han, Hiragana, Katakana and Thai: a token with these holds several words, in a text of any language.
-_UNSPACED_SCRIPT = re.compile(
-    "[\u0e01-\u0e5b\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
-)
 
 
 class Span(NamedTuple):
@@ -73,8 +67,8 @@ def sentences(text: str, paragraph: Span, language: str) -> Iterator[Span]:
 def word_spans(text: str, language: str, within: Span | None = None) -> list[Span]:
     """Return the words of a text, punctuation attached, in order.
 
-    A word is what stands between white space; where a token holds characters of a script without spaces (Han,
-    kana, Thai), ICU's dictionaries break it further.
+    A word is what stands between white space; where a token holds characters of a script without spaces, ICU's
+    dictionaries break it further.
 
     Args:
         text: any text.
@@ -84,7 +78,7 @@ def word_spans(text: str, language: str, within: Span | None = None) -> list[Spa
     start, end = within or Span(0, len(text))
     spans: list[Span] = []
     for token in _TOKEN.finditer(text, start, end):
-        if _UNSPACED_SCRIPT.search(token[0]):
+        if UNSPACED_CHARACTER.search(token[0]):
             spans.extend(_broken(token[0], token.start(), language))
         else:
             spans.append(Span(*token.span()))

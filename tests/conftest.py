@@ -75,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def gemma() -> Path:
     """Folder of the real Gemma-3-270M; converts it on the first call on a machine."""
-    from lm_eval_xling.embedded import model_folder
+    from lm_eval_xling.models import model_folder
 
     return model_folder("gemma-3-270m")
 
@@ -83,6 +83,6 @@ def gemma() -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """Folder of the real SmolLM2-135M-Instruct; converts it on the first call on a machine."""
-    from lm_eval_xling.embedded import model_folder
+    from lm_eval_xling.models import model_folder
 
     return model_folder("smollm2-135m-instruct")

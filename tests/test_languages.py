@@ -5,14 +5,13 @@ import unicodedata
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.languages import LANGUAGES, resolve, resolve_all
+from lm_eval_xling.languages import LANGUAGES, UNSPACED_CHARACTER, identify, resolve, resolve_all
 
 ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
 
 
-@pytest.mark.parametrize("code", [*ZHANG, *"ar ko pt tr vi te".split()])
-def test_every_language_of_the_papers_is_known(code: str) -> None:
-    assert LANGUAGES[code].code == code
+def test_every_language_of_the_papers_is_known() -> None:
+    assert {*ZHANG, *"ar ko pt tr vi te".split()} <= LANGUAGES.keys()
 
 
 @pytest.mark.parametrize(
@@ -29,10 +28,93 @@ def test_every_language_of_the_papers_is_known(code: str) -> None:
         ("swh_Latn", "sw"),
         ("Malay", "ms"),
         (" fr ", "fr"),
+        ("zh-Hans", "zh"),
+        ("cmn_Hans", "zh"),
+        ("zh-SG", "zh"),
+        ("pt-BR", "pt"),
+        ("en-US", "en"),
+        ("sr_Cyrl", "sr"),
+        ("fre", "fr"),
+        ("Deutsch", "de"),
     ],
 )
 def test_other_spellings_lead_to_the_code(spelling: str, code: str) -> None:
-    assert resolve(spelling).code == code
+    assert resolve(spelling) is LANGUAGES[code]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "code", "flores", "name"),
+    [
+        ("dan_Latn", "da", "dan_Latn", "Danish"),
+        ("dansk", "da", "dan_Latn", "Danish"),
+        ("zho_Hant", "zh-Hant", "zho_Hant", "Chinese (Traditional)"),
+        ("cmn_Hant", "zh-Hant", "zho_Hant", "Chinese (Traditional)"),
+        ("zh-TW", "zh-Hant", "zho_Hant", "Chinese (Traditional)"),
+        ("nn", "nn", "nno_Latn", "Norwegian Nynorsk"),
+        ("nno_Latn", "nn", "nno_Latn", "Norwegian Nynorsk"),
+        ("sr-Latn", "sr-Latn", "srp_Latn", "Serbian (Latin)"),
+        ("arb_Latn", "ar-Latn", "arb_Latn", "Arabic (Latin)"),
+        ("yue_Hant", "yue", "yue_Hant", "Cantonese"),
+        ("cat_Latn_vale1252", "ca-vale1252", "cat_Latn", "Catalan (vale1252)"),
+    ],
+)
+def test_languages_outside_the_table_are_carried_under_their_tag(
+    spelling: str, code: str, flores: str, name: str
+) -> None:
+    language = identify(spelling)
+    assert (language.code, language.flores, language.name) == (code, flores, name)
+    assert identify(code) == language
+    assert language.resource is None and language.decimal_mark is None
+
+
+def test_every_name_of_flores_200_is_one_language_and_comes_back() -> None:
+    from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
+
+    found = {code: identify(code) for code in FAIRSEQ_LANGUAGE_CODES}
+    assert len(found) >= 200
+    assert {code: language.flores for code, language in found.items()} == {code: code for code in found}
+    assert len({language.code for language in found.values()}) == len(found)
+
+
+@pytest.mark.parametrize("spelling", ["mul", "und", "qaa", "x-y", "devtest", "README", "", "."])
+def test_what_is_no_language_is_refused(spelling: str) -> None:
+    with pytest.raises(UserError, match="unknown language"):
+        identify(spelling)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "named"), [("da", r"Danish \(da\)"), ("zh-TW", r"Chinese \(Traditional\) \(zh-Hant\)")]
+)
+def test_a_language_outside_the_table_is_named_where_its_words_are_needed(spelling: str, named: str) -> None:
+    with pytest.raises(UserError, match=rf"^{named} is not among the {len(LANGUAGES)} languages.*\n  fix: add a line"):
+        resolve(spelling)
+
+
+def test_marks_and_directions_are_those_of_cldr() -> None:
+    babel = pytest.importorskip("babel")
+    for code, language in LANGUAGES.items():
+        locale = babel.Locale.parse(code)
+        symbols = locale.number_symbols["latn"]
+        assert (code, language.decimal_mark) == (code, symbols["decimal"])
+        assert (code, language.direction) == (code, locale.text_direction)
+        # Spanish and Portuguese group by the point in CLDR, but by a space in their academies' rules.
+        spaced = symbols["group"].isspace() or code in ("es", "pt")
+        assert (code, language.grouping_space) == (code, spaced)
+
+
+def test_languages_without_spaces_between_words() -> None:
+    assert {code for code, language in LANGUAGES.items() if language.unspaced} == {"ja", "th", "zh"}
+    assert identify("zh-Hant").unspaced and identify("khm_Khmr").unspaced and identify("ur").direction == "rtl"
+    unspaced = {code for code, language in LANGUAGES.items() if UNSPACED_CHARACTER.search(language.native_name)}
+    assert unspaced == {"ja", "th", "zh"}
+
+
+def test_classes_of_resources_are_those_of_joshi_et_al() -> None:
+    by_class = {n: "".join(f"{c} " for c, lang in LANGUAGES.items() if lang.resource == n).split() for n in range(6)}
+    assert by_class[5] == "ar de en es fr ja zh".split()
+    assert by_class[2] == "am ha is sw yo".split()
+    assert by_class[0] == ["si"]
+    assert sum(map(len, by_class.values())) == len(LANGUAGES)
 
 
 def test_an_unknown_language_names_the_nearest() -> None:

@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 
 from lm_eval_xling._cli import app
-from lm_eval_xling.trainers.configuration import AlignmentConfig, MixedConfig, load_config
+from lm_eval_xling.training.configuration import AlignmentConfig, MixedConfig, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
@@ -41,7 +41,7 @@ def test_every_linked_file_is_there() -> None:
 
 def shown_commands() -> list[tuple[str, list[str]]]:
     """Every call of ``xling`` in a shell block of a page, as page and words."""
-    pages = [ROOT / "README.md", ROOT / "trainers" / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     found = []
     for page in [*pages, *(ROOT / "tasks").rglob("*.md")]:
         for block in re.findall(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.trainers.configuration import AlignmentConfig, MixedConfig, load_config
+from lm_eval_xling.training.configuration import AlignmentConfig, MixedConfig, load_config
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

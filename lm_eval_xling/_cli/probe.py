@@ -13,7 +13,7 @@ from lm_eval_xling.errors import UserError
 
 if TYPE_CHECKING:
     from lm_eval_xling.probes.drawing import Picture
-    from lm_eval_xling.probes.models import ProbedModel
+    from lm_eval_xling.probes.probed_model import ProbedModel
     from lm_eval_xling.probes.runs import Run
     from lm_eval_xling.records import Measure, Prompt
 
@@ -300,7 +300,7 @@ def _one_of(option: str, value: str, known: Sequence[str]) -> None:
 def _load(model: str, peft: Sequence[Path] | None, revision: str | None, dtype: str, device: str | None) -> ProbedModel:
     from importlib.util import find_spec
 
-    from lm_eval_xling.probes.models import ProbedModel
+    from lm_eval_xling.probes.probed_model import ProbedModel
 
     # Asked before the model runs: hours of numbers are not lost for a picture.
     missing = [

@@ -25,8 +25,10 @@ def tasks(
     path: Annotated[bool, typer.Option("--path", help="Print the folder of the task YAMLs and nothing else.")] = False,
     family: Annotated[str | None, typer.Option(help="List the leaves of one family.")] = None,
     show: Annotated[str | None, typer.Option(metavar="TASK", help="Print the exact prompt of a row, no model.")] = None,
-    row: Annotated[int, typer.Option(help="Row to show, from 0.")] = 0,
-    num_fewshot: Annotated[int | None, typer.Option(help="Demonstrations, instead of the task's own number.")] = None,
+    row: Annotated[int, typer.Option(min=0, help="Row to show, from 0.")] = 0,
+    num_fewshot: Annotated[
+        int | None, typer.Option(min=0, help="Demonstrations, instead of the task's own number.")
+    ] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON as for lm_eval --metadata.")] = None,
 ) -> None:
     """List the families and their leaf tasks, print their folder, or show the exact prompt of a row."""
@@ -46,22 +48,22 @@ def _list_families() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lm_eval_xling.families.leaves import FAMILIES, family_leaves, languages_of
+    from lm_eval_xling.families import FAMILIES
 
     table = Table("family", "leaves", "languages")
-    for family in FAMILIES:
-        leaves = family_leaves(family)
-        table.add_row(family, str(len(leaves)), " ".join(languages_of(leaves)))
+    for family in FAMILIES.values():
+        table.add_row(family.name, str(len(family.leaves)), " ".join(family.languages))
     console = Console()
     console.print(table)
     console.print("All leaves of a family: --tasks xling_FAMILY; with their averages: --tasks crosslingual_FAMILY.")
 
 
-def _list_leaves(family: str) -> None:
-    from lm_eval_xling.families.leaves import family_leaves
+def _list_leaves(name: str) -> None:
+    from lm_eval_xling.families import family_named
 
-    for leaf in family_leaves(family):
-        print(f"xling_{family}_{leaf.name}")
+    family = family_named(name)
+    for leaf in family.leaves:
+        print(family.task(leaf))
 
 
 def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None) -> None:
@@ -77,10 +79,10 @@ def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None) ->
     if request.continuations:
         print("\nscored continuations:")
         for index, continuation in enumerate(request.continuations):
-            mark = "  ← right" if index == request.document.get("answer") else ""
+            mark = "  ← right" if index == request.document.answer else ""
             print(f"  {json.dumps(continuation, ensure_ascii=False)}{mark}")
-    elif request.document.get("target") is not None:
-        print(f"\ntarget: {request.document['target']}")
+    elif request.document.target is not None:
+        print(f"\ntarget: {request.document.target}")
 
 
 def _parsed(metadata: str | None) -> dict[str, Any] | None:

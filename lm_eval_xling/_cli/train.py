@@ -26,8 +26,8 @@ Overrides = Annotated[
 )
 def align(overrides: Overrides = None, config: Config = None) -> None:
     """Question alignment: translate a task's questions into English (Zhang et al. 2024)."""
-    from lm_eval_xling.trainers.configuration import AlignmentConfig, load_config
     from lm_eval_xling.trainers.question_alignment import align as train
+    from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 
     _report(train(load_config(AlignmentConfig, config, overrides or ())))
 
@@ -38,8 +38,8 @@ def align(overrides: Overrides = None, config: Config = None) -> None:
 )
 def mixed(overrides: Overrides = None, config: Config = None) -> None:
     """Mixed-language fine-tuning on a corpus of xling mix (Chua et al. 2024)."""
-    from lm_eval_xling.trainers.configuration import MixedConfig, load_config
     from lm_eval_xling.trainers.mixed_language import train_mixed
+    from lm_eval_xling.training.configuration import MixedConfig, load_config
 
     _report(train_mixed(load_config(MixedConfig, config, overrides or ())))
 
@@ -48,8 +48,8 @@ def _report(folder: Path) -> None:
     # accelerate launch starts this command once a process.
     if os.environ.get("RANK", "0") != "0":
         return
-    from lm_eval_xling.trainers.adapters import model_path
-    from lm_eval_xling.trainers.publishing import read_provenance
+    from lm_eval_xling.training.adapters import model_path
+    from lm_eval_xling.training.publishing import read_provenance
 
     base = model_path(read_provenance(folder)["model"])
     arguments = f"pretrained={base},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, find_all
 from lm_eval_xling.catalog.sources import GitHubFiles
+from lm_eval_xling.files import read_text
 from lm_eval_xling.records import Row
 
 __all__ = ["DATASET"]
@@ -20,7 +21,7 @@ def _paths(part: Part) -> tuple[str, ...]:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    lines = paths[0].read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = read_text(paths[0]).removesuffix("\n").split("\n")
     for index, line in enumerate(lines):
         sentence = Record({"sentence": line}, f"{paths[0]}:{index + 1}").text("sentence")
         yield Row(id=str(index), language=part.language, fields={"sentence": sentence})

@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import read_text, text_lines
 from lm_eval_xling.records import Row
 
 __all__ = [
@@ -157,20 +158,19 @@ def rows_of(records: Iterable[Record], make: Callable[[int, Record], Row]) -> It
 
 def json_lines(path: Path) -> Iterator[Record]:
     """Records of a file of JSON lines."""
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield _record(_parse(line, f"{path}:{number}"), f"{path}:{number}")
+    for number, line in enumerate(text_lines(path), 1):
+        if line.strip():
+            yield _record(_parse(line, f"{path}:{number}"), f"{path}:{number}")
 
 
 def json_object(path: Path) -> Record:
     """The record of a file that is one JSON object."""
-    return _record(_parse(path.read_text(encoding="utf-8"), str(path)), str(path))
+    return _record(_parse(read_text(path), str(path)), str(path))
 
 
 def json_array(path: Path) -> Iterator[Record]:
     """Records of a file that is one JSON array."""
-    values = _parse(path.read_text(encoding="utf-8"), str(path))
+    values = _parse(read_text(path), str(path))
     if not isinstance(values, list):
         raise UserError("the file is not a JSON array", where=path)
     for index, value in enumerate(values):
@@ -185,16 +185,16 @@ def csv_records(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> 
     Raises:
         UserError: if a row has another number of cells.
     """
-    with path.open(encoding="utf-8", newline="") as stream:
-        quoted = delimiter != "\t"
-        reader = csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-        for number, cells in enumerate(reader):
-            where = f"{path}:{reader.line_num}"
-            if number == 0 and _is_header(cells, columns):
-                continue
-            if len(cells) != len(columns):
-                raise UserError(f"the row has {len(cells)} cells, expected {len(columns)}", where=where)
-            yield Record(dict(zip(columns, cells, strict=True)), where)
+    lines = text_lines(path, newline="")
+    unquoted = delimiter == "\t"
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL)
+    for number, cells in enumerate(reader):
+        where = f"{path}:{reader.line_num}"
+        if number == 0 and _is_header(cells, columns):
+            continue
+        if len(cells) != len(columns):
+            raise UserError(f"the row has {len(cells)} cells, expected {len(columns)}", where=where)
+        yield Record(dict(zip(columns, cells, strict=True)), where)
 
 
 def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
@@ -219,14 +219,16 @@ def _record(value: Any, where: str) -> Record:
 def locate(folders: Sequence[Path], name: str) -> Path | None:
     """Find a published file by its path in its repository, or by any shorter end of that path.
 
-    A copied dataset often lacks the repository's outer folders: ``data/snli/x.json`` may be ``snli/x.json``.
+    A copied dataset often lacks the repository's outer folders: ``data/snli/x.json`` may be ``snli/x.json``; and each
+    file may be compressed, ``x.json.gz``.
     """
     pieces = name.split("/")
     for folder in folders:
         for start in range(len(pieces)):
             path = os.path.join(folder, *pieces[start:])
-            if os.path.isfile(path):
-                return Path(path)
+            for found in (path, f"{path}.gz"):
+                if os.path.isfile(found):
+                    return Path(found)
     return None
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lm_eval_xling.cache import cache_folder
+from lm_eval_xling.cache_folder import cache_folder
 from lm_eval_xling.catalog.dataset import Dataset, Fetched, Format, Part, Source
 from lm_eval_xling.catalog.raw import Record
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import file_sha256, write_atomically
+from lm_eval_xling.files import file_sha256, read_text, write_atomically
 from lm_eval_xling.records import Row
 
 __all__ = ["GitHubFiles", "HubFiles", "HubTables", "Unreachable", "unreachable"]
@@ -263,7 +263,7 @@ def _files_of_table(folder: Path, config: str | None, split: str) -> list[Path]:
 def _front_matter_tables(readme: Path, changed: int) -> dict[tuple[str, str], tuple[str, ...]]:
     import yaml
 
-    pieces = readme.read_text(encoding="utf-8").split("---\n", 2)
+    pieces = read_text(readme).split("---\n", 2)
     if len(pieces) < 3 or pieces[0]:
         return {}
     try:

@@ -10,6 +10,7 @@ from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, locate
 from lm_eval_xling.catalog.sources import HubTables, Table
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import Row
 
 __all__ = ["DATASET"]
@@ -56,8 +57,7 @@ def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    with paths[0].open(encoding="utf-8") as lines:
-        yield from _articles(lines, str(paths[0]))
+    return _articles(text_lines(paths[0]), str(paths[0]))
 
 
 _HUB = HubTables("Salesforce/wikitext", _tables, _read_tables)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from lm_eval_xling import literals
+from lm_eval_xling.composing import explicit_placement
 from lm_eval_xling.errors import unknown_name
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.multiple_choice import OPTION_IDS, ComposedParameters, compose_rows, document, lettered
+from lm_eval_xling.families.choosing import CLOZE, LETTERS
+from lm_eval_xling.families.described import Description
+from lm_eval_xling.families.family import Family, Form, Group, Leaf
+from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters, leaf_placement
+from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.records import TaskDocuments
+from lm_eval_xling.records import ComposedItem, Document, TaskDocuments
 
-__all__ = ["RELATIONS", "Parameters", "documents", "group", "leaves"]
-
+__all__ = ["FAMILY", "RELATIONS", "AtlasParameters"]
 
 RELATIONS = ("capital", "continent", "currency", "official_language")
 """The kinds of facts."""
 
-_LANGUAGES = ("en", "fr", "de", "es", "it")
-
 
 @dataclass(frozen=True, slots=True)
-class Parameters(ComposedParameters):
+class AtlasParameters(PlacedParameters):
     """Parameters of ``xling_atlas``."""
 
-    form: Literal["cloze", "letters"] | None = None
-    """Score the options' texts or their letters; the leaf says which unless this is set."""
     question_language: str | None = None
     """Language of the question, for ``xling_atlas_pair``."""
     answer_language: str | None = None
@@ -39,77 +36,95 @@ class Parameters(ComposedParameters):
     """What to do with items in which two options are the same text."""
 
 
-def leaves() -> list[Leaf]:
-    """Return the 25 pairs of question and answer language, a pair of any languages, and mixup by letters."""
-    pairs = [
-        Leaf(f"{asked}_{answered}", {"question_language": asked, "answer_language": answered, "form": "cloze"})
-        for asked in _LANGUAGES
-        for answered in _LANGUAGES
-    ]
-    # A pair that no other leaf holds; --metadata names another one.
-    any_pair = Leaf("pair", {"question_language": "zh", "answer_language": "en", "form": "cloze"})
-    return [*pairs, any_pair, Leaf("mixup", {"placement": "mixup", "form": "letters"})]
+def _description(relation: str) -> Description:
+    country, value = "[fields.country]: {subject}", f"[fields.{relation}]:"
+    return Description(
+        family="atlas",
+        dataset="atlas",
+        split="test",
+        prompts={
+            "cloze": Template((country, value), main="subject"),
+            "letters": Template((country, f"{value} ?", "{options}", "[fields.answer]:"), main="subject"),
+        },
+        main="subject",
+        group="relation",
+    )
 
 
-def group() -> dict[str, Any]:
-    """Return the group: the matrix's diagonal and the rest, whose difference is the barrier."""
-
-    def average(name: str, same: bool) -> dict[str, Any]:
-        tasks = [f"xling_atlas_{q}_{a}" for q in _LANGUAGES for a in _LANGUAGES if (q == a) == same]
-        metrics = [{"metric": metric, "aggregation": "mean"} for metric in ("acc", "acc_bytes")]
-        return {"group": name, "task": tasks, "aggregate_metric_list": metrics}
-
-    return {"task": [average("same_language", True), average("crosslingual", False)]}
+_DESCRIPTIONS = {relation: _description(relation) for relation in RELATIONS}
 
 
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
+def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``question_language`` and ``answer_language``, or ``placement: mixup``."""
-    form = parameters.form or leaf["form"]
-    if leaf.get("placement") == "mixup":
-        name = "mixup"
-        items = compose_rows("atlas", "test", "mixup", None, parameters)
-    else:
-        asked_in = resolve(parameters.question_language or leaf["question_language"]).code
-        answered_in = resolve(parameters.answer_language or leaf["answer_language"]).code
-        name = f"{asked_in}_{answered_in}"
-        items = compose_rows(
-            "atlas",
-            "test",
-            {"subject": asked_in, "options": answered_in},
-            None,
-            replace(parameters, base_language=asked_in),
-        )
     for relation in parameters.relations:
         if relation not in RELATIONS:
             raise unknown_name("relation", relation, RELATIONS, where="xling_atlas")
-    evaluated = []
-    for item in items:
-        relation = item.extra["relation"]
-        if relation not in parameters.relations:
-            continue
-        asked_in = item.field_languages["subject"]
-        country_line = f"{literals.word(asked_in, 'fields.country')}: {item.fields['subject']}"
-        value_word = literals.word(asked_in, f"fields.{relation}")
-        if form == "cloze":
-            prompt = f"{country_line}\n{value_word}:"
-            choices: tuple[str, ...] = item.options
-        else:
-            option_ids = OPTION_IDS[parameters.option_ids]
-            answer_word = literals.word(asked_in, "fields.answer")
-            prompt = lettered(f"{country_line}\n{value_word}: ?", item.options, option_ids, f"{answer_word}:")
-            choices = option_ids[: len(item.options)]
-        evaluated.append(
-            document(
-                item,
-                family="atlas",
-                placement=name,
-                prompt=prompt,
-                choices=choices,
-                main_field="subject",
-                relation=relation,
-                # Few-shot demonstrations are other countries' facts of the same relation.
-                country=item.fields["subject"],
+    if leaf.condition.get("placement") == "mixup":
+        placement = leaf_placement(leaf, parameters)
+    else:
+        asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
+        answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
+        placement = explicit_placement(f"{asked_in}_{answered_in}", {"subject": asked_in, "options": answered_in})
+    any_of_them = next(iter(_DESCRIPTIONS.values()))
+    shown = [
+        _document(item, placement.name, form, parameters)
+        for item in any_of_them.items(placement, parameters)
+        if item.extra["relation"] in parameters.relations
+    ]
+    return TaskDocuments(shown, demonstrations=shown)
+
+
+def _document(item: ComposedItem, placement: str, form: Form, parameters: AtlasParameters) -> Document:
+    relation = item.extra["relation"]
+    document = _DESCRIPTIONS[relation].document(item, placement, form, parameters)
+    # Demonstrations are other countries' facts of the same relation; one country's facts are no independent items.
+    return replace(document, pool=relation, cluster=item.fields["subject"])
+
+
+def _average(name: str, same: bool) -> Group:
+    leaves = tuple(f"{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
+    return Group(name, leaves, ("acc", "acc_bytes"))
+
+
+_PARAMETERS = ("relations", "option_ids", *ROW_PARAMETERS)
+
+FAMILY = Family(
+    name="atlas",
+    summary="Our own facts of countries, asked in one language and answered in another; no download",
+    datasets=("atlas",),
+    parameters=AtlasParameters,
+    forms={"cloze": CLOZE, "letters": replace(LETTERS, shots=None)},
+    leaves=(
+        *(
+            Leaf(
+                f"{asked}_{answered}",
+                "cloze",
+                {"question_language": asked, "answer_language": answered},
+                _PARAMETERS,
+                ("letters",),
             )
-            | {"subject": relation}
-        )
-    return TaskDocuments(evaluated, demonstrations=evaluated)
+            for asked in FIVE
+            for answered in FIVE
+        ),
+        # A pair that no other leaf holds; --metadata names another one.
+        Leaf(
+            "pair",
+            "cloze",
+            {"question_language": "zh", "answer_language": "en"},
+            ("question_language", "answer_language", *_PARAMETERS),
+            ("letters",),
+        ),
+        Leaf(
+            "mixup",
+            "letters",
+            {"placement": "mixup"},
+            ("languages", "repeat_languages", "seed", *_PARAMETERS),
+            ("cloze",),
+        ),
+    ),
+    documents=documents,
+    # The matrix's diagonal and the rest, whose difference is the barrier.
+    groups=(_average("same_language", True), _average("crosslingual", False)),
+    words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),
+    version=1.1,
+)

@@ -1,37 +1,29 @@
-"""What the classification families of Zhang et al. 2024 (arXiv 2405.13816) share: one prompt language, label words."""
+"""Classification in 20 languages (Zhang et al. 2024, arXiv 2405.13816, section 4): sentiment, NLI and paraphrase."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
-from lm_eval_xling import literals
+from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.parallel import Missing, parallel_rows
+from lm_eval_xling.families.choosing import CLOZE
+from lm_eval_xling.families.family import Family, Form, Group, Leaf
+from lm_eval_xling.families.rows import Missing, parallel_rows
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.records import Document, Row, TaskDocuments
+from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 
-__all__ = [
-    "HIGH_RESOURCE",
-    "LANGUAGES",
-    "LOW_RESOURCE",
-    "ClassificationParameters",
-    "Task",
-    "classification_documents",
-    "classification_group",
-    "classification_leaves",
-]
+__all__ = ["FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
 
 log = logging.getLogger(__name__)
 
-HIGH_RESOURCE = tuple("en zh de fr es it nl ja ru sv".split())
-"""The first ten languages of the paper's list, which goes from high to low resource."""
-LOW_RESOURCE = tuple("sl pl bg no ms is hi th sw bn".split())
-"""The last ten languages of the paper's list."""
-LANGUAGES = HIGH_RESOURCE + LOW_RESOURCE
+# The paper's list goes from high to low resource.
+_LANGUAGES = catalog.DATASETS["sentiment"].languages
+HIGH_RESOURCE, LOW_RESOURCE = _LANGUAGES[:10], _LANGUAGES[10:]
+"""The halves of the paper's list of languages."""
 
 # Words that have nothing to do with any of the tasks; the paper has two of them, for sentiment.
 _AGNOSTIC = ("ox", "horse", "sheep")
@@ -47,14 +39,18 @@ class ClassificationParameters:
     """Another language than the leaf's, for data that a mirror holds beyond the published twenty."""
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
+    drop_identical: bool = False
+    """Leave out rows whose two texts translation made identical (``xling_paraphrase``)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What distinguishes one classification family from the others."""
+class _Task:
+    """What distinguishes one of the families from the others."""
 
-    family: str
-    """Name of the family, of its dataset in the catalog, and of the section of its labels in the literals."""
+    name: str
+    """Of the family, of its dataset in the catalog, and of the section of its labels in the literals."""
+    summary: str
+    """What it measures."""
     labels: tuple[str, ...]
     """Names of the labels in the paper's order, which is the order of ``Row.answer``."""
     fields: Mapping[str, str | None]
@@ -63,91 +59,140 @@ class Task:
     """Prompt word before the label (key in the literals)."""
     demonstrations: tuple[str, ...]
     """Ids of the demonstrations, in the order in which a prompt shows them."""
+    parameters: tuple[str, ...] = ("labels", "language", "missing")
+    """Parameters that it uses."""
+
+    def question(self, row: Row) -> tuple[str, str]:
+        """Return the prompt of a row, and the cue.
+
+        Raises:
+            UserError: a row without a text.
+        """
+        lines = []
+        for name, word in self.fields.items():
+            text = row.fields.get(name, "")
+            if not text.strip():
+                where = f"{self.name} in {row.language}, id {row.id}"
+                raise UserError(f"the field {name!r} is empty", where=where, fix="complete the row")
+            lines.append(text if word is None else f"{literals.word(row.language, word)}: {text}")
+        # The opening quotation mark belongs to the cue and the closing one to the delimiter after a demonstration, so
+        # that a label is scored bare, as in the paper.
+        return "\n".join(lines), f'{literals.word(row.language, self.answer_field)}: "'
+
+    def words(self) -> tuple[str, ...]:
+        """Return the keys of its prompt words."""
+        labels = (f"labels.{self.name}.{label}" for label in self.labels)
+        return (*(word for word in self.fields.values() if word), self.answer_field, *labels)
 
 
-def classification_leaves() -> list[Leaf]:
-    """Return one leaf a language."""
-    return [Leaf(language, {"language": language}) for language in LANGUAGES]
-
-
-def classification_group(family: str) -> dict[str, Any]:
-    """Return the group: unweighted means over all languages and over either half."""
-    means = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in ("acc", "acc_bytes")]
-
-    def half(name: str, languages: Sequence[str]) -> dict[str, Any]:
-        tasks = [f"xling_{family}_{language}" for language in languages]
-        return {"group": name, "task": tasks, "aggregate_metric_list": [dict(mean) for mean in means]}
-
-    halves = [half("high_resource", HIGH_RESOURCE), half("low_resource", LOW_RESOURCE)]
-    return {"task": halves, "aggregate_metric_list": means}
-
-
-def classification_documents(
-    task: Task, leaf: Mapping[str, Any], parameters: ClassificationParameters, *, drop_identical: bool = False
-) -> TaskDocuments:
-    """Return the documents of a leaf.
+def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationParameters) -> TaskDocuments:
+    """Return the documents of a leaf: ``language`` of the prompt.
 
     Demonstrations are never scored, and neither is a row that shares a text with one, such as the other hypotheses of
     a demonstration's premise.
 
-    Args:
-        task: the family.
-        leaf: ``language`` of the prompt.
-        parameters: see ``ClassificationParameters``.
-        drop_identical: leave out rows whose texts are all the same in the prompt's language.
-
     Raises:
         UserError: a row without a text or with an unknown label, or a demonstration that the data lacks.
     """
-    language = resolve(parameters.language or leaf["language"]).code
-    rows = list(parallel_rows(task.family, "test", (language, "en"), parameters.missing))
+    language = resolve(parameters.language or leaf.condition["language"]).code
+    rows = parallel_rows(task.name, "test", (language, "en"), parameters.missing)
     gold = {pair["en"].id: pair["en"] for pair in rows}
     absent = [identifier for identifier in task.demonstrations if identifier not in gold]
     if absent:
         raise UserError(
             f"the demonstrations {', '.join(absent)} are not among the rows",
-            where=f"{task.family} in {language}",
+            where=f"{task.name} in {language}",
             fix="fetch the published rows again: xling data fetch",
         )
     shown = {text for identifier in task.demonstrations for text in gold[identifier].fields.values()}
-    documents = {pair["en"].id: _document(task, pair[language], pair["en"], parameters.labels) for pair in rows}
+    documents = {pair["en"].id: _document(task, pair[language], pair["en"], form, parameters.labels) for pair in rows}
     scored = [document for key, document in documents.items() if shown.isdisjoint(gold[key].fields.values())]
-    if drop_identical:
-        kept = [document for document in scored if len({document[name] for name in task.fields}) > 1]
-        log.warning("%s in %s: %d identical pairs dropped", task.family, language, len(scored) - len(kept))
+    if parameters.drop_identical:
+        kept = [document for document in scored if len({document.fields[name] for name in task.fields}) > 1]
+        log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(scored) - len(kept))
         scored = kept
     return TaskDocuments(scored, [documents[identifier] for identifier in task.demonstrations])
 
 
-def _document(task: Task, row: Row, gold: Row, labels: str) -> Document:
-    where = f"{task.family} in {row.language}, id {row.id}"
+def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Document:
     if gold.answer is None or not 0 <= gold.answer < len(task.labels):
+        where = f"{task.name} in {row.language}, id {row.id}"
         raise UserError(f"unknown label {gold.answer!r}", where=where, fix=f"labels: {', '.join(task.labels)}")
-    lines = []
-    for name, word in task.fields.items():
-        text = row.fields.get(name, "")
-        if not text.strip():
-            raise UserError(f"the field {name!r} is empty", where=where, fix="complete the row")
-        lines.append(text if word is None else f"{literals.word(row.language, word)}: {text}")
-    # The opening quotation mark belongs to the prompt and the closing one to the delimiter after a demonstration, so
-    # that a label is scored bare, as in the paper.
-    lines.append(f'{literals.word(row.language, task.answer_field)}: "')
+    prompt, cue = task.question(row)
+    labelled_in = row.language if labels == "native" else "en"
     if labels == "agnostic":
         words: tuple[str, ...] = _AGNOSTIC[: len(task.labels)]
     else:
-        words_in = row.language if labels == "native" else "en"
-        words = tuple(literals.word(words_in, f"labels.{task.family}.{label}") for label in task.labels)
-    return {
-        "id": row.id,
-        "family": task.family,
-        "question_language": row.language,
-        "answer_language": row.language if labels == "native" else "en",
-        **{name: row.fields[name] for name in task.fields},
-        "label": task.labels[gold.answer],
-        "options": list(words),
-        "prompt": "\n".join(lines),
-        "choices": list(words),
-        "answer": gold.answer,
+        words = tuple(literals.word(labelled_in, f"labels.{task.name}.{label}") for label in task.labels)
+    return Document(
+        id=row.id,
+        family=task.name,
+        condition=Condition("", form.name, {"question": row.language, "answer": labelled_in, "labels": labelled_in}),
+        prompt=prompt,
+        cue=cue,
+        choices=words,
+        answer=gold.answer,
+        options=words,
         # Every demonstration is one for every document.
-        "subject": task.family,
-    }
+        pool=task.name,
+        fields={**{name: row.fields[name] for name in task.fields}, "label": task.labels[gold.answer]},
+    )
+
+
+def _half(name: str, languages: tuple[str, ...]) -> Group:
+    return Group(name, languages, ("acc", "acc_bytes"), by_size=False)
+
+
+def _question(task: _Task, row: Row) -> str:
+    return "\n".join(task.question(row))
+
+
+def _family(task: _Task) -> Family:
+    return Family(
+        name=task.name,
+        summary=task.summary,
+        datasets=(task.name,),
+        parameters=ClassificationParameters,
+        forms={"cloze": replace(CLOZE, shots=len(task.demonstrations), delimiter="", shots_delimiter='"\n')},
+        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters) for code in _LANGUAGES),
+        documents=partial(_documents, task),
+        groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),
+        average=("acc", "acc_bytes"),
+        words=task.words(),
+        questions={task.name: partial(_question, task)},
+    )
+
+
+FAMILIES = tuple(
+    _family(task)
+    for task in (
+        _Task(
+            name="sentiment",
+            summary="Amazon reviews, English, native or task-agnostic labels",
+            labels=("positive", "negative"),
+            fields={"text": None},
+            answer_field="fields.emotion",
+            # The demonstrations of the paper, which are rows of its own test data.
+            demonstrations=("99", "20"),
+        ),
+        _Task(
+            name="nli",
+            summary="SNLI, the same label modes",
+            labels=("entailment", "neutral", "contradiction"),
+            fields={"premise": "fields.premise", "hypothesis": "fields.hypothesis"},
+            answer_field="fields.answer",
+            # Short rows of six premises whose translations are sound; the paper's are not among its data.
+            demonstrations=("116", "324", "191", "414", "544", "343"),
+        ),
+        _Task(
+            name="paraphrase",
+            summary="PAWS, the same label modes",
+            labels=("same", "different"),
+            fields={"sentence_1": "fields.sentence_1", "sentence_2": "fields.sentence_2"},
+            answer_field="fields.answer",
+            # Short rows that no translation made identical; the paper's are not among its data.
+            demonstrations=("271", "39", "232", "260"),
+            parameters=("labels", "language", "missing", "drop_identical"),
+        ),
+    )
+)

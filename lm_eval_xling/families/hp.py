@@ -1,65 +1,57 @@
-"""Harry Potter quiz (Chua et al. 2024, section 5): 0-shot, localised instruction, every placement."""
+"""Harry Potter quiz (Chua et al. 2024, arXiv 2406.16135, section 3.2): every placement, 0-shot, letters scored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from lm_eval_xling import literals
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.multiple_choice import (
-    OPTION_IDS,
-    ComposedParameters,
-    compose_rows,
-    document,
-    lettered,
-    placement_leaves,
-    placement_subgroups,
-)
+from lm_eval_xling.families.choosing import LETTERS
+from lm_eval_xling.families.described import Description
+from lm_eval_xling.families.family import Family, Form, Leaf
+from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
+from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.records import TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["FAMILY", "HpParameters"]
+
+_DESCRIPTION = Description(
+    family="hp",
+    dataset="hp",
+    split="test",
+    prompts={"letters": Template(("{question}", "{options}", "[fields.answer]:"))},
+    instruction="instructions.hp",
+)
+_PAPER = Template(("{question}", "{options}", "Answer: "))
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters(ComposedParameters):
+class HpParameters(PlacedParameters):
     """Parameters of ``xling_hp``."""
 
     prompt: Literal["harness", "paper"] = "harness"
     """``harness`` ends in the localised word for "Answer:"; ``paper`` in "Answer: " with a trailing space."""
 
 
-def leaves() -> list[Leaf]:
-    """Return ``en``, ``mixup`` and every placement × language."""
-    return placement_leaves()
-
-
-def group() -> dict[str, Any]:
-    """Return the group: one average a placement, because an average over placements means nothing."""
-    return {"task": placement_subgroups("hp", ("acc",))}
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
+def documents(leaf: Leaf, form: Form, parameters: HpParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``placement``, and ``language`` for all but ``en`` and ``mixup``."""
-    placement, language = leaf["placement"], leaf.get("language")
-    evaluated = []
-    for item in compose_rows("hp", "test", placement, language, parameters):
-        asked_in = item.field_languages["question"]
-        if parameters.prompt == "paper":
-            answer_line = "Answer: "
-        else:
-            answer_line = f"{literals.word(asked_in, 'fields.answer')}:"
-        option_ids = OPTION_IDS[parameters.option_ids]
-        evaluated.append(
-            document(
-                item,
-                family="hp",
-                placement=placement,
-                prompt=lettered(item.fields["question"], item.options, option_ids, answer_line),
-                choices=option_ids[: len(item.options)],
-                instruction=literals.word(asked_in, "instructions.hp"),
-                subject="harry_potter",
-            )
-        )
-    return TaskDocuments(evaluated)
+    placement = leaf_placement(leaf, parameters)
+    template = _PAPER if parameters.prompt == "paper" else None
+    return TaskDocuments(
+        [
+            _DESCRIPTION.document(item, placement.name, form, parameters, template)
+            for item in _DESCRIPTION.items(placement, parameters)
+        ]
+    )
+
+
+FAMILY = Family(
+    name="hp",
+    summary="Harry Potter quiz, monolingual and code-switched",
+    datasets=("hp",),
+    parameters=HpParameters,
+    forms={"letters": LETTERS},
+    leaves=tuple(placement_leaves("letters", ("option_ids", "prompt"))),
+    documents=documents,
+    groups=placement_groups(("acc",)),
+    words=_DESCRIPTION.words,
+)

@@ -15,26 +15,24 @@ from typing import Any
 
 import yaml
 
-from lm_eval_xling import literals
+from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.parallel import Missing, parallel_rows
+from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, mean
+from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.mixing import Mixture, mix_parallel
-from lm_eval_xling.records import Document, MixedText, Row, TaskDocuments
+from lm_eval_xling.metrics.numbers import final_number
+from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["FAMILY", "MathParameters"]
 
-_LANGUAGES = {
-    "mgsm": tuple("en bn de es fr ja ru sw te th zh".split()),
-    "msvamp": tuple("en bn de es fr ja ru sw th zh".split()),
-}
-_SWITCHED = "mul"  # ISO 639-2: multiple languages
+_DATASETS = ("mgsm", "msvamp")
 _SHOTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class MathParameters:
     """Parameters of ``xling_math``; where a language is not given, the leaf says which."""
 
     question_language: str | None = None
@@ -50,7 +48,7 @@ class Parameters:
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
 
-    def resolved(self) -> Parameters:
+    def resolved(self) -> MathParameters:
         """Return the parameters with every language given by its code."""
 
         def code(spelling: str | None) -> str | None:
@@ -65,88 +63,84 @@ class Parameters:
         )
 
 
-def _leaf(dataset: str, name: str, question: str, demos: str, reasoning: str, steps: bool) -> Leaf:
-    places = {"dataset": dataset, "question": question, "demos": demos, "reasoning": reasoning, "steps": steps}
-    return Leaf(f"{dataset}_{name}", places, base=None if steps else "_math_direct")
+def _leaf(dataset: str, name: str, question: str, demos: str, reasoning: str, form: str) -> Leaf:
+    condition = {"dataset": dataset, "question": question, "demos": demos, "reasoning": reasoning}
+    switched = ("languages", "seed") if question == SWITCHED else ()
+    places = ("question_language", "demos_language", "reasoning_language", "missing")
+    return Leaf(f"{dataset}_{name}", form, condition, (*places, *switched))
 
 
-def leaves() -> list[Leaf]:
+def _leaves() -> list[Leaf]:
     """Return, for either dataset, direct and step-by-step leaves by language, and a code-switched one."""
     made = []
-    for dataset, languages in _LANGUAGES.items():
-        for code in languages:
-            made.append(_leaf(dataset, f"direct_{code}", code, code, code, steps=False))
-            made.append(_leaf(dataset, f"native_{code}", code, code, code, steps=True))
+    for dataset in _DATASETS:
+        for code in catalog.DATASETS[dataset].languages:
+            made.append(_leaf(dataset, f"direct_{code}", code, code, code, "direct"))
+            made.append(_leaf(dataset, f"native_{code}", code, code, code, "steps"))
             if code != "en":
-                made.append(_leaf(dataset, f"english_reasoning_{code}", code, code, "en", steps=True))
-                made.append(_leaf(dataset, f"english_demos_{code}", code, "en", "en", steps=True))
-        made.append(_leaf(dataset, "switched", _SWITCHED, "en", "en", steps=True))
+                made.append(_leaf(dataset, f"english_reasoning_{code}", code, code, "en", "steps"))
+                made.append(_leaf(dataset, f"english_demos_{code}", code, "en", "en", "steps"))
+        made.append(_leaf(dataset, "switched", SWITCHED, "en", "en", "steps"))
     return made
 
 
-def group() -> dict[str, Any]:
-    """Return the group: for either dataset and each way of asking, the unweighted mean over the languages."""
-
-    def mean(dataset: str, way: str) -> dict[str, Any]:
-        tasks = [f"xling_math_{leaf.name}" for leaf in leaves() if leaf.name.startswith(f"{dataset}_{way}_")]
-        metrics = [{"metric": "exact_match", "aggregation": "mean", "weight_by_size": False}]
-        return {"group": f"{dataset}_{way}", "task": tasks, "aggregate_metric_list": metrics}
-
-    ways = ("direct", "native", "english_reasoning", "english_demos")
-    switched = [f"xling_math_{dataset}_switched" for dataset in _LANGUAGES]
-    return {"task": [mean(dataset, way) for dataset in _LANGUAGES for way in ways] + switched}
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
+def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocuments:
     """Return the documents of a leaf.
 
-    Args:
-        leaf: ``dataset``; ``question``, ``demos`` and ``reasoning``: language codes, ``mul`` for a code-switched
-            question; ``steps``: whether the answer is reasoned step by step.
-        parameters: see ``Parameters``.
+    ``leaf.condition`` has ``dataset``, and language codes of ``question`` (``mul``: code-switched), ``demos`` and
+    ``reasoning``.
     """
-    asked_in = parameters.question_language or leaf["question"]
-    demonstrated_in = parameters.demos_language or leaf["demos"]
-    answered_in = parameters.reasoning_language or leaf["reasoning"]
-    shown = parameters.languages if asked_in == _SWITCHED else (asked_in,)
+    dataset = leaf.condition["dataset"]
+    asked_in = parameters.question_language or leaf.condition["question"]
+    demonstrated_in = parameters.demos_language or leaf.condition["demos"]
+    answered_in = parameters.reasoning_language or leaf.condition["reasoning"]
+    shown = parameters.languages if asked_in == SWITCHED else (asked_in,)
+    languages = {"question": asked_in, "demonstrations": demonstrated_in, "answer": answered_in}
+    condition = Condition("", form.name, languages)
     evaluated = []
-    for rows in parallel_rows(leaf["dataset"], "test", (*shown, "en"), parameters.missing):
-        if asked_in == _SWITCHED:
-            mixed = _switched(rows, parameters)
+    for rows in parallel_rows(dataset, "test", (*shown, "en"), parameters.missing):
+        more: dict[str, Any] = {}
+        if asked_in == SWITCHED:
+            mixed = switched_question(rows, parameters.languages, unit="sentence", seed=parameters.seed)
             question, heading, more = mixed.text, answered_in, {"units": mixed.as_json()["units"]}
         else:
-            # Many rows of MSVAMP begin with a space.
-            question, heading, more = rows[asked_in].fields["question"].strip(), asked_in, {}
-        evaluated.append(
-            {
-                "id": rows["en"].id,
-                **_prompt(question, heading, answered_in, leaf["steps"]),
-                "question_language": asked_in,
-                "answer_language": answered_in,
-                "demos_language": demonstrated_in,
-                "target": _target(rows["en"], leaf["dataset"]),
-                **more,
-            }
-        )
-    pool = [_demonstration(index, demonstrated_in, answered_in, leaf["steps"]) for index in range(_SHOTS)]
+            question, heading = rows[asked_in].fields["question"], asked_in
+        evaluated.append(_document(rows["en"].id, question, heading, condition, _target(rows["en"], dataset), more))
+    pool = [_demonstration(index, demonstrated_in, condition) for index in range(_SHOTS)]
     return TaskDocuments(evaluated, pool)
 
 
-def _prompt(question: str, heading: str, answered_in: str, steps: bool) -> Document:
-    """Fields that evaluated documents and demonstrations share."""
+def _document(
+    id: str, question: str, heading: str, condition: Condition, target: str, fields: Mapping[str, Any]
+) -> Document:
+    answered_in = condition.languages["answer"]
+    steps = condition.form == "steps"
+    final = literals.word(answered_in, "answers.final")
+    prompt, cue = _asked(question, heading, answered_in, steps)
+    return Document(
+        id=id,
+        family="math",
+        condition=condition,
+        prompt=prompt,
+        cue=cue,
+        target=target,
+        # Every demonstration is one for every document.
+        pool="math",
+        # What the final number follows in an answer.
+        fields={**fields, "question": question, "marker": final.split("{answer}")[0].strip() if steps else ""},
+    )
+
+
+def _asked(question: str, heading: str, answered_in: str, steps: bool) -> tuple[str, str]:
+    """Return the prompt and the cue; many rows of MSVAMP begin with a space."""
     if not question.strip():
         raise UserError("the question is empty", where=f"math in {heading}", fix="complete the row")
     answer = literals.word(answered_in, "fields.step_by_step_answer" if steps else "fields.answer")
-    final = literals.word(answered_in, "answers.final")
-    return {
-        "family": "math",
-        "question": question,
-        "prompt": f"{literals.word(heading, 'fields.question')}: {question}\n{answer}:",
-        # What the final number follows in an answer.
-        "marker": final.split("{answer}")[0].strip() if steps else "",
-        # Every demonstration is one for every document.
-        "subject": "math",
-    }
+    return f"{literals.word(heading, 'fields.question')}: {question.strip()}", f"{answer}:"
+
+
+def _question(row: Row) -> str:
+    return "\n".join(_asked(row.fields["question"], row.language, row.language, steps=False))
 
 
 def _target(row: Row, dataset: str) -> str:
@@ -156,18 +150,6 @@ def _target(row: Row, dataset: str) -> str:
         raise UserError(f"the answer {row.target!r} is not a number", where=f"{dataset}, id {row.id}") from None
 
 
-def _switched(rows: Mapping[str, Row], parameters: Parameters) -> MixedText:
-    first = parameters.languages[0]
-    return mix_parallel(
-        {language: rows[language].fields["question"].strip() for language in parameters.languages},
-        first,
-        Mixture(dict.fromkeys(parameters.languages, 1.0)),
-        id=rows[first].id,
-        unit="sentence",
-        seed=parameters.seed,
-    )
-
-
 @cache
 def _problems() -> Sequence[Mapping[str, Any]]:
     path = Path(__file__).with_name("math_demonstrations.yaml")
@@ -175,8 +157,9 @@ def _problems() -> Sequence[Mapping[str, Any]]:
     return problems
 
 
-def _demonstration(index: int, asked_in: str, answered_in: str, steps: bool) -> Document:
+def _demonstration(index: int, asked_in: str, condition: Condition) -> Document:
     problem = _problems()[index]
+    answered_in = condition.languages["answer"]
     for language in (asked_in, answered_in):
         if language not in problem:
             known = ", ".join(code for code in problem if code != "answer")
@@ -186,16 +169,48 @@ def _demonstration(index: int, asked_in: str, answered_in: str, steps: bool) -> 
                 fix=f"""there are some in {known}; or pass --num_fewshot 0 and "demos_language" among these""",
             )
     target = problem["answer"]
-    if steps:
+    if condition.form == "steps":
         # Chinese and Japanese write no space between sentences.
         space = "" if answered_in in ("zh", "ja") else " "
         sentence = literals.word(answered_in, "answers.final").format(answer=target)
         target = f"{problem[answered_in]['steps']}{space}{sentence}"
-    return {
-        "id": f"demonstration/{index}",
-        **_prompt(problem[asked_in]["question"], asked_in, answered_in, steps),
-        "question_language": asked_in,
-        "answer_language": answered_in,
-        "demos_language": asked_in,
-        "target": target,
-    }
+    shown = replace(condition, languages={**condition.languages, "question": asked_in})
+    return _document(f"demonstration/{index}", problem[asked_in]["question"], asked_in, shown, target, {})
+
+
+def number_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return ``exact_match`` of the number that the answer ends in, and the metrics of its language."""
+    text = responses[0].text
+    found = final_number(text, document.condition.languages["answer"], document.fields["marker"])
+    right = found is not None and found == Decimal(document.target or "")
+    return {"exact_match": float(right), **language_scores(document, text, right)}
+
+
+def _groups() -> list[Group | str]:
+    """Return, for either dataset and each way of asking, the unweighted mean over the languages."""
+    names = [leaf.name for leaf in _leaves()]
+    ways = ("direct", "native", "english_reasoning", "english_demos")
+    means = [
+        Group(way, tuple(name for name in names if name.startswith(f"{way}_")), ("exact_match",), by_size=False)
+        for way in (f"{dataset}_{way}" for dataset in _DATASETS for way in ways)
+    ]
+    return [*means, *(f"{dataset}_switched" for dataset in _DATASETS)]
+
+
+_METRICS = (*mean("exact_match"), *LANGUAGE_METRICS)
+
+FAMILY = Family(
+    name="math",
+    summary="MGSM and MSVAMP: languages of question, demonstrations and reasoning apart",
+    datasets=_DATASETS,
+    parameters=MathParameters,
+    forms={
+        "steps": Form("steps", number_scores, _METRICS, shots=_SHOTS, max_tokens=384, stops=("\n\n",)),
+        "direct": Form("direct", number_scores, _METRICS, shots=_SHOTS, max_tokens=32, stops=("\n",)),
+    },
+    leaves=tuple(_leaves()),
+    documents=_documents,
+    groups=tuple(_groups()),
+    words=("fields.question", "fields.answer", "fields.step_by_step_answer", "answers.final"),
+    questions=dict.fromkeys(_DATASETS, _question),
+)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lm_eval_xling import catalog
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.multiple_choice import (
-    OPTION_IDS,
-    ComposedParameters,
+from lm_eval_xling.families.choosing import LETTERS, letter_scores
+from lm_eval_xling.families.family import Family, Form, Leaf, mean
+from lm_eval_xling.families.placed import (
+    PlacedParameters,
     compose_rows,
-    document,
-    lettered,
+    leaf_placement,
+    letters_of,
+    placed_document,
+    placement_groups,
     placement_leaves,
-    placement_subgroups,
 )
-from lm_eval_xling.records import ComposedItem, Document, Row, TaskDocuments
+from lm_eval_xling.families.prompts import option_lines
+from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["FAMILY", "MmluParameters"]
 
 # Our wording of the two sentences that tell the model to expect several languages.
 _AWARENESS = {
@@ -30,10 +33,11 @@ _AWARENESS = {
 }
 _TRANSLATE = "Translate the question and the options into English, then answer."
 _FULL_POOL = 5  # demonstrations a subject, in every published release of MMLU
+_PUBLISHED = "mixup_paper"
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters(ComposedParameters):
+class MmluParameters(PlacedParameters):
     """Parameters of ``xling_mmlu``; the defaults are the published setting."""
 
     demos: Literal["english", "placement"] = "english"
@@ -42,53 +46,35 @@ class Parameters(ComposedParameters):
     """A sentence after the instruction that tells the model to expect several languages."""
 
 
-def leaves() -> list[Leaf]:
-    """Return ``en``, ``mixup``, the published mixup rows, every placement × language, and translate-then-answer."""
-    return [
-        *placement_leaves(),
-        Leaf("mixup_paper", {"placement": "mixup_paper"}),
-        Leaf("mixup_translate", {"placement": "mixup", "translate": True}, base="_mmlu_translate"),
-    ]
-
-
-def group() -> dict[str, Any]:
-    """Return the group: one average a placement, because an average over placements means nothing."""
-    metrics = ("acc", "acc_stem", "acc_humanities", "acc_social_sciences", "acc_other")
-    return {"task": placement_subgroups("mmlu", metrics) + ["xling_mmlu_mixup_paper", "xling_mmlu_mixup_translate"]}
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
-    """Return the documents of a leaf.
-
-    Args:
-        leaf: ``placement``; ``language`` for all but ``en``, ``mixup`` and ``mixup_paper``; ``translate: true``
-            where the model is to translate before it answers.
-        parameters: see ``Parameters``.
-    """
-    placement, language = leaf["placement"], leaf.get("language")
-    translate = bool(leaf.get("translate"))
-    if placement == "mixup_paper":
-        evaluated = [_published(row) for row in catalog.load_rows("mmlu_mixup", "mul", "test")]
-    else:
-        evaluated = compose_rows("mmlu", "test", placement, language, parameters)
-    english = {item.id: item for item in compose_rows("mmlu", "dev", "en", None, Parameters())}
+def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocuments:
+    """Return the documents of a leaf: ``placement``, and ``language`` for all but those that mix languages."""
+    english = {item.id: item for item in _english()}
     pool = list(english.values())
+    translate = form.name == "translate"
     if translate or parameters.demos == "placement":
-        same = _in_placement(placement, language, parameters)
+        same = _items(leaf, "dev", parameters)
         pool = [item for item in same if item.id in english] if translate else _filled(same, pool)
+
+    def document(item: ComposedItem, restated: ComposedItem | None) -> Document:
+        return _document(item, leaf.condition["placement"], form, parameters, restated)
+
     return TaskDocuments(
-        evaluated=[_document(item, placement, parameters, translate, None) for item in evaluated],
-        demonstrations=[
-            _document(item, placement, parameters, translate, english[item.id] if translate else None) for item in pool
-        ],
+        evaluated=[document(item, None) for item in _items(leaf, "test", parameters)],
+        demonstrations=[document(item, english[item.id] if translate else None) for item in pool],
     )
 
 
-def _in_placement(placement: str, language: str | None, parameters: Parameters) -> list[ComposedItem]:
-    """Return the demonstrations that can be shown in the placement of the questions."""
-    if placement == "mixup_paper":
-        return [_published(row) for row in catalog.load_rows("mmlu_mixup", "mul", "dev")]
-    return compose_rows("mmlu", "dev", placement, language, parameters, fill_missing=True)
+def _english() -> list[ComposedItem]:
+    """The demonstrations in English; ids that other languages lack are no fault of theirs."""
+    unchanged = MmluParameters()
+    return compose_rows("mmlu", "dev", leaf_placement(FAMILY.leaf("en"), unchanged), unchanged)
+
+
+def _items(leaf: Leaf, split: str, parameters: MmluParameters) -> list[ComposedItem]:
+    if leaf.condition["placement"] == _PUBLISHED:
+        return [_published(row) for row in catalog.load_rows("mmlu_mixup", "mul", split)]
+    placement = leaf_placement(leaf, parameters)
+    return compose_rows("mmlu", split, placement, parameters, fill_missing=split == "dev")
 
 
 def _filled(same: Sequence[ComposedItem], english: Sequence[ComposedItem]) -> list[ComposedItem]:
@@ -118,30 +104,78 @@ def _published(row: Row) -> ComposedItem:
 
 
 def _document(
-    item: ComposedItem, placement: str, parameters: Parameters, translate: bool, english: ComposedItem | None
+    item: ComposedItem, placement: str, form: Form, parameters: MmluParameters, restated: ComposedItem | None
 ) -> Document:
-    option_ids = OPTION_IDS[parameters.option_ids]
+    letters = letters_of(item, parameters)
     subject = item.extra["subject"]
-    instruction = (
-        f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}."
-        + _AWARENESS[parameters.awareness]
-    )
-    letters = option_ids[: len(item.options)]
-    if translate:
-        prompt = lettered(f"Question: {item.fields['question']}", item.options, option_ids, f"{_TRANSLATE}\nQuestion:")
-    else:
-        prompt = lettered(item.fields["question"], item.options, option_ids, "Answer:")
-    target = letters[item.answer]
-    if english is not None:
-        target = lettered(english.fields["question"], english.options, option_ids, f"Answer: {target}")
-    return document(
+    block = f"{item.fields['question']}\n{option_lines(item.options, letters)}"
+    prompt = (block, "Answer:")
+    more: dict[str, Any] = {}
+    if form.name == "translate":
+        prompt = (f"Question: {block}\n{_TRANSLATE}", "Question:")
+        if restated is not None:
+            english = f"{restated.fields['question']}\n{option_lines(restated.options, letters)}"
+            more["target"] = f"{english}\nAnswer: {letters[item.answer]}"
+    return placed_document(
         item,
         family="mmlu",
         placement=placement,
+        form=form,
         prompt=prompt,
-        choices=letters,
-        instruction=instruction,
-        subject=subject,
-        category=item.extra["category"].lower().replace(" ", "_"),
-        target=target,
+        option_ids=letters,
+        description=f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}."
+        + _AWARENESS[parameters.awareness],
+        pool=subject,
+        group=subject,
+        fields={"category": item.extra["category"].lower().replace(" ", "_"), "letters": list(letters)},
+        **more,
     )
+
+
+def _by_category(document: Document, accuracy: float) -> Mapping[str, float]:
+    return {"acc": accuracy, f"acc_{document.fields['category']}": accuracy}
+
+
+def scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return ``acc``, and the same value under the name of the document's category."""
+    return _by_category(document, letter_scores(document, responses)["acc"])
+
+
+def translated_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return ``acc`` of the letter that the generated text gives after its own "Answer:"."""
+    letters = document.fields["letters"]
+    found = re.search(rf"Answer:\s*([{''.join(letters)}])\b", responses[0].text)
+    assert document.answer is not None
+    return _by_category(document, float(found is not None and found.group(1) == letters[document.answer]))
+
+
+_METRICS = mean("acc", "acc_stem", "acc_humanities", "acc_social_sciences", "acc_other")
+_COMMON = ("option_ids", "demos", "awareness")
+
+FAMILY = Family(
+    name="mmlu",
+    summary="Crosslingual MMLU: nine placements of languages over question and options",
+    datasets=("mmlu", "mmlu_mixup"),
+    parameters=MmluParameters,
+    forms={
+        "letters": replace(LETTERS, scores=scores, metrics=_METRICS, shots=5),
+        "translate": Form("translate", translated_scores, _METRICS, shots=5, max_tokens=256, stops=("\n\n",)),
+    },
+    leaves=(
+        *placement_leaves("letters", _COMMON),
+        Leaf(_PUBLISHED, "letters", {"placement": _PUBLISHED}, _COMMON),
+        Leaf(
+            "mixup_translate",
+            "translate",
+            {"placement": "mixup"},
+            ("languages", "repeat_languages", "seed", "missing", "equal_options", "option_ids", "awareness"),
+        ),
+    ),
+    documents=documents,
+    # An average over placements means nothing, so every placement has its own.
+    groups=(
+        *placement_groups(tuple(metric.name for metric in _METRICS)),
+        _PUBLISHED,
+        "mixup_translate",
+    ),
+)

@@ -8,10 +8,53 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.families.family import Family, Leaf
 
-__all__ = ["parse"]
+__all__ = ["FORM", "configure", "parse"]
 
 T = TypeVar("T")
+
+FORM = "form"
+"""The parameter that every family with several forms has."""
+
+
+def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tuple[Leaf, Any]:
+    """Return a leaf in the form that is asked for, and the family's parameters.
+
+    Args:
+        family: the leaf's family.
+        leaf: as the family has it.
+        given: the value of ``xling`` in the harness's metadata.
+
+    Raises:
+        UserError: an unknown parameter, a value of the wrong kind, or a parameter that the leaf does not use.
+    """
+    task = family.task(leaf)
+    own = dict(given) if isinstance(given, Mapping) else given
+    if own and FORM in own:
+        leaf = _in_form(family, leaf, own.pop(FORM))
+    parameters: Any = parse(family.parameters, own, task=task)
+    for name in own or ():
+        if name not in leaf.parameters:
+            users = [family.task(other) for other in family.leaves if name in other.parameters]
+            raise UserError(
+                f"{task} does not use the parameter {name!r}",
+                where=f"--metadata '{{\"xling\": …}}' of {task}",
+                fix=f"leave it out, or evaluate only leaves that use it: {_some(users)}",
+            )
+    return leaf, parameters.resolved() if hasattr(parameters, "resolved") else parameters
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _in_form(family: Family, leaf: Leaf, form: object) -> Leaf:
+    keys = (leaf.form, *leaf.alternatives)
+    by_name = {family.forms[key].name: key for key in keys}
+    if form not in by_name:
+        raise unknown_name("form", str(form), by_name, where=family.task(leaf))
+    return dataclasses.replace(leaf, form=by_name[str(form)])
 
 
 def parse(kind: type[T], given: Mapping[str, Any] | None, *, task: str) -> T:

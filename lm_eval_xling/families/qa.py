@@ -6,34 +6,47 @@ cross-lingual transfer (Lewis et al. 2020, arXiv 1910.07475). Belebele: Bandarka
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from lm_eval_xling import literals
-from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.multiple_choice import OPTION_IDS, ComposedParameters, compose_rows, document, lettered
-from lm_eval_xling.families.parallel import parallel_rows
+from lm_eval_xling import catalog
+from lm_eval_xling.composing import explicit_placement
+from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
+from lm_eval_xling.families.choosing import LETTERS
+from lm_eval_xling.families.described import Description
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, mean
+from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
+from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.families.rows import parallel_rows
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.records import Document, Row, TaskDocuments
+from lm_eval_xling.metrics.answers import best_exact_match, best_f1
+from lm_eval_xling.records import ComposedItem, Condition, Document, Response, Row, TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["FAMILY", "QaParameters"]
 
-_XQUAD = tuple("en ar de el es hi ro ru th tr vi zh".split())
-_BELEBELE = ("en", "fr", "de", "es", "it")
+_XQUAD = catalog.DATASETS["xquad"].languages
+_PASSAGE = ("[fields.context]: {context}", "[fields.question]: {question}")
 # Name of a Belebele leaf, and the parts that it shows in the leaf's language.
-_PLACEMENTS: Mapping[str, tuple[str, ...]] = {
+_BELEBELE: Mapping[str, tuple[str, ...]] = {
     "full": ("context", "question", "options"),
     "context": ("context",),
     "question": ("question",),
     "options": ("options",),
     "question_options": ("question", "options"),
 }
+_CHOSEN = Description(
+    family="qa",
+    dataset="belebele",
+    split="test",
+    prompts={"letters": Template((*_PASSAGE, "{options}", "[fields.answer]:"))},
+)
+# The answer is a part of the context, so it is asked for in the context's language.
+_EXTRACTED = Template((*_PASSAGE, "[fields.answer]:"), main="context")
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters(ComposedParameters):
+class QaParameters:
     """Parameters of ``xling_qa``; where a language is not given, the leaf says which."""
 
     context_language: str | None = None
@@ -42,106 +55,129 @@ class Parameters(ComposedParameters):
     """Language of the question."""
     options_language: str | None = None
     """Language of the options (Belebele)."""
+    option_ids: Literal["A-D", "1-4", "C-F"] = "A-D"
+    """Identifiers before the options (Belebele)."""
+    missing: Literal["error", "drop"] = "error"
+    """What to do with ids that a language lacks."""
     # Letters are scored, so that equal options only make an item ambiguous, as the published rows have it.
     equal_options: Literal["error", "drop", "keep"] = "keep"
-    """What to do with items in which two options are the same text."""
+    """What to do with items in which two options are the same text (Belebele)."""
 
 
-def leaves() -> list[Leaf]:
+def _leaves() -> list[Leaf]:
     """Return XQuAD in one language and in pairs with English, and Belebele with each part in another language."""
-    pairs = [
-        (context, question)
+    languages = ("context_language", "question_language")
+    xquad = [
+        Leaf(
+            f"xquad_{context}_{question}",
+            "generate",
+            {"dataset": "xquad", "context": context, "question": question},
+            (*languages, "missing"),
+        )
         for context in _XQUAD
         for question in _XQUAD
         if context == question or "en" in (context, question)
     ]
-    xquad = [
-        Leaf(f"xquad_{context}_{question}", {"dataset": "xquad", "context": context, "question": question})
-        for context, question in pairs
-    ]
     belebele = [
         Leaf(
             f"belebele_{name}_{code}",
-            {"dataset": "belebele", **{part: code if part in parts else "en" for part in _PLACEMENTS["full"]}},
-            base="_qa_belebele",
+            "letters",
+            {"dataset": "belebele", **{part: code if part in parts else "en" for part in _BELEBELE["full"]}},
+            (*languages, "options_language", "option_ids", *ROW_PARAMETERS),
         )
-        for name, parts in _PLACEMENTS.items()
-        for code in _BELEBELE
+        for name, parts in _BELEBELE.items()
+        for code in FIVE
         if code != "en" or name == "full"
     ]
     return [*xquad, *belebele]
 
 
-def group() -> dict[str, Any]:
-    """Return the group: unweighted means over the languages of each way of asking."""
-
-    def mean(name: str, members: list[str], metrics: tuple[str, ...]) -> dict[str, Any]:
-        aggregates = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in metrics]
-        return {"group": name, "task": [f"xling_qa_{m}" for m in members], "aggregate_metric_list": aggregates}
-
-    extracted = ("exact_match", "f1")
-    others = [code for code in _XQUAD if code != "en"]
-    return {
-        "task": [
-            mean("xquad_same_language", [f"xquad_{code}_{code}" for code in _XQUAD], extracted),
-            mean("xquad_english_context", [f"xquad_en_{code}" for code in others], extracted),
-            mean("xquad_english_question", [f"xquad_{code}_en" for code in others], extracted),
-            *(
-                mean(f"belebele_{name}", [f"belebele_{name}_{code}" for code in _BELEBELE if code != "en"], ("acc",))
-                for name in _PLACEMENTS
-            ),
-            "xling_qa_belebele_full_en",
-        ]
-    }
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
+def _documents(leaf: Leaf, form: Form, parameters: QaParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``dataset``, and the languages of ``context``, ``question`` and ``options``."""
-    context = resolve(parameters.context_language or leaf["context"]).code
-    question = resolve(parameters.question_language or leaf["question"]).code
-    if leaf["dataset"] == "xquad":
+    context = resolve(parameters.context_language or leaf.condition["context"]).code
+    question = resolve(parameters.question_language or leaf.condition["question"]).code
+    if leaf.condition["dataset"] == "xquad":
         pairs = parallel_rows("xquad", "validation", (context, question), parameters.missing)
-        return TaskDocuments([_extractive(rows[context], rows[question]) for rows in pairs])
-    options = resolve(parameters.options_language or leaf["options"]).code
-    parts = {"context": context, "question": question, "options": options}
-    # Every part is named, so the base language shows nothing; one of the three avoids loading a fourth.
-    items = compose_rows("belebele", "test", parts, None, replace(parameters, base_language=question))
-    evaluated = []
-    for item in items:
-        letters = OPTION_IDS[parameters.option_ids][: len(item.options)]
-        asked = f"{_line(context, 'context', item.fields)}\n{_line(question, 'question', item.fields)}"
-        answer_line = f"{literals.word(question, 'fields.answer')}:"
-        prompt = lettered(asked, item.options, letters, answer_line)
-        made = document(
-            item, family="qa", placement=f"{context}_{question}_{options}", prompt=prompt, choices=letters, subject="qa"
-        )
-        evaluated.append(made)
-    return TaskDocuments(evaluated)
+        return TaskDocuments([_extractive(rows[context], rows[question], form) for rows in pairs])
+    options = resolve(parameters.options_language or leaf.condition["options"]).code
+    languages = {"context": context, "question": question, "options": options}
+    placement = explicit_placement(f"{context}_{question}_{options}", languages)
+    shown = PlacedParameters(
+        option_ids=parameters.option_ids, missing=parameters.missing, equal_options=parameters.equal_options
+    )
+    return TaskDocuments([_chosen(item, placement.name, form, shown) for item in _CHOSEN.items(placement, shown)])
 
 
-def _line(language: str, part: str, fields: Mapping[str, str]) -> str:
-    text = fields[part].strip()
-    if not text:
-        raise UserError(f"the field {part!r} is empty", where=f"qa in {language}", fix="complete the row")
-    return f"{literals.word(language, f'fields.{part}')}: {text}"
+def _chosen(item: ComposedItem, placement: str, form: Form, parameters: PlacedParameters) -> Document:
+    # Some published texts begin or end with a space.
+    stripped = replace(item, fields={name: text.strip() for name, text in item.fields.items()})
+    return _CHOSEN.document(stripped, placement, form, parameters)
 
 
-def _extractive(context: Row, question: Row) -> Document:
-    lines = [
-        _line(context.language, "context", context.fields),
-        _line(question.language, "question", question.fields),
-        # The answer is a part of the context, so it is asked for in the context's language.
-        f"{literals.word(context.language, 'fields.answer')}:",
-    ]
+def _extractive(context: Row, question: Row, form: Form) -> Document:
+    fields = {"context": context.fields["context"], "question": question.fields["question"]}
+    languages = {"context": context.language, "question": question.language}
+    stripped = {name: text.strip() for name, text in fields.items()}
+    prompt, cue = _EXTRACTED.render(stripped, languages, where=f"xquad in {context.language}, id {context.id}")
+    return Document(
+        id=context.id,
+        family="qa",
+        condition=Condition("", form.name, {**languages, "answer": context.language}),
+        prompt=prompt,
+        cue=cue,
+        target=context.target,
+        fields={**fields, "answers": list(context.extra["answers"])},
+    )
+
+
+def extraction_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return ``exact_match`` and ``f1`` over the gold answers, and the metrics of the answer's language."""
+    text, language = responses[0].text, document.condition.languages["answer"]
+    right = best_exact_match(text, document.fields["answers"], language)
     return {
-        "id": context.id,
-        "family": "qa",
-        "question_language": question.language,
-        "answer_language": context.language,
-        "context": context.fields["context"],
-        "question": question.fields["question"],
-        "prompt": "\n".join(lines),
-        "target": context.target,
-        "answers": list(context.extra["answers"]),
-        "subject": "qa",
+        "exact_match": right,
+        "f1": best_f1(text, document.fields["answers"], language),
+        **language_scores(document, text, bool(right)),
     }
+
+
+def _groups() -> list[Group | str]:
+    """Return unweighted means over the languages of each way of asking."""
+
+    def group(name: str, leaves: Sequence[str], *metrics: str) -> Group:
+        return Group(name, tuple(leaves), metrics, by_size=False)
+
+    others = [code for code in _XQUAD if code != "en"]
+    return [
+        group("xquad_same_language", [f"xquad_{code}_{code}" for code in _XQUAD], "exact_match", "f1"),
+        group("xquad_english_context", [f"xquad_en_{code}" for code in others], "exact_match", "f1"),
+        group("xquad_english_question", [f"xquad_{code}_en" for code in others], "exact_match", "f1"),
+        *(
+            group(f"belebele_{name}", [f"belebele_{name}_{code}" for code in FIVE if code != "en"], "acc")
+            for name in _BELEBELE
+        ),
+        "belebele_full_en",
+    ]
+
+
+FAMILY = Family(
+    name="qa",
+    summary="XQuAD and Belebele: context, question and options in their own languages",
+    datasets=("xquad", "belebele"),
+    parameters=QaParameters,
+    forms={
+        "generate": Form(
+            "generate",
+            extraction_scores,
+            (*mean("exact_match", "f1"), *LANGUAGE_METRICS),
+            shots=0,
+            max_tokens=64,
+            stops=("\n",),
+        ),
+        "letters": LETTERS,
+    },
+    leaves=tuple(_leaves()),
+    documents=_documents,
+    groups=tuple(_groups()),
+    words=_CHOSEN.words,
+)

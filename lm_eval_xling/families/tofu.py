@@ -1,41 +1,41 @@
-"""TOFU (Maini et al. 2024, arXiv 2401.06121): facts learnt in one language, asked in another, answered in a third.
+"""TOFU (Maini et al. 2024, arXiv 2401.06121): facts of invented authors, asked and answered in languages of their own.
 
-A leaf either scores given answers (probability and truth ratio; real authors and world facts also as multiple choice)
-or generates one (ROUGE-L recall). TOFU counts tokens, so scoring needs the model's tokenizer: it is that of the model
-arguments ``tokenizer`` or ``pretrained``, or of the parameter of that name. Without one the metrics per byte remain.
+Chua et al. 2024 (arXiv 2406.16135, section 4.2) teach the English facts and ask in other languages.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Literal
 
-from lm_eval_xling import literals
+from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.multiple_choice import OPTION_IDS, lettered
-from lm_eval_xling.families.parallel import Missing, parallel_rows
+from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
+from lm_eval_xling.families.choosing import byte_lengths, letter_scores
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, mean
+from lm_eval_xling.families.prompts import identifiers, option_lines
+from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.mixing import Mixture, mix_parallel
-from lm_eval_xling.records import Document, Row, TaskDocuments
+from lm_eval_xling.metrics.tofu import (
+    choice_probability,
+    normalised_probability,
+    rouge_l_recall,
+    truth_ratio,
+    truthfulness,
+)
+from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
+__all__ = ["FAMILY", "TofuParameters"]
 
-log = logging.getLogger(__name__)
-
-_LANGUAGES = ("en", "fr", "ar", "fa", "he", "hi", "id", "ja", "ko", "ru")
+_LANGUAGES = catalog.DATASETS["tofu"].languages
 _CHOICE_SPLITS = ("real_authors", "world_facts")
-_SWITCHED = "mul"  # ISO 639-2: multiple languages
-
-TokenCounter = Callable[[str, str], int]
-"""Tokens that an answer adds to a prompt."""
+_SPLITS = (("full", ("en", "fr")), ("forget01", _LANGUAGES))
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class TofuParameters:
     """Parameters of ``xling_tofu``; where a language or the split is not given, the leaf says which."""
 
     split: str | None = None
@@ -52,14 +52,12 @@ class Parameters:
     """Words of the first language in a part."""
     seed: int = 0
     """Draws the languages of a code-switched question."""
-    form: Literal["cloze", "letters"] = "cloze"
-    """Score the texts of the options of real authors and world facts, or their letters."""
     tokenizer: str | None = None
     """Tokenizer (folder or hub name) that answers are counted with; by default that of the evaluated model."""
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
 
-    def resolved(self) -> Parameters:
+    def resolved(self) -> TofuParameters:
         """Return the parameters with every language given by its code."""
         return replace(
             self,
@@ -74,116 +72,88 @@ def _pairs(languages: Sequence[str]) -> list[tuple[str, str]]:
     return [(q, a) for q in languages for a in languages if q == a or "en" in (q, a)]
 
 
-def leaves() -> list[Leaf]:
+_PLACES = ("split", "question_language", "answer_language", "missing")
+
+
+def _leaves() -> list[Leaf]:
     """Return leaves that score and, for the invented authors, leaves that generate, by question and answer language."""
     made = []
-    for split, languages in (("full", ("en", "fr")), ("forget01", _LANGUAGES)):
-        for question, answer in (*_pairs(languages), *([(_SWITCHED, "en")] if split == "forget01" else [])):
-            name = "switched" if question == _SWITCHED else f"{question}_{answer}"
-            leaf = {"split": split, "question": question, "answer": answer}
-            made.append(Leaf(f"{split}_{name}", leaf))
-            made.append(Leaf(f"{split}_{name}_generate", {**leaf, "generate": True}, base="_tofu_generate"))
+    for split, languages in _SPLITS:
+        for question, answer in (*_pairs(languages), *([(SWITCHED, "en")] if split == "forget01" else [])):
+            name = "switched" if question == SWITCHED else f"{question}_{answer}"
+            condition = {"split": split, "question": question, "answer": answer}
+            own = (*_PLACES, *(("languages", "unit", "words", "seed") if question == SWITCHED else ()))
+            made.append(Leaf(f"{split}_{name}", "cloze", condition, (*own, "tokenizer")))
+            made.append(Leaf(f"{split}_{name}_generate", "generate", condition, own))
     for split in _CHOICE_SPLITS:
         for question, answer in _pairs(_LANGUAGES):
-            leaf = {"split": split, "question": question, "answer": answer}
-            made.append(Leaf(f"{split}_{question}_{answer}", leaf, base="_tofu_choice"))
+            condition = {"split": split, "question": question, "answer": answer}
+            made.append(
+                Leaf(f"{split}_{question}_{answer}", "choice", condition, (*_PLACES, "tokenizer"), ("letters",))
+            )
     return made
 
 
-def group() -> dict[str, Any]:
-    """Return the group: for each split, means where question and answer share the language and where they do not."""
+def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocuments:
+    """Return the documents of a leaf: ``split``, and the languages of ``question`` (``mul``: switched) and ``answer``.
 
-    def mean(name: str, members: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
-        aggregates = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in metrics]
-        return {"group": name, "task": [f"xling_tofu_{m}" for m in members], "aggregate_metric_list": aggregates}
-
-    tasks: list[Any] = []
-    for split, languages in (("full", ("en", "fr")), *((s, _LANGUAGES) for s in ("forget01", *_CHOICE_SPLITS))):
-        for name, same in (("same_language", True), ("crosslingual", False)):
-            members = [f"{split}_{q}_{a}" for q, a in _pairs(languages) if (q == a) == same]
-            chosen = ("acc",) if split in _CHOICE_SPLITS else ()
-            tasks.append(mean(f"{split}_{name}", members, (*chosen, "probability", "probability_bytes")))
-            if not chosen:
-                generated = [f"{member}_generate" for member in members]
-                tasks.append(mean(f"{split}_{name}_generate", generated, ("rouge_l_recall", "language_fidelity")))
-    return {"task": [*tasks, "xling_tofu_forget01_switched", "xling_tofu_forget01_switched_generate"]}
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
-    """Return the documents of a leaf.
-
-    Args:
-        leaf: ``split``; ``question`` (``mul``: code-switched) and ``answer``: language codes; ``generate: true``
-            where an answer is generated.
-        parameters: see ``Parameters``.
+    Raises:
+        UserError: a split that does not fit the leaf, or a bad row.
     """
-    split = parameters.split or leaf["split"]
-    if (split in _CHOICE_SPLITS) != (leaf["split"] in _CHOICE_SPLITS) and not leaf.get("generate"):
+    split = parameters.split or leaf.condition["split"]
+    if (split in _CHOICE_SPLITS) != (leaf.condition["split"] in _CHOICE_SPLITS) and not form.generates:
         kind = "real_authors and world_facts have options, the splits on invented authors have none"
-        raise UserError(f"split {split!r} does not fit the leaf: {kind}", where=f"leaf {dict(leaf)}")
-    asked_in = parameters.question_language or leaf["question"]
-    answered_in = parameters.answer_language or leaf["answer"]
-    shown = parameters.languages if asked_in == _SWITCHED else (asked_in,)
-    count = None if leaf.get("generate") or parameters.form == "letters" else _counter(parameters.tokenizer)
+        raise UserError(f"split {split!r} does not fit the leaf: {kind}", where=f"leaf {leaf.name}")
+    asked_in = parameters.question_language or leaf.condition["question"]
+    answered_in = parameters.answer_language or leaf.condition["answer"]
+    shown = parameters.languages if asked_in == SWITCHED else (asked_in,)
+    condition = Condition("", form.name, {"question": asked_in, "answer": answered_in})
     evaluated = []
     for rows in parallel_rows("tofu", split, (answered_in, *shown, "en"), parameters.missing):
         question, heading, more = _question(rows, asked_in, answered_in, parameters)
-        made = {
-            "id": rows["en"].id,
-            "family": "tofu",
-            "split": split,
-            "question_language": asked_in,
-            "answer_language": answered_in,
-            "question": question,
-            "target": rows[answered_in].target,
-            "subject": split,
+        document = Document(
+            id=rows["en"].id,
+            family="tofu",
+            condition=condition,
+            prompt=f"{literals.word(heading, 'fields.question')}: {question}",
+            cue=f"{literals.word(answered_in, 'fields.answer')}:",
+            target=rows[answered_in].target,
             # Twenty questions are on one author, so they are no independent observations.
-            **({"author": rows["en"].extra["author"]} if "author" in rows["en"].extra else {}),
-            **more,
-        }
-        asked = f"{literals.word(heading, 'fields.question')}: {question}"
-        answer_line = f"{literals.word(answered_in, 'fields.answer')}:"
-        if leaf.get("generate"):
-            evaluated.append({**made, "prompt": f"{asked}\n{answer_line}"})
-        elif split in _CHOICE_SPLITS and parameters.form == "letters":
-            evaluated.append({**made, **_by_letter(rows[answered_in], rows["en"], asked, answer_line)})
-        else:
-            given = _given_answers(rows[answered_in], rows["en"])
-            evaluated.append({**made, "prompt": f"{asked}\n{answer_line}", **given})
-            evaluated[-1]["tokens"] = _tokens(evaluated[-1], count)
+            cluster=str(rows["en"].extra.get("author", "")),
+            fields={"split": split, "question": question, **more},
+        )
+        if form.name == "letters":
+            document = _lettered(document, rows[answered_in], rows["en"])
+        elif not form.generates:
+            document = _given(document, rows[answered_in], rows["en"])
+        evaluated.append(document)
     return TaskDocuments(evaluated)
 
 
 def _question(
-    rows: Mapping[str, Row], asked_in: str, answered_in: str, parameters: Parameters
+    rows: Mapping[str, Row], asked_in: str, answered_in: str, parameters: TofuParameters
 ) -> tuple[str, str, dict[str, Any]]:
     """Return the question, the language of the word before it, and more for the document."""
-    if asked_in != _SWITCHED:
+    if asked_in != SWITCHED:
         question = rows[asked_in].fields["question"]
         if not question.strip():
             raise UserError("the question is empty", where=f"tofu in {asked_in}, id {rows[asked_in].id}")
         return question, asked_in, {}
-    first = parameters.languages[0]
-    mixed = mix_parallel(
-        {language: rows[language].fields["question"] for language in parameters.languages},
-        first,
-        Mixture(dict.fromkeys(parameters.languages, 1.0)),
-        id=rows[first].id,
-        unit=parameters.unit,
-        words=parameters.words,
-        seed=parameters.seed,
+    mixed = switched_question(
+        rows, parameters.languages, unit=parameters.unit, words=parameters.words, seed=parameters.seed
     )
     return mixed.text, answered_in, {"units": mixed.as_json()["units"]}
 
 
-def _given_answers(row: Row, gold: Row) -> Document:
-    """Answers to score, and which of them is what: ``right`` and ``wrong`` are indices in ``choices``."""
+def _given(document: Document, row: Row, gold: Row) -> Document:
+    """Return the document with the answers to score; ``right`` and ``wrong`` are indices of those that are compared."""
     where = f"tofu in {row.language}, id {row.id}"
     if row.options:
         if gold.answer is None or not 0 <= gold.answer < len(row.options):
             raise UserError(f"the answer {gold.answer!r} is not the index of an option", where=where)
         wrong = [index for index in range(len(row.options)) if index != gold.answer]
-        return {"choices": list(row.options), "answer": gold.answer, "right": gold.answer, "wrong": wrong}
+        fields = {**document.fields, "right": gold.answer, "wrong": wrong}
+        return replace(document, choices=row.options, options=row.options, answer=gold.answer, fields=fields)
     target = (row.target or "").strip()
     if not target:
         raise UserError("the answer is empty", where=where, fix="complete the row")
@@ -195,47 +165,100 @@ def _given_answers(row: Row, gold: Row) -> Document:
         right = 1
         choices.append(row.extra["paraphrased_answer"])
     wrong = list(range(len(choices), len(choices) + len(perturbed)))
-    return {"choices": [*choices, *perturbed], "answer": 0, "right": right, "wrong": wrong}
+    fields = {**document.fields, "right": right, "wrong": wrong}
+    return replace(document, choices=(*choices, *perturbed), answer=0, fields=fields)
 
 
-def _by_letter(row: Row, gold: Row, asked: str, answer_line: str) -> Document:
-    letters = OPTION_IDS["A-D"][: len(row.options)]
-    return {
-        "prompt": lettered(asked, row.options, letters, answer_line),
-        "options": list(row.options),
-        "choices": list(letters),
-        "answer": gold.answer,
-        "right": gold.answer,
-        "wrong": [index for index in range(len(letters)) if index != gold.answer],
-        "tokens": [],
-    }
+def _lettered(document: Document, row: Row, gold: Row) -> Document:
+    letters = identifiers("A-D", len(row.options), f"tofu in {row.language}, id {row.id}")
+    return replace(
+        document,
+        prompt=f"{document.prompt}\n{option_lines(row.options, letters)}",
+        choices=letters,
+        options=row.options,
+        answer=gold.answer,
+    )
 
 
-def _tokens(document: Document, count: TokenCounter | None) -> list[int]:
-    """Tokens of each choice after the prompt; empty where no tokenizer is known."""
-    if count is None:
-        return []
-    return [count(document["prompt"], f" {choice}") for choice in document["choices"]]
+def given_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return TOFU's metrics of given answers, per token where the tokens were counted, and always per byte.
+
+    Real authors and world facts have options: there ``probability`` is relative to all of them, and ``acc`` says
+    whether the right one is the likeliest.
+    """
+    has_options = bool(document.options)
+    answer, right, wrong = document.answer or 0, document.fields["right"], document.fields["wrong"]
+    metrics = dict(letter_scores(document, responses)) if has_options else {}
+    lengths = {"_bytes": byte_lengths(responses)}
+    tokens = [response.tokens for response in responses if response.tokens is not None]
+    if len(tokens) == len(responses):
+        lengths[""] = tokens
+    for unit, sizes in lengths.items():
+        each = [
+            normalised_probability(response.log_likelihood, size)
+            for response, size in zip(responses, sizes, strict=True)
+        ]
+        metrics[f"probability{unit}"] = choice_probability(each, answer) if has_options else each[answer]
+        if wrong:
+            ratio = truth_ratio(each[right], [each[index] for index in wrong])
+            metrics[f"truth_ratio{unit}"] = ratio
+            metrics[f"truthfulness{unit}"] = truthfulness(ratio)
+    return metrics
 
 
-@cache
-def _counter(name: str | None) -> TokenCounter | None:
-    if name is None:
-        log.warning("xling_tofu: no tokenizer is known, so that probabilities are given per byte only")
-        return None
-    from transformers import AutoTokenizer
+def recall_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return the ROUGE-L recall of the generated answer, and the metrics of its language."""
+    text, language = responses[0].text, document.condition.languages["answer"]
+    recall = rouge_l_recall(text, document.target or "", language)
+    return {"rouge_l_recall": recall, **language_scores(document, text)}
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the tokenizer {name!r} cannot be loaded: {error}",
-            where="xling_tofu",
-            fix="""name one with --metadata '{"xling": {"tokenizer": "FOLDER"}}'""",
-        ) from error
 
-    def count(prompt: str, answer: str) -> int:
-        # As the harness splits a request: what the whole has more than the prompt alone.
-        return len(tokenizer(prompt + answer)["input_ids"]) - len(tokenizer(prompt)["input_ids"])
+def _groups() -> list[Group | str]:
+    """Return, for each split, means where question and answer share the language and where they do not."""
+    groups: list[Group | str] = []
+    for split, languages in (*_SPLITS, *((split, _LANGUAGES) for split in _CHOICE_SPLITS)):
+        for name, same in (("same_language", True), ("crosslingual", False)):
+            members = tuple(f"{split}_{q}_{a}" for q, a in _pairs(languages) if (q == a) == same)
+            chosen = ("acc",) if split in _CHOICE_SPLITS else ()
+            metrics = (*chosen, "probability", "probability_bytes")
+            groups.append(Group(f"{split}_{name}", members, metrics, by_size=False))
+            if not chosen:
+                generated = tuple(f"{member}_generate" for member in members)
+                metrics = ("rouge_l_recall", "language_fidelity")
+                groups.append(Group(f"{split}_{name}_generate", generated, metrics, by_size=False))
+    return [*groups, "forget01_switched", "forget01_switched_generate"]
 
-    return count
+
+_GIVEN = mean(
+    "probability",
+    "truth_ratio",
+    "truthfulness",
+    "probability_bytes",
+    "truth_ratio_bytes",
+    "truthfulness_bytes",
+    lower_is_better=("truth_ratio", "truth_ratio_bytes"),
+)
+
+FAMILY = Family(
+    name="tofu",
+    summary="Facts of invented authors, asked and answered in different languages",
+    datasets=("tofu",),
+    parameters=TofuParameters,
+    forms={
+        "cloze": Form("cloze", given_scores, _GIVEN, shots=0, counts_tokens=True),
+        "choice": Form("cloze", given_scores, (Metric("acc"), *_GIVEN), shots=0, counts_tokens=True),
+        "letters": Form("letters", letter_scores, mean("acc"), shots=0),
+        "generate": Form(
+            "generate",
+            recall_scores,
+            (*mean("rouge_l_recall"), *FIDELITY_METRICS),
+            shots=0,
+            max_tokens=128,
+            stops=("\n",),
+        ),
+    },
+    leaves=tuple(_leaves()),
+    documents=_documents,
+    groups=tuple(_groups()),
+    words=("fields.question", "fields.answer"),
+)

@@ -14,86 +14,54 @@ from typing import Any
 import yaml
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.leaves import Leaf
-from lm_eval_xling.families.parallel import Missing, parallel_rows
+from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric
+from lm_eval_xling.families.placed import FIVE
+from lm_eval_xling.families.rows import Missing, parallel_rows
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.records import Document, TaskDocuments
+from lm_eval_xling.metrics.corpus import signatures
+from lm_eval_xling.records import Condition, Document, Response, TaskDocuments
 
-__all__ = ["Parameters", "documents", "group", "leaves"]
-
-_LANGUAGES = ("en", "fr", "de", "es", "it")
+__all__ = ["FAMILY", "TranslationParameters"]
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class TranslationParameters:
     """Parameters of ``xling_translation``."""
 
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
 
 
-def leaves() -> list[Leaf]:
-    """Return the 20 directions."""
-    return [
-        Leaf(f"{source}_{target}", {"source": source, "target": target})
-        for source in _LANGUAGES
-        for target in _LANGUAGES
-        if source != target
-    ]
-
-
-def group() -> dict[str, Any]:
-    """Return the group: unweighted means from English, into English, and between the others."""
-
-    def mean(name: str, members: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        metrics = ("bleu", "chrf", "chrf++", "language_fidelity")
-        return {
-            "group": name,
-            "task": [f"xling_translation_{source}_{target}" for source, target in members],
-            "aggregate_metric_list": [
-                {"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in metrics
-            ],
-        }
-
-    others = _LANGUAGES[1:]
-    return {
-        "task": [
-            mean("from_english", [("en", code) for code in others]),
-            mean("into_english", [(code, "en") for code in others]),
-            mean("without_english", [(s, t) for s in others for t in others if s != t]),
-        ]
-    }
-
-
-def documents(leaf: Mapping[str, Any], parameters: Parameters) -> TaskDocuments:
+def _documents(leaf: Leaf, form: Form, parameters: TranslationParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``source`` and ``target``, language codes."""
-    source, target = leaf["source"], leaf["target"]
+    source, target = leaf.condition["source"], leaf.condition["target"]
     evaluated = []
     for rows in parallel_rows("flores", "devtest", (source, target), parameters.missing):
         sentences = rows[source].fields["sentence"], rows[target].fields["sentence"]
-        evaluated.append(_document(rows[source].id, source, target, *sentences))
+        evaluated.append(_document(rows[source].id, form, source, target, *sentences))
     pool = [
-        _document(f"demonstration/{index}", source, target, sentences[source], sentences[target])
+        _document(f"demonstration/{index}", form, source, target, sentences[source], sentences[target])
         for index, sentences in enumerate(_demonstrations())
     ]
     return TaskDocuments(evaluated, pool)
 
 
-def _document(identifier: str, source: str, target: str, sentence: str, translation: str) -> Document:
+def _document(id: str, form: Form, source: str, target: str, sentence: str, translation: str) -> Document:
     if not sentence.strip() or not translation.strip():
-        raise UserError("a sentence is empty", where=f"translation, id {identifier}", fix="complete the row")
+        raise UserError("a sentence is empty", where=f"translation, id {id}", fix="complete the row")
     names = LANGUAGES[source].name, LANGUAGES[target].name
-    return {
-        "id": identifier,
-        "family": "translation",
-        "question_language": source,
-        "answer_language": target,
-        "source": sentence,
-        "prompt": f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}\n{names[1]}:",
-        "target": translation,
+    return Document(
+        id=id,
+        family="translation",
+        condition=Condition("", form.name, {"question": source, "answer": target}),
+        prompt=f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}",
+        cue=f"{names[1]}:",
+        target=translation,
         # Every demonstration is one for every document.
-        "subject": "translation",
-    }
+        pool="translation",
+        fields={"source": sentence},
+    )
 
 
 @cache
@@ -101,3 +69,56 @@ def _demonstrations() -> Sequence[Mapping[str, str]]:
     path = Path(__file__).with_name("translation_demonstrations.yaml")
     sentences: list[Mapping[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return sentences
+
+
+def translation_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, Any]:
+    """Return the pair of reference and translation for every corpus score, and the metrics of its language."""
+    text = responses[0].text
+    pair = (document.target, text)
+    return {**dict.fromkeys(("bleu", "chrf", "chrf++", "sacrebleu"), pair), **language_scores(document, text)}
+
+
+def sacrebleu_signatures(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return sacrebleu's signatures in place of a score, so that they stand in the results."""
+    return signatures()
+
+
+def _mean(name: str, directions: Sequence[tuple[str, str]]) -> Group:
+    leaves = tuple(f"{source}_{target}" for source, target in directions)
+    return Group(name, leaves, ("bleu", "chrf", "chrf++", "language_fidelity"), by_size=False)
+
+
+_DIRECTIONS = [(source, target) for source in FIVE for target in FIVE if source != target]
+
+FAMILY = Family(
+    name="translation",
+    summary="The FLORES sample of Chua et al., BLEU and chrF",
+    datasets=("flores",),
+    parameters=TranslationParameters,
+    forms={
+        "generate": Form(
+            "generate",
+            translation_scores,
+            (
+                Metric("bleu", "bleu"),
+                Metric("chrf", "chrf"),
+                Metric("chrf++", "lm_eval_xling.metrics.corpus.chrf_plus_plus"),
+                # sacrebleu's signatures in place of a score, so that they stand in the results.
+                Metric("sacrebleu", "lm_eval_xling.families.translation.sacrebleu_signatures"),
+                *FIDELITY_METRICS,
+            ),
+            max_tokens=256,
+            stops=("\n",),
+        )
+    },
+    leaves=tuple(
+        Leaf(f"{source}_{target}", "generate", {"source": source, "target": target}, ("missing",))
+        for source, target in _DIRECTIONS
+    ),
+    documents=_documents,
+    groups=(
+        _mean("from_english", [pair for pair in _DIRECTIONS if pair[0] == "en"]),
+        _mean("into_english", [pair for pair in _DIRECTIONS if pair[1] == "en"]),
+        _mean("without_english", [pair for pair in _DIRECTIONS if "en" not in pair]),
+    ),
+)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.files import file_sha256
+from lm_eval_xling.files import file_sha256, plain_suffix, text_lines
 from lm_eval_xling.mixing.wikitext import articles
 from lm_eval_xling.translation.parallel import read_parallel
 
@@ -77,7 +77,7 @@ def open_corpus(name: str, source: str, languages: Sequence[str], format: str | 
     path = Path(name).expanduser()
     if not path.is_file():
         raise UserError("there is no such file", where=path, fix="give a file, hub:…, catalog:… or parallel:…")
-    return _File(name, path, source, format or ("jsonl" if path.suffix in (".jsonl", ".json") else "text"))
+    return _File(name, path, source, format or ("jsonl" if plain_suffix(path) in (".jsonl", ".json") else "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,7 @@ class _File:
 
     def __iter__(self) -> Iterator[Document]:
         # newline="": documents of plain text keep their line ends, byte for byte.
-        with self.path.open(encoding="utf-8", newline="") as lines:
-            try:
-                yield from _documents(lines, self.format, self.language, self.path)
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"the file is not UTF-8: {error.reason} at byte {error.start} of a block",
-                    where=self.path,
-                    fix="iconv -f ENCODING -t UTF-8",
-                ) from error
+        yield from _documents(text_lines(self.path, newline=""), self.format, self.language, self.path)
 
 
 def _documents(lines: Iterable[str], format: str, language: str, where: object) -> Iterator[Document]:

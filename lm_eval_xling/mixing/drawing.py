@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+from lm_eval_xling.composing import stable_hash
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve
 
@@ -16,10 +16,8 @@ __all__ = ["Mixture", "uniform"]
 
 def uniform(*key: object) -> float:
     """Return a number in [0, 1) that depends on the key alone, in any process and on any machine."""
-    # A separator that str() of ids and numbers does not hold keeps ("a", "bc") and ("ab", "c") apart.
-    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     # 53 bits: what a float holds exactly, so that 1.0 cannot come out.
-    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+    return (stable_hash(*key) >> 11) / (1 << 53)
 
 
 @dataclass(frozen=True, slots=True)

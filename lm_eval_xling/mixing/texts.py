@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Protocol
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.mixing.aligning import align
 from lm_eval_xling.mixing.drawing import Mixture
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.splitting import UNIT_KINDS, UNSPACED, Span, UnitKind, separators, split
+from lm_eval_xling.splitting import UNIT_KINDS, Span, UnitKind, separators, split
 
 __all__ = ["Source", "Translate", "mix_parallel", "mix_texts"]
 
@@ -46,7 +47,7 @@ def replaced(source: str, text: str, language: str, separator: str, last: bool) 
     if text == source:
         return Unit(text, language, separator, source)
     # A sentence that comes from a language without spaces has no separator; its translation needs one.
-    glued = not separator and not last and language not in UNSPACED
+    glued = not separator and not last and not LANGUAGES[language].unspaced
     return Unit(text + " " if glued else text, language, separator, source)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.mixing.drawing import Mixture, uniform
 from lm_eval_xling.mixing.texts import Source, Translate, has_letters
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.splitting import UNSPACED
 
 __all__ = ["PAPER_RATIO", "switch_words"]
 
@@ -74,7 +74,7 @@ def switch_words(
             elif target is not None and translation is not None:
                 # In a matrix language without spaces nothing else would stand between two replaced words.
                 following = plan[position + 1][0] if position + 1 < len(plan) else ""
-                glued = translation != word and target not in UNSPACED and has_letters(following)
+                glued = translation != word and not LANGUAGES[target].unspaced and has_letters(following)
                 units.append(Unit(translation + " " if glued else translation, target, source=word))
             else:
                 _append_matrix(units, word, source.language)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ import numpy as np
 
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.probes import fonts
-from lm_eval_xling.probes.models import BASE
+from lm_eval_xling.probes.probed_model import BASE
 from lm_eval_xling.probes.quantities import SHARE, quantity
 from lm_eval_xling.records import Measure
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lm_eval_xling.models.output_path import OutputPath
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import Batch, encode, sweep
 from lm_eval_xling.probes.labels import ENGLISH, LabelSets, LabelTokens, set_sizes
 from lm_eval_xling.probes.language_share import assign
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.quantities import SHARE
-from lm_eval_xling.probes.structure import OutputPath
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Measure, Prompt
 
@@ -72,7 +72,7 @@ def logit_lens(
     """
     import torch
 
-    pieces = token_bytes(model.tokenizer, model.model.get_output_embeddings().weight.shape[0])
+    pieces = token_bytes(model.tokenizer, model.vocabulary)
     label_tokens = LabelTokens(pieces)
     sets = [label_tokens.sets(prompt) if prompt.labels else None for prompt in prompts]
     languages = tuple(dict.fromkeys([ENGLISH, *(prompt.language for prompt in prompts)]))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.models import ProbedModel
 from lm_eval_xling.probes.pca import representations
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import common_items
 from lm_eval_xling.records import Measure, Prompt
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import encode, pool, sweep
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
-from lm_eval_xling.probes.models import BASE, ProbedModel
+from lm_eval_xling.probes.probed_model import BASE, ProbedModel
 from lm_eval_xling.probes.prompts import common_items
 from lm_eval_xling.records import Measure, Point, Prompt
 

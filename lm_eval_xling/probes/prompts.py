@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import read_text
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
@@ -42,28 +43,28 @@ def from_tasks(
     for task in tasks:
         for request in requests(task, limit=limit, num_fewshot=num_fewshot, metadata=metadata):
             document = request.document
-            language = document["question_language"]
+            language = document.condition.languages["question"]
             found = _label_words(task, document, language) if labels else {}
-            answer = document.get("answer") if labels else None
-            prompts.append(Prompt(str(document["id"]), language, request.context, found, answer))
+            answer = document.answer if labels else None
+            prompts.append(Prompt(document.id, language, request.context, found, answer))
     return _checked(prompts, "--task")
 
 
 def _label_words(task: str, document: Document, language: str) -> dict[str, tuple[str, ...]]:
     """Return the words of the document's choices in English and in the prompt's language, in the choices' order."""
-    prefix = f"labels.{document['family']}."
+    prefix = f"labels.{document.family}."
     names = {
         words(code)[key]: key
         for code in (ENGLISH, language)
         for key in words(ENGLISH)
         if key.startswith(prefix) and key in words(code)
     }
-    choices = [str(choice).strip(' "') for choice in document.get("choices") or ()]
+    choices = [str(choice).strip(' "') for choice in document.choices]
     unknown = [choice for choice in choices if choice not in names]
     if unknown or not choices:
         raise UserError(
             f"the choices of this task are no label words: {', '.join(unknown) or 'none'}",
-            where=f"task {task}, document {document['id']}",
+            where=f"task {task}, document {document.id}",
             fix="probe a sentiment, NLI or paraphrase task with English or native labels, or give --texts FILE.jsonl "
             "with labels",
         )
@@ -104,11 +105,8 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         UserError: if the file cannot be read.
     """
-    try:
-        # Not splitlines(): a form feed or a line separator inside a sentence ends no line of a parallel file.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the file cannot be read: {error}", where=path, fix="give a UTF-8 text file") from error
+    # Not splitlines(): a form feed or a line separator inside a sentence ends no line of a parallel file.
+    lines = read_text(path).split("\n")
     if lines and not lines[-1]:
         lines.pop()
     return [line.strip() for line in lines]

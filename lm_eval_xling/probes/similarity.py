@@ -17,7 +17,7 @@ from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import Batch, Tokens, encode, pool, sweep
 from lm_eval_xling.probes.lexicons import Lexicons
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Measure, MixedText, Prompt
 from lm_eval_xling.translation.lexicon import Lexicon
@@ -253,7 +253,7 @@ def _touched(model: ProbedModel, text: MixedText, original: Tokens) -> list[int]
 
 def _ordinary_tokens(model: ProbedModel) -> list[int]:
     """Return the tokens that write something."""
-    pieces = token_bytes(model.tokenizer, model.model.get_output_embeddings().weight.shape[0])
+    pieces = token_bytes(model.tokenizer, model.vocabulary)
     return [index for index, piece in enumerate(pieces) if piece.strip()]
 
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm_eval_xling.scoring.attention import attending
-from lm_eval_xling.scoring.cache import CachedPrefix, GrowingCache, UnsupportedModel
 from lm_eval_xling.scoring.execution import Executor, is_out_of_memory
 from lm_eval_xling.scoring.plan import Costs, make_plan
+from lm_eval_xling.scoring.prefix_attention import attending
+from lm_eval_xling.scoring.prefix_cache import CachedPrefix, GrowingCache, UnsupportedModel
 from lm_eval_xling.scoring.support import TOLERANCE
 from lm_eval_xling.scoring.tree import ScoredSequence
 

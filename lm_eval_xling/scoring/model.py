@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.scoring.attention import attending
+from lm_eval_xling.models import choose_device
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
@@ -26,7 +27,9 @@ from lm_eval_xling.scoring.generation import (
     plan_prompts,
     reason_against_generation,
 )
+from lm_eval_xling.scoring.numbers import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
+from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.support import reason_against
 from lm_eval_xling.scoring.tree import ScoredSequence
 
@@ -55,8 +58,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
+        super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
+        self.set_cache_hook(self.cache_hook)
         self._prompt_prefixes: PromptPrefixes | None = None
         self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
@@ -71,6 +75,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         """Why ``hf``'s own code is used; None where it is not."""
         if reason is not None:
             _LOGGER.warning("shared-prefix scoring is off, hf's own code is used: %s", reason)
+
+    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+        """Store answers through ``NumbersOnly``, whichever code computes them."""
+        super().set_cache_hook(NumbersOnly(cache_hook))
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lm_eval_xling.scoring.cache import UnsupportedModel
 from lm_eval_xling.scoring.execution import Executor, head_at
 from lm_eval_xling.scoring.plan import Costs, make_plan
+from lm_eval_xling.scoring.prefix_cache import UnsupportedModel
 from lm_eval_xling.scoring.tree import ScoredSequence
 
 __all__ = ["TOLERANCE", "reason_against"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lm_eval_xling.cache import cache_folder
+from lm_eval_xling.cache_folder import cache_folder
 from lm_eval_xling.errors import UserError
 
 __all__ = ["Cache", "Entry", "default_cache"]

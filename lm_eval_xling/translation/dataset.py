@@ -12,8 +12,9 @@ from lm_eval_xling.catalog.dataset import Dataset, Fetched, Part
 from lm_eval_xling.catalog.mirror import StoredPart, decode_rows, encode_rows
 from lm_eval_xling.catalog.mirroring import MirrorWriter, fetch_dataset
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
-from lm_eval_xling.splitting import UNSPACED, separators, split
+from lm_eval_xling.splitting import separators, split
 from lm_eval_xling.translation.guarded import GuardedTranslator
 
 __all__ = ["UNTRANSLATED", "check_translatable", "source_rows", "translate_part", "translate_rows", "translate_texts"]
@@ -70,7 +71,7 @@ def translate_texts(
             elif entry.output is None:
                 refused.add(text)
             else:
-                glued = not separator and position < len(found) - 1 and target not in UNSPACED
+                glued = not separator and position < len(found) - 1 and not LANGUAGES[target].unspaced
                 parts += [entry.output, " " if glued else separator]
         translated[text] = text if text in refused else "".join(parts)
     return translated, refused

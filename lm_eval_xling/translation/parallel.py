@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import plain_suffix, read_text
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.translation.patterns import fill
 from lm_eval_xling.translation.translator import Translator, unsupported
@@ -37,18 +38,15 @@ def read_parallel(pattern: str, languages: Sequence[str] = ()) -> dict[str, list
             raise UserError(f"the files have different numbers of lines: {found}", where=pattern)
         return texts
     path = Path(pattern).expanduser()
-    rows = list(_json_rows(path) if path.suffix in (".jsonl", ".json") else _table_rows(path))
+    rows = list(_json_rows(path) if plain_suffix(path) in (".jsonl", ".json") else _table_rows(path))
     if not rows:
         raise UserError("the file holds no rows", where=path)
     return {code: [row[code] for row in rows] for code in rows[0]}
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        # splitlines() would also split at separators that stand inside sentences.
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the file cannot be read: {error}", where=path) from error
+    # splitlines() would also split at separators that stand inside sentences.
+    return read_text(path).removesuffix("\n").split("\n")
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -18,7 +18,7 @@ import torch
 
 from lm_eval_xling.probes.labels import LabelTokens
 from lm_eval_xling.probes.logit_lens import logit_lens
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import from_tasks
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import Prompt

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lm_eval_xling.embedded import model_folder
+from lm_eval_xling.models import model_folder
 from tests.benchmarks.marks import write_between
 
 ROOT = Path(__file__).resolve().parents[2]

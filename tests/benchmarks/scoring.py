@@ -27,8 +27,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.harness import requests as task_requests
+from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.records import Request
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests.benchmarks.marks import write_between

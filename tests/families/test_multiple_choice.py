@@ -148,7 +148,7 @@ def test_documents_name_the_languages_that_reports_pair_on() -> None:
     [
         ("xling_mmlu_mixup", {"demo": "placement"}, "unknown parameter 'demo'"),
         ("xling_mmlu_mixup", {"languages": ["en", "fr"]}, "mixup shows 5 parts"),
-        ("xling_atlas_pair", {"question_language": "klingon"}, "unknown language 'klingon'"),
+        ("xling_atlas_pair", {"question_language": "blorp"}, "unknown language 'blorp'"),
     ],
 )
 def test_bad_metadata_is_an_error_with_the_message(task: str, xling: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -291,7 +292,8 @@ def test_the_command(book, tmp_path, lexicon):
         (b" \n\n", ["--languages", "en,fr"], "the corpus is empty"),
         (b"Hi.", ["--languages", "en"], "one language is no mixture"),
         (b"Hi.", ["--languages", "en,de"], "no file for English (en) to German (de)"),
-        (b"Hi.", ["--languages", "en,klingon"], "unknown language 'klingon'"),
+        (b"Hi.", ["--languages", "en,klingon"], "Klingon (tlh) is not among the"),
+        (b"Hi.", ["--languages", "en,blorp"], "unknown language 'blorp'"),
         (b"Hi.", ["--languages", "en,fr", "--unit", "sentences"], "did you mean sentence"),
         (b"Hi.", ["--languages", "en,fr", "--format", "wiki"], "did you mean wikitext"),
         (b"Hi.", ["--languages", "en,fr", "--words", "0", "--unit", "chunk"], "chunk of 0 words"),
@@ -349,3 +351,12 @@ def test_a_full_disk_keeps_what_is_done(book, tmp_path, lexicon):
     done = xling(*arguments, "--cache", str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert "".join(text.source for text in texts(tmp_path)).encode() == book.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "format"), [("a.txt", "text"), ("a.txt", "lines"), ("a.jsonl.gz", None)])
+def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path, name, format):
+    content = '{"text": "Hi."}\n' if format is None else "Hi.\n"
+    data = b"\xef\xbb\xbf" + content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    first = next(iter(open_corpus(str(tmp_path / name), "en", ("en",), format)))
+    assert first.texts["en"].rstrip() == "Hi."

@@ -46,7 +46,7 @@ def test_parse_reads_any_spelling_and_weights():
         ("en,fr=x", "is no number"),
         ("en,fr=0", "weight"),
         ("en,fr=nan", "weight"),
-        ("en,Germann", "did you mean de"),
+        ("en,Germn", "did you mean de"),
         ("", "empty"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.records import Prompt
 
 

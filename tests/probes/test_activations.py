@@ -10,7 +10,7 @@ import torch
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes.activations import Batch, encode, pool, sweep
-from lm_eval_xling.probes.models import ProbedModel
+from lm_eval_xling.probes.probed_model import ProbedModel
 from tests import tiny
 
 TEXTS = ["ein Satz", "longer text, of several words", "短い", "x", "mittel lang ist der hier", "the end"] * 3

@@ -11,8 +11,8 @@ import pytest
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import geometry
 from lm_eval_xling.probes.mexa import mexa
-from lm_eval_xling.probes.models import ProbedModel
 from lm_eval_xling.probes.pca import pca
+from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import parallel_sentences
 from lm_eval_xling.probes.similarity import CONTROLS, TRANSLATIONS, changed_versions, similarity
 from lm_eval_xling.records import Measure, Prompt

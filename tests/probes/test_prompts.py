@@ -70,11 +70,11 @@ def test_json_lines_carry_labels(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("notes.txt", b"x", "name says no language"),
-        ("de.txt", b"\xff\xfe", "cannot be read"),
+        ("de.txt", b"\xff\xfe", "is not UTF-8"),
         ("de.txt", b"\n\n", "there are no texts"),
         ("a.jsonl", b'{"text": "x"}', "no language"),
         ("a.jsonl", b"[1]", "line is no prompt"),
-        ("a.jsonl", b'{"text": "x", "language": "klingon"}', "klingon"),
+        ("a.jsonl", b'{"text": "x", "language": "blorp"}', "blorp"),
         ("a.jsonl", b'{"id": 1, "text": "x", "language": "de"}\n' * 2, "'1' occurs twice in German"),
     ],
 )

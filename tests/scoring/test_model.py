@@ -52,7 +52,7 @@ def test_same_log_likelihoods_where_the_scores_are_computed_in_blocks(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So few at once that rows and the tokens of a row are divided.
-    monkeypatch.setattr("lm_eval_xling.scoring.attention._SCORES_AT_ONCE", {"cpu": 2000})
+    monkeypatch.setattr("lm_eval_xling.scoring.prefix_attention._SCORES_AT_ONCE", {"cpu": 2000})
     assert_same_scores(decided_model(architecture), pairs(documents=6))
 
 

@@ -21,12 +21,12 @@ from transformers import AutoModelForCausalLM
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.trainers import check_adapter
-from lm_eval_xling.trainers.configuration import MixedConfig, load_config
-from lm_eval_xling.trainers.corpora import packed_blocks
-from lm_eval_xling.trainers.metrics import read_metrics
 from lm_eval_xling.trainers.mixed_language import train_mixed
-from lm_eval_xling.trainers.supervised_loss import supervised_forward
+from lm_eval_xling.training import check_adapter
+from lm_eval_xling.training.configuration import MixedConfig, load_config
+from lm_eval_xling.training.corpora import packed_blocks
+from lm_eval_xling.training.monitoring import read_metrics
+from lm_eval_xling.training.supervised_loss import supervised_forward
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]
@@ -181,7 +181,7 @@ def test_gradients_reach_tied_embeddings_through_head_and_input() -> None:
         ("mono", (), "one language, en: nothing is mixed.*data.text=source"),
         ("{}\n", (), "not a line of a mixed corpus.*line 1"),
         ("nonsense\n", (), "not a line of a mixed corpus"),
-        (None, (), "cannot read the corpus"),
+        (None, (), "cannot be read"),
         ("good", ("validation=0.1", "data.block=100000", "training.eval_steps=4"), "one block cannot be split"),
         ("good", ("data.corpus=[]",), "the corpus is empty"),
     ],

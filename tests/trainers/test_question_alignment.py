@@ -29,12 +29,12 @@ import lm_eval_xling.trainers
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.pairs import pair_questions, published_questions, split_pairs
-from lm_eval_xling.trainers import check_adapter
-from lm_eval_xling.trainers.checkpoints import MANIFEST
-from lm_eval_xling.trainers.configuration import AlignmentConfig, load_config
-from lm_eval_xling.trainers.loading import load_model
-from lm_eval_xling.trainers.metrics import plot_losses, read_metrics
 from lm_eval_xling.trainers.question_alignment import align
+from lm_eval_xling.training import check_adapter
+from lm_eval_xling.training.checkpoints import MANIFEST
+from lm_eval_xling.training.configuration import AlignmentConfig, load_config
+from lm_eval_xling.training.loading import load_model
+from lm_eval_xling.training.monitoring import plot_losses, read_metrics
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]
@@ -284,7 +284,7 @@ def test_two_processes_with_sharded_weights_learn_the_same(
         "        PartialState._shared_state['distributed_type'] = DistributedType.MULTI_GPU\n"
         "    begin(self, *given, **named)\n"
         "AcceleratorState.__init__ = as_on_gpus\n"
-        "from lm_eval_xling.trainers import fitting\n"
+        "from lm_eval_xling.training import fitting\n"
         "probe_model = fitting.probe_model\n"
         "def probe_sharded(model, tokenizer):\n"
         "    assert any(type(weight).__name__ == 'DTensor' for weight in model.parameters())\n"

@@ -197,7 +197,7 @@ def test_a_killed_command_continues_with_the_same_bytes(mirror, tmp_path, lexico
         (["xquad", "--to", "fr"], "spans of the context"),
         (["atlas", "--to", "fr"], "from CLDR"),
         (["hp", "--to", "en"], "in 'en' already"),
-        (["hp", "--to", "fr", "klingon"], "unknown language 'klingon'"),
+        (["hp", "--to", "fr", "blorp"], "unknown language 'blorp'"),
         (["hp", "--to", "th"], "no file for English (en) to Thai (th)"),
         (["hp", "--to", "fr", "--splits", "tests"], "did you mean test"),
         (["hp", "--to", "fr", "--with", "apertum"], "did you mean apertium"),

@@ -1,0 +1,216 @@
+"""Multiple-choice items shown by placement: what MMLU, the quiz, atlas, Belebele and own data share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from lm_eval_xling import catalog
+from lm_eval_xling.composing import PLACEMENTS, Placement, compose, placement_named
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.family import Form, Group, Leaf
+from lm_eval_xling.families.prompts import identifiers
+from lm_eval_xling.languages import resolve, resolve_all
+from lm_eval_xling.records import ComposedItem, Condition, Document, Row
+
+__all__ = [
+    "FIVE",
+    "ROW_PARAMETERS",
+    "PlacedParameters",
+    "compose_rows",
+    "leaf_placement",
+    "letters_of",
+    "part_languages",
+    "placed_document",
+    "placement_groups",
+    "placement_leaves",
+]
+
+ROW_PARAMETERS = ("missing", "equal_options")
+"""Parameters of every leaf that composes rows."""
+
+FIVE = catalog.DATASETS["hp"].languages
+"""The languages of Chua et al. 2024."""
+_TRANSLATED = tuple(code for code in FIVE if code != "en")
+
+P = TypeVar("P", bound="PlacedParameters")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedParameters:
+    """Parameters of every family whose items are shown by placement."""
+
+    base_language: str = "en"
+    """Language of the parts that a placement does not translate."""
+    languages: tuple[str, ...] | None = None
+    """Languages of ``mixup``, by default the paper's five; of every other placement the one that takes the place of the
+    leaf's language."""
+    repeat_languages: bool = False
+    """Let ``mixup`` show several parts in one language where there are fewer languages than parts."""
+    option_ids: Literal["A-D", "1-4", "C-F"] = "A-D"
+    """Identifiers before the options."""
+    seed: int = 0
+    """Draws the languages of ``mixup`` and the wrong option of ``onewrong``."""
+    missing: Literal["error", "drop"] = "error"
+    """What to do with ids that a language lacks."""
+    equal_options: Literal["error", "drop", "keep"] = "keep"
+    """What to do with items in which two options are the same text. The published sets keep them."""
+
+    def resolved(self: P) -> P:
+        """Return the parameters with every language given by its code."""
+        return replace(
+            self,
+            base_language=resolve(self.base_language).code,
+            languages=None if self.languages is None else resolve_all(self.languages),
+        )
+
+
+def _used(placement: str) -> tuple[str, ...]:
+    if placement == "mixup":
+        return ("languages", "repeat_languages", "seed", *ROW_PARAMETERS)
+    target = () if placement == "en" else ("languages",)
+    seed = ("seed",) if placement == "onewrong" else ()
+    return ("base_language", *target, *seed, *ROW_PARAMETERS)
+
+
+def placement_leaves(
+    form: str, parameters: Sequence[str] = (), alternatives: tuple[str, ...] = (), prefix: str = ""
+) -> list[Leaf]:
+    """Return the leaves that every family of Chua et al. has: ``en``, ``mixup``, placement × language.
+
+    Args:
+        form: key of their form.
+        parameters: what changes all of them beside the placement's own parameters.
+        alternatives: keys of their other forms.
+        prefix: of their names.
+    """
+
+    def leaf(name: str, placement: str, **language: str) -> Leaf:
+        condition = {"placement": placement, **language}
+        return Leaf(f"{prefix}{name}", form, condition, (*_used(placement), *parameters), alternatives)
+
+    return [
+        leaf("en", "en"),
+        *(
+            leaf(f"{placement}_{language}", placement, language=language)
+            for placement in PLACEMENTS
+            if placement not in ("en", "mixup")
+            for language in _TRANSLATED
+        ),
+        leaf("mixup", "mixup"),
+    ]
+
+
+def placement_groups(metrics: tuple[str, ...], prefix: str = "") -> tuple[Group | str, ...]:
+    """Return a group's members: ``en``, ``mixup``, and for every placement the average over its languages."""
+    averages = [
+        Group(f"{prefix}{placement}", tuple(f"{prefix}{placement}_{language}" for language in _TRANSLATED), metrics)
+        for placement in PLACEMENTS
+        if placement not in ("en", "mixup")
+    ]
+    return (f"{prefix}en", *averages, f"{prefix}mixup")
+
+
+def leaf_placement(leaf: Leaf, parameters: PlacedParameters) -> Placement:
+    """Return the placement of a leaf, in the languages that the parameters ask for.
+
+    Raises:
+        UserError: if several target languages are named.
+    """
+    name = leaf.condition["placement"]
+    if name == "mixup":
+        languages = parameters.languages or FIVE
+        return placement_named(name, languages=languages, seed=parameters.seed, repeat=parameters.repeat_languages)
+    target = leaf.condition.get("language")
+    if parameters.languages is not None:
+        if len(parameters.languages) != 1:
+            raise UserError(
+                f"placement {name!r} has one target language, but {len(parameters.languages)} are given: "
+                f"{', '.join(parameters.languages) or 'none'}",
+                where="languages",
+                fix="""name one, such as --metadata '{"xling": {"languages": ["sw"]}}'""",
+            )
+        (target,) = parameters.languages
+    return placement_named(name, base=parameters.base_language, target=target, seed=parameters.seed)
+
+
+def compose_rows(
+    dataset: str,
+    split: str,
+    placement: Placement,
+    parameters: PlacedParameters,
+    *,
+    load: Callable[[str, str, str], Iterable[Row]] | None = None,
+    fill_missing: bool = False,
+) -> list[ComposedItem]:
+    """Load the languages that a placement shows, and English for the gold answers, and compose.
+
+    Args:
+        dataset: name in the catalog.
+        split: split of the dataset.
+        placement: which part is shown in which language.
+        parameters: the family's parameters, with resolved languages.
+        load: instead of ``catalog.load_rows``.
+        fill_missing: drop ids without a translation whatever ``parameters.missing`` says (for demonstrations,
+            which the caller fills up).
+    """
+    rows = load or catalog.load_rows
+    return compose(
+        {language: rows(dataset, language, split) for language in dict.fromkeys((*placement.languages, "en"))},
+        placement,
+        missing="drop" if fill_missing else parameters.missing,
+        equal_options=parameters.equal_options,
+    )
+
+
+def part_languages(item: ComposedItem, main: str = "question") -> dict[str, str]:
+    """Return the language of every part by name, as ``Condition.languages`` has them."""
+    options = {f"option_{index}": language for index, language in enumerate(item.option_languages)}
+    fields = {("question" if name == main else name): language for name, language in item.field_languages.items()}
+    return {**fields, "answer": item.option_languages[item.answer], **options}
+
+
+def placed_document(
+    item: ComposedItem,
+    *,
+    family: str,
+    placement: str,
+    form: Form,
+    prompt: tuple[str, str],
+    option_ids: Sequence[str] = (),
+    main: str = "question",
+    **more: Any,
+) -> Document:
+    """Return the document of a composed item.
+
+    Args:
+        item: the item.
+        family: name of the family.
+        placement: as reports name it.
+        form: ``cloze`` scores the options' texts, other forms their identifiers.
+        prompt: prompt and cue.
+        option_ids: an identifier an option; not needed for ``cloze``.
+        main: the field whose language is the question's.
+        more: further parts of the document.
+    """
+    choices = item.options if form.name == "cloze" else tuple(option_ids[: len(item.options)])
+    fields: Mapping[str, Any] = more.pop("fields", {})
+    return Document(
+        id=item.id,
+        family=family,
+        condition=Condition(placement, form.name, part_languages(item, main)),
+        prompt=prompt[0],
+        cue=prompt[1],
+        choices=() if form.generates else choices,
+        answer=item.answer,
+        options=item.options,
+        target=more.pop("target", choices[item.answer] if form.generates else None),
+        fields={**item.fields, **fields},
+        **more,
+    )
+
+
+def letters_of(item: ComposedItem, parameters: PlacedParameters) -> tuple[str, ...]:
+    """Return the identifiers of an item's options."""
+    return identifiers(parameters.option_ids, len(item.options), f"id {item.id}")

@@ -1,0 +1,33 @@
+"""Rows of several languages side by side, from the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from lm_eval_xling import catalog
+from lm_eval_xling.composing import join
+from lm_eval_xling.records import Row
+
+__all__ = ["Missing", "parallel_rows"]
+
+Missing = Literal["error", "drop"]
+"""What to do with ids that a language lacks."""
+
+
+def parallel_rows(
+    dataset: str, split: str, languages: Sequence[str], missing: Missing = "error"
+) -> list[dict[str, Row]]:
+    """Return the rows of each id by language, in the order of the first language.
+
+    Args:
+        dataset: name in the catalog.
+        split: split of the dataset.
+        languages: codes; the first gives the order.
+        missing: ``error``, or ``drop`` the ids that a language lacks and log how many.
+
+    Raises:
+        UserError: an id that occurs twice, or that a language lacks.
+    """
+    rows = {language: catalog.load_rows(dataset, language, split) for language in dict.fromkeys(languages)}
+    return [dict(parallel) for parallel in join(rows, missing=missing, where=f"{dataset}, split {split}")]

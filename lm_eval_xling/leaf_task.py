@@ -1,0 +1,200 @@
+"""How lm-evaluation-harness calls us: a task whose documents and scores are its family's.
+
+A leaf's YAML names its family and itself, and ``LeafTask`` asks the family for everything else::
+
+    class: !function lm_eval_xling.leaf_task.LeafTask
+    dataset_kwargs: {family: mmlu, leaf: question_de}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.samplers import ContextSampler
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.api.utils import Message
+
+from lm_eval_xling.catalog.mirror import VARIABLE
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families import Family, family_named
+from lm_eval_xling.families.parameters import configure
+from lm_eval_xling.families.task_files import SPLIT, base_content
+from lm_eval_xling.families.tokens import token_counter
+from lm_eval_xling.harness import check_version
+from lm_eval_xling.records import Document, Response
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["LeafTask", "SamePool", "demonstrations", "evaluated"]
+
+
+class LeafTask(ConfigurableTask):  # type: ignore[misc]
+    """One leaf: a task whose documents and scores are its family's.
+
+    Raises:
+        UserError: an unknown family, leaf or parameter, or data that is missing or damaged.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        check_version()
+        settings = {key: value for key, value in config.items() if key != "class"}
+        metadata = settings.get("metadata") or {}
+        place = settings["dataset_kwargs"]
+        self.family = family_named(place["family"])
+        as_written = self.family.leaf(place["leaf"])
+        self.leaf, self.parameters = configure(self.family, as_written, metadata.get("xling"))
+        self.form = self.family.forms[self.leaf.form]
+        if self.leaf.form != as_written.form:
+            form = base_content(self.family, self.form, _imported)
+            kept = ("class", "tag", "metadata")
+            settings |= {"doc_to_choice": None} | {key: value for key, value in form.items() if key not in kept}
+        # The model's arguments stand in the metadata too.
+        tokenizer = (
+            getattr(self.parameters, "tokenizer", None) or metadata.get("tokenizer") or metadata.get("pretrained")
+        )
+        self._count_tokens = token_counter(tokenizer) if self.form.counts_tokens else None
+        self._as_turns = self._in_chat = False
+        self._sent: dict[str, list[tuple[str, str]]] | None = None
+        super().__init__(config={**settings, "process_results": self.form.scores})
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Ask the family for the documents."""
+        # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
+        made = _documents(self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE))
+        self.dataset = {SPLIT: made}
+
+    def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, *args: Any, **options: Any) -> Any:
+        """Return the prompt; under a chat template the cue begins the model's turn, and a generated answer has none."""
+        self._in_chat = bool(options.get("apply_chat_template"))
+        self._as_turns = self._in_chat and bool(options.get("fewshot_as_multiturn"))
+        if self._in_chat:
+            doc = {**doc, "description": doc["description"].strip()}
+            if self.form.generates:
+                options["gen_prefix"] = None
+        return super().fewshot_context(doc, num_fewshot, *args, **options)
+
+    def build_qa_turn(
+        self,
+        *,
+        q: str | None = None,
+        c: list[str] | None = None,
+        a: str | int | list[str] | None = None,
+        gen_prefix: str | None = None,
+        tgt_delim: str = " ",
+        few_delim: str = "\n\n",
+    ) -> list[Message]:
+        """Return question and answer as turns; the cue stands on a line of its own, right before the answer."""
+        asked = Message("user", q or "", "\n" if gen_prefix else tgt_delim)
+        if a is None:
+            return [asked, Message("assistant", gen_prefix)] if gen_prefix else [Message("user", q or "")]
+        answer = c[a] if c and isinstance(a, int) else str(a)
+        shown = f"{gen_prefix}{tgt_delim}{answer}" if gen_prefix else answer
+        if self._as_turns:
+            # In a turn of its own an answer is whole, with the mark that closes it.
+            return [asked, Message("assistant", (answer if self.form.generates else shown) + few_delim.rstrip())]
+        return [asked, Message("assistant", shown, few_delim)]
+
+    def build_all_requests(self, *, tokenizer_name: str = "", **options: Any) -> None:
+        """Build the requests, and tell the harness's request cache what defines them beside the task's name."""
+        self._sent = None
+        super().build_all_requests(tokenizer_name=f"{tokenizer_name}-{self._fingerprint()}", **options)
+
+    def _fingerprint(self) -> str:
+        content = json.dumps([self.dataset[SPLIT].to_list(), self.leaf.form], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """Return the metrics of one document."""
+        document = Document.from_row(doc)
+        if self.form.generates:
+            return dict(self.form.scores(document, [Response(context="", text=results[0])]))
+        responses = [
+            Response(
+                context,
+                continuation,
+                float(log_likelihood),
+                None if self._count_tokens is None else self._count_tokens(context, continuation),
+            )
+            for (context, continuation), (log_likelihood, _) in zip(self._requested(document), results, strict=True)
+        ]
+        return dict(self.form.scores(document, responses))
+
+    def _requested(self, document: Document) -> list[tuple[str, str]]:
+        """Return context and continuation of every request of a document, as they were sent."""
+        if self._sent is None:
+            self._sent = defaultdict(list)
+            for instance in getattr(self, "_instances", None) or ():
+                self._sent[instance.doc["id"]].append(instance.args[:2])
+        alone = f"{document.prompt}\n{document.cue}"
+        return self._sent.get(document.id) or [(alone, f"{self.form.delimiter}{text}") for text in document.choices]
+
+
+@cache
+def _documents(family: Family, leaf: str, form: str, parameters: Any, mirror: str | None) -> Dataset:
+    """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
+    from datasets import Dataset
+
+    made = family.documents(replace(family.leaf(leaf), form=form), family.forms[form], parameters)
+    if not made.evaluated:
+        raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
+    rows = [{**document.as_row(), "role": "evaluated"} for document in made.evaluated]
+    rows += [{**document.as_row(), "role": "demonstration"} for document in made.demonstrations]
+    return Dataset.from_list(rows)
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def evaluated(dataset: Dataset) -> Dataset:
+    """Return the documents that are scored (``process_docs``)."""
+    return dataset.select(range(list(dataset["role"]).count("evaluated")))
+
+
+def demonstrations(dataset: Dataset) -> Dataset:
+    """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
+    first = list(dataset["role"]).count("evaluated")
+    return dataset.select(range(first, len(dataset)) if first < len(dataset) else [])
+
+
+class SamePool(ContextSampler):  # type: ignore[misc]
+    """Demonstrations of the evaluated document's pool: the first n, never the document itself."""
+
+    def sample(
+        self,
+        n: int,
+        eval_doc: Mapping[str, Any] | None = None,
+        df: Sequence[Mapping[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> list[Mapping[str, Any]]:
+        """Return n demonstrations.
+
+        Raises:
+            UserError: if the pool has fewer than n.
+        """
+        if n == 0:
+            return []
+        assert eval_doc is not None, "the few-shot split has the name of the test split, so the harness passes it"
+        if not hasattr(self, "_pools"):
+            self._pools: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+            for document in self.df:
+                self._pools[document["pool"]].append(document)
+        pool = self._pools.get(eval_doc["pool"], [])
+        chosen = [document for document in pool[: n + 1] if document["id"] != eval_doc["id"]][:n]
+        if len(chosen) < n:
+            raise UserError(
+                f"{n} demonstrations were asked for, but there are {len(chosen)}",
+                where=f"family {eval_doc['family']}, {eval_doc['pool']}",
+                fix=f"pass --num_fewshot {len(chosen)}",
+            )
+        return chosen

@@ -1,0 +1,25 @@
+"""The model: name or folder ▸ loaded, with one kind of error; its head, its layers, its adapters.
+
+Light to import: torch and transformers come with the first call. ``output_path`` and ``layers`` (what a forward pass
+goes through), ``attention_switch`` and ``adapters`` are imported by themselves.
+"""
+
+from lm_eval_xling.models.embedded import EMBEDDED_MODELS, EmbeddedModel, model_folder
+from lm_eval_xling.models.head import OutputHead
+from lm_eval_xling.models.loading import DTYPES, choose_device, load_model, load_tokenizer, loading, torch_dtype
+from lm_eval_xling.models.names import model_path, short_name
+
+__all__ = [
+    "DTYPES",
+    "EMBEDDED_MODELS",
+    "EmbeddedModel",
+    "OutputHead",
+    "choose_device",
+    "load_model",
+    "load_tokenizer",
+    "loading",
+    "model_folder",
+    "model_path",
+    "short_name",
+    "torch_dtype",
+]

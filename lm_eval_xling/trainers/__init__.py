@@ -1,0 +1,1 @@
+"""The recipes, readable from top to bottom, and their configurations in ``configs/``."""

@@ -1,0 +1,100 @@
+"""Mixed corpora ▸ packed blocks on disk: memory does not grow with the corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import text_lines
+from lm_eval_xling.records import MixedText
+from lm_eval_xling.training.adapters import vocabulary_hash
+from lm_eval_xling.training.configuration import CorpusData
+from lm_eval_xling.training.tokenizing import pack_texts
+
+__all__ = ["packed_blocks", "read_corpus", "trained_languages"]
+
+_SAMPLE = 1000
+
+
+def read_corpus(paths: Sequence[Path], limit: int | None = None) -> Iterator[MixedText]:
+    """Read the documents of files that ``xling mix`` wrote, one at a time.
+
+    Raises:
+        UserError: if a file cannot be read, or a line is not a mixed text.
+    """
+    return islice(_documents(paths), limit)
+
+
+def trained_languages(paths: Sequence[Path], text: Literal["mixed", "source"]) -> tuple[str, ...]:
+    """Return the codes of the languages in the first thousand documents.
+
+    Raises:
+        UserError: if the corpus is empty, or ``text`` is ``mixed`` and there is one language only.
+    """
+    codes: set[str] = set()
+    empty = True
+    for document in read_corpus(paths, _SAMPLE):
+        empty = empty and not document.text.strip()
+        codes |= {unit.language for unit in document.units} if text == "mixed" else {document.source_language}
+    where = ", ".join(map(str, paths)) or "data.corpus"
+    if empty:
+        raise UserError("the corpus is empty", where=where, fix="write one with xling mix")
+    if text == "mixed" and len(codes) < 2:
+        raise UserError(
+            f"the corpus is in one language, {', '.join(codes)}: nothing is mixed",
+            where=where,
+            fix="mix it with xling mix, or say data.text=source to train on one language",
+        )
+    return tuple(sorted(codes))
+
+
+def packed_blocks(data: CorpusData, tokenizer: Any, folder: Path, sha256: Sequence[str] = ()) -> Any:
+    """Tokenise and pack a corpus into a memory-mapped dataset of blocks.
+
+    Args:
+        data: corpus, which text of it, and block length in tokens.
+        tokenizer: of the model.
+        folder: where the blocks are kept, so that a continued run finds them.
+        sha256: of the files; blocks of other files are packed anew.
+
+    Raises:
+        UserError: if the corpus has less than one block's text to train on.
+    """
+    from datasets import Dataset, Features, List, Value
+    from datasets.fingerprint import Hasher
+
+    numbers = List(Value("int32"))
+    names = ("input_ids", "labels", "position_ids")
+    return Dataset.from_generator(
+        _blocks,
+        features=Features({name: numbers for name in names}),
+        cache_dir=str(folder),
+        gen_kwargs={"data": data, "tokenizer": tokenizer},
+        fingerprint=Hasher.hash([list(sha256), data.text, data.block, data.limit, vocabulary_hash(tokenizer)]),
+    )
+
+
+def _blocks(data: CorpusData, tokenizer: Any) -> Iterator[Any]:
+    documents = read_corpus(data.corpus, data.limit)
+    texts = (document.text if data.text == "mixed" else document.source for document in documents)
+    return pack_texts(texts, tokenizer, data.block)
+
+
+def _documents(paths: Sequence[Path]) -> Iterator[MixedText]:
+    for path in paths:
+        for number, line in enumerate(text_lines(path), start=1):
+            if line.strip():
+                yield _document(line, path, number)
+
+
+def _document(line: str, path: Path, number: int) -> MixedText:
+    try:
+        return MixedText.from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            "not a line of a mixed corpus", where=f"{path}, line {number}", fix="write the corpus with xling mix"
+        ) from None

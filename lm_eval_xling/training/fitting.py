@@ -1,0 +1,198 @@
+"""Model and examples ▸ trained model: transformers' Trainer with whole checkpoints and a loss that must be a number."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.training.adapters import Probe, probe_model
+from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
+from lm_eval_xling.training.configuration import Config
+from lm_eval_xling.training.monitoring import MetricsCallback, ProgressBar
+from lm_eval_xling.training.supervised_loss import supervised_forward
+
+__all__ = ["Fitted", "disk_errors", "fit", "training_arguments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained model, saved and not yet checked."""
+
+    scores: Mapping[str, float]
+    """Optimiser steps, and the validation loss before and after, in nats per target token, where there is one."""
+    probe: Probe
+    """What the trained model says."""
+    folder: Path
+    """Its weights, written by the main process."""
+
+
+def training_arguments(config: Config) -> TrainingArguments:
+    """Return what transformers needs to know, from ``training`` and the recipe's own keys.
+
+    Raises:
+        UserError: if transformers refuses a value.
+    """
+    validated = config.validation > 0
+    options: dict[str, Any] = {
+        "output_dir": str(config.output / "checkpoints"),
+        "bf16": config.precision == "bf16",
+        "fp16": config.precision == "fp16",
+        "label_names": ["labels"],
+        "remove_unused_columns": False,
+        # The filter would hide a NaN loss behind the average of the losses before it.
+        "logging_nan_inf_filter": False,
+        "prediction_loss_only": True,
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+        # transformers takes bfloat16 on a CPU only when the CPU was asked for.
+        "use_cpu": not torch.accelerator.is_available(),
+        "eval_strategy": "steps" if validated else "no",
+        "load_best_model_at_end": validated,
+        "metric_for_best_model": "loss" if validated else None,
+        "restore_callback_states_from_checkpoint": config.early_stopping is not None,
+        **config.training,
+    }
+    options.setdefault("per_device_eval_batch_size", options.get("per_device_train_batch_size", 8))
+    if validated and options.get("save_steps") != options.get("eval_steps"):
+        raise UserError(
+            "the best checkpoint is kept, so that checkpoints and evaluations must fall together",
+            where="training",
+            fix=f"set training.save_steps and training.eval_steps to the same number, or validation=0 "
+            f"(now {options.get('save_steps')} and {options.get('eval_steps')})",
+        )
+    if options.get("save_total_limit") == 1:
+        raise UserError(
+            "one checkpoint alone is lost when the next is cut off", where="training.save_total_limit", fix="set 2"
+        )
+    try:
+        return TrainingArguments(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        raise UserError(f"transformers refuses the options: {error}", where="training") from None
+
+
+def fit(
+    model: Any,
+    tokenizer: Any,
+    config: Config,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Fitted:
+    """Train a model in place, from the last whole checkpoint if there is one, and save its weights.
+
+    Args:
+        model: model to train, with adapters or without.
+        tokenizer: of the model.
+        config: the run's configuration.
+        train: examples to learn.
+        validation: examples held out; may be empty where ``config.validation`` is 0.
+        callbacks: of transformers, that look on.
+
+    Raises:
+        UserError: if the loss is not a number, or the disk is full.
+    """
+    arguments = training_arguments(config)
+    metrics = MetricsCallback(config.output / "metrics.jsonl")
+    collator = PackedCollator() if config.batching == "packed" else PaddedCollator(tokenizer.pad_token_id or 0)
+    base = model.get_base_model() if config.lora is not None else model
+    with supervised_forward(base, packed=config.batching == "packed"), disk_errors(config.output):
+        trainer = _Trainer(
+            model=model,
+            args=arguments,
+            data_collator=collator,
+            train_dataset=train,
+            eval_dataset=validation or None,
+            callbacks=[metrics, *callbacks],
+        )
+        trainer.metrics = metrics
+        if trainer.pop_callback(ProgressCallback) is not None:
+            trainer.add_callback(ProgressBar())
+        if config.early_stopping is not None:
+            trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
+        # The main process removes what was cut off before the others look.
+        with arguments.main_process_first(desc="looking for checkpoints"):
+            checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
+        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        scores = {"steps": float(outcome.global_step)}
+        if validation:
+            trainer.pop_callback(EarlyStoppingCallback)
+            scores["validation_loss"] = trainer.evaluate(metric_key_prefix="final")["final_loss"]
+            if config.lora is not None:
+                with model.disable_adapter():
+                    scores["validation_loss_before"] = trainer.evaluate(metric_key_prefix="base")["base_loss"]
+    # Every process takes part in these two: weights that are sharded over devices are gathered for them.
+    trained: Any = trainer.model
+    trained.eval()
+    probe = probe_model(trained, tokenizer)
+    folder = config.output / ".weights"
+    with disk_errors(config.output):
+        trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink()  # a pickle
+    trainer.accelerator.wait_for_everyone()
+    return Fitted(scores, probe, folder)
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """transformers' Trainer, with three additions: tokens are counted, checkpoints sealed, NaN never saved."""
+
+    metrics: MetricsCallback
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Tensor], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        mask = inputs.get("attention_mask")
+        self.metrics.tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not torch.isfinite(self._tr_loss):
+            # The next log says so and ends the run; until then the last good checkpoint must stay the last one.
+            return
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            seal(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a full disk makes of torch, safetensors and the file system into one message.
+
+    Raises:
+        UserError: if the disk that holds the folder is full.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        says_so = any(words in str(error) for words in _FULL)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or says_so or _is_full(folder):
+            raise UserError(
+                "the disk is full",
+                where=folder,
+                fix="free some space and run the same command again: it continues from the last whole checkpoint",
+            ) from error
+        raise
+
+
+_FULL = ("No space left", "os error 28", "os error 27", "file write failed", "unexpected pos", "iostream error")
+"""What safetensors (28 is ENOSPC, 27 EFBIG) and torch.save say, which raise no OSError."""
+
+
+def _is_full(folder: Path) -> bool:
+    return folder.is_dir() and shutil.disk_usage(folder).free < 2**16

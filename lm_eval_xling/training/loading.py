@@ -1,0 +1,132 @@
+"""Configuration ▸ tokenizer and model, ready to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.training.adapters import model_path
+from lm_eval_xling.training.configuration import Config
+from lm_eval_xling.training.supervised_loss import check_structure
+
+__all__ = ["base_dtype", "load_base", "load_model", "load_tokenizer"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_tokenizer(config: Config) -> Any:
+    """Return the model's tokenizer.
+
+    Raises:
+        UserError: if there is none under that name.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(model_path(config.model), revision=config.revision or "main")
+    except (OSError, ValueError) as error:
+        raise _unreachable(config, error) from None
+
+
+def base_dtype(config: Config) -> torch.dtype:
+    """Return the type of the loaded weights: frozen ones as the arithmetic, those that are trained in float32."""
+    return torch.float32 if config.lora is None else _DTYPES[config.precision]
+
+
+def load_base(config: Config) -> Any:
+    """Return the base model as it is before training.
+
+    Raises:
+        UserError: if there is no such model, or quantisation is asked for and cannot run.
+    """
+    options: dict[str, Any] = {"dtype": base_dtype(config), "revision": config.revision or "main"}
+    if config.attention is not None:
+        options["attn_implementation"] = config.attention
+    if config.quantization is not None:
+        options["quantization_config"] = _quantization(config)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(model_path(config.model), **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise _unreachable(config, error) from None
+    if config.quantization is not None:
+        _keep_unpacked(model)
+    return model
+
+
+def load_model(config: Config) -> Any:
+    """Return the model to train: checked, with fresh adapters if the configuration has any.
+
+    The caller has seeded torch; the adapters' first weights depend on that alone.
+
+    Raises:
+        UserError: if the architecture cannot be trained as configured, or no module has the adapters' names.
+    """
+    model = load_base(config)
+    check_structure(model, packed=config.batching == "packed")
+    if config.lora is None:
+        return model
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    lora = config.lora
+    if config.quantization is not None:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    names = lora.target_modules
+    settings = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=names if isinstance(names, str) else list(names),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, settings)
+    except ValueError as error:
+        linear = {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+        raise UserError(
+            f"no adapter fits: {str(error).splitlines()[0]}",
+            where="lora.target_modules",
+            fix=f"linear modules of {type(model).__name__}: {', '.join(sorted(linear))}",
+        ) from None
+
+
+def _quantization(config: Config) -> Any:
+    from importlib.util import find_spec
+
+    if config.lora is None:
+        raise UserError("4-bit weights cannot be trained", where="quantization", fix="keep lora, or quantization=null")
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"quantization={config.quantization} needs bitsandbytes",
+            fix="pip install 'lm-eval-xling[qlora]', or quantization=null",
+        )
+    from transformers import BitsAndBytesConfig
+
+    compute = _DTYPES[config.precision]
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=config.quantization, bnb_4bit_compute_dtype=compute
+    )
+
+
+def _keep_unpacked(model: torch.nn.Module) -> None:
+    """Keep 4-bit weights in the layout that gradients pass through.
+
+    On processors with AVX512-BF16, bitsandbytes packs a layer anew at its first evaluation, for a product without a
+    gradient: training could not go on after it. Layers narrower than a block of 64 cannot be packed at all.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for part in model.modules():
+        if isinstance(part, Linear4bit):
+            part.support_avx512bf16_for_cpu = False
+
+
+def _unreachable(config: Config, error: Exception) -> UserError:
+    return UserError(
+        f"the model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
+        where="model",
+        fix="name a folder with a transformers model, a hub model, or gemma-3-270m"
+        if not Path(config.model).is_dir()
+        else "check the folder's files",
+    )

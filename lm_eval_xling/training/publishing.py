@@ -1,0 +1,215 @@
+"""Trained model ▸ a folder that the harness loads: weights, provenance and model card, checked by reloading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import file_sha256
+from lm_eval_xling.training.adapters import PROVENANCE, model_path, probe_model, vocabulary_hash
+from lm_eval_xling.training.card import model_card
+from lm_eval_xling.training.configuration import Config, as_mapping
+from lm_eval_xling.training.fitting import Fitted
+from lm_eval_xling.training.loading import load_base
+
+__all__ = ["DataFile", "claim", "describe_files", "finished", "publish", "read_provenance"]
+
+_PACKAGES = ("lm-eval-xling", "torch", "transformers", "peft", "accelerate")
+_TOLERANCE = 1e-3
+"""Greatest difference, in nats, between the trained and the reloaded model, relative to float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One source of training data."""
+
+    name: str
+    """File name, or dataset, split and language."""
+    sha256: str
+    """Of the bytes that were read."""
+
+
+def describe_files(paths: Iterable[Path]) -> list[DataFile]:
+    """Return name and sha256 of files.
+
+    Raises:
+        UserError: if one cannot be read.
+    """
+    return [DataFile(path.name, _sha256(path)) for path in paths]
+
+
+def claim(config: Config, data: Sequence[DataFile]) -> None:
+    """Write down which run a folder belongs to, so that another run never continues from its checkpoints.
+
+    Raises:
+        UserError: if the folder belongs to a run with another configuration or other data.
+    """
+    identity: dict[str, Any] = {
+        "config": {**as_mapping(config), "output": None},
+        "data": [asdict(file) for file in data],
+    }
+    path = config.output / "run.json"
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known != identity:
+            changed = _differences(known["config"], identity["config"])
+            raise UserError(
+                f"this folder holds another run: {', '.join(changed) if changed else 'its data'} differ"
+                f"{'s' if len(changed) == 1 else ''}",
+                where=config.output,
+                fix="choose another output, or delete the folder",
+            )
+        return
+    config.output.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(".run.json")
+    temporary.write_text(json.dumps(identity, indent=2), encoding="utf-8")
+    temporary.rename(path)
+
+
+def finished(config: Config) -> Path | None:
+    """Return the published folder of a run that is complete."""
+    folder = _folder(config)
+    return folder if folder.is_dir() else None
+
+
+def read_provenance(folder: Path) -> Mapping[str, Any]:
+    """Return what a published folder was made from."""
+    provenance: Mapping[str, Any] = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    return provenance
+
+
+def publish(
+    fitted: Fitted,
+    tokenizer: Any,
+    config: Config,
+    *,
+    recipe: str,
+    languages: Sequence[str],
+    data: Sequence[DataFile],
+) -> Path:
+    """Reload what was saved, compare, describe, and rename into place.
+
+    Args:
+        fitted: trained and saved weights.
+        tokenizer: of the model.
+        config: the run's configuration.
+        recipe: name of the recipe.
+        languages: codes of the languages in the data.
+        data: what was trained on.
+
+    Returns:
+        ``output/adapter``, or ``output/model`` after full fine-tuning.
+
+    Raises:
+        UserError: if the reloaded model does not say what the trained one says, or says what the base said.
+    """
+    folder = _folder(config)
+    temporary = fitted.folder
+    if config.lora is not None:
+        _sort_modules(temporary / "adapter_config.json")
+    else:
+        tokenizer.save_pretrained(temporary)
+    base = load_base(config).eval()
+    revision = _revision(base, config)
+    before = probe_model(base, tokenizer)
+    reloaded = probe_model(_reload(base, temporary, config), tokenizer)
+    _compare(before.logprobs, fitted.probe.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32)
+    provenance = {
+        "recipe": recipe,
+        "model": config.model,
+        "revision": revision,
+        "languages": list(languages),
+        "config": {**as_mapping(config), "output": config.output.name},
+        "data": [asdict(file) for file in data],
+        "scores": dict(fitted.scores),
+        "versions": {package: version(package) for package in _PACKAGES},
+        "vocabulary_sha256": vocabulary_hash(tokenizer),
+        "base_probe": list(before.logprobs),
+    }
+    (temporary / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False), encoding="utf-8")
+    (temporary / "README.md").write_text(model_card(provenance), encoding="utf-8")
+    temporary.rename(folder)
+    return folder
+
+
+def _folder(config: Config) -> Path:
+    return config.output / ("model" if config.lora is None else "adapter")
+
+
+def _reload(base: Any, folder: Path, config: Config) -> Any:
+    if config.lora is not None:
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(base, str(folder)).eval()
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=base.dtype).eval()
+
+
+def _compare(
+    before: Sequence[float], trained: Sequence[float], reloaded: Sequence[float], folder: Path, *, exact: bool
+) -> None:
+    def distance(first: Sequence[float], second: Sequence[float]) -> float:
+        return max(abs(a - b) for a, b in zip(first, second, strict=True))
+
+    tolerance = _TOLERANCE if exact else 0.2
+    # `not … <=` so that NaN fails too.
+    if not distance(trained, reloaded) <= tolerance:
+        raise UserError(
+            f"the saved model does not say what the trained one said: log-probabilities differ by "
+            f"{distance(trained, reloaded):.4f} nats",
+            where=folder,
+            fix="report this with the run's configuration; the checkpoints are untouched",
+        )
+    if distance(before, reloaded) == 0:
+        raise UserError(
+            "the training changed nothing: log-probabilities equal the base model's",
+            where=folder,
+            fix="raise training.learning_rate or the number of steps, in a new output folder",
+        )
+
+
+def _sort_modules(path: Path) -> None:
+    # peft keeps the names in a set, whose order changes from process to process.
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"] = sorted(config["target_modules"])
+        path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _revision(model: Any, config: Config) -> str:
+    """Return the hub's commit, or the sha256 of a folder's weights."""
+    commit = getattr(model.config, "_commit_hash", None)
+    folder = Path(model_path(config.model))
+    if commit or not folder.is_dir():
+        return str(commit or config.revision)
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(_sha256(path).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UserError(f"cannot read the file: {error.strerror}", where=path, fix="check data") from None
+
+
+def _differences(known: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name in {**known, **new}:
+        first, second = known.get(name), new.get(name)
+        if isinstance(first, dict) and isinstance(second, dict):
+            names += _differences(first, second, f"{prefix}{name}.")
+        elif first != second:
+            names.append(f"{prefix}{name}")
+    return names

@@ -1,0 +1,323 @@
+"""Causal-LM loss at the supervised positions only, without the logits of the whole batch.
+
+With a vocabulary of 262k a batch of 4 × 120 tokens has half a gigabyte of float32 logits, three to four times over
+with softmax and gradient, and question alignment supervises less than half of its positions. Here the output head
+runs on the supervised positions alone, and the gradient is computed with the loss, part by part:
+
+- A frozen head, which all adapters have, meets all positions a block of the vocabulary at a time. The loss's gradient
+  by the hidden states is ``softmax(h Wᵀ) W - W[target]``, an attention over the vocabulary, and is summed up as flash
+  attention sums (Dao et al. 2022, arXiv 2205.14135, algorithm 1; for the loss alone: Wijmans et al. 2024,
+  arXiv 2411.09009). The weights are read once, and a block of logits stays in the processor's cache.
+- A head that learns, or is more than a matrix, meets the whole vocabulary a chunk of the positions at a time, because
+  the gradient by its weights needs the finished softmax (Hsu et al. 2024, arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.training.packed_attention import by_text, set_texts
+
+__all__ = ["IGNORED", "OutputHead", "check_structure", "head_loss", "supervised_forward"]
+
+IGNORED = -100
+"""Label of a position without loss, as everywhere in transformers."""
+
+LOGITS_PER_CHUNK = {"cpu": 3 * 2**23, "cuda": 2**26}
+"""Elements of the logits that are alive at once where a head learns, by device: on a CPU 96 MiB in float32, 96
+positions at Gemma's vocabulary (with 32 the products with its head run a quarter slower); a GPU needs larger matrices
+to be busy."""
+
+ROWS_PER_BLOCK = {"cpu": 2**11, "cuda": 2**15}
+"""Rows of a frozen head that meet the positions at once, by device: on a CPU 5 MiB at Gemma's width, which with
+their logits fit its cache (512 to 4096 rows are equally fast, the whole matrix is not)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputHead:
+    """The map from final hidden states to logits: the model's output layer and what the architecture does after it."""
+
+    module: nn.Module
+    """Output layer."""
+    project: Callable[[Tensor], Tensor]
+    """Its own method, ``(n, d_model)`` to ``(n, vocabulary)``: a call of the module would run hooks at every part, and
+    ``supervised_forward`` puts the loss in the method's place."""
+    vocabulary: int
+    factor: float = 1.0
+    """What the output layer gives is multiplied by this, and then"""
+    cap: float | None = None
+    """bent to stay between plus and minus this: ``tanh(x / cap) * cap``."""
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> OutputHead:
+        """Return a model's head.
+
+        Raises:
+            UserError: if it has none.
+        """
+        module = model.get_output_embeddings()
+        if module is None:
+            raise UserError(f"{type(model).__name__} has no output head", fix="train a causal language model")
+        config = model.config.get_text_config()
+        factor = getattr(config, "logit_scale", None) or 1.0  # Cohere
+        factor = factor / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
+        cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and 3
+        return cls(module, module.forward, config.vocab_size, factor, cap)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits ``(n, vocabulary)``; they may be overwritten, since the last step keeps no reference."""
+        return self.after(self.project(hidden))
+
+    def after(self, products: Tensor) -> Tensor:
+        """Return the logits of what the output layer gives."""
+        if self.factor != 1.0:
+            products = products * self.factor
+        return products if self.cap is None else torch.tanh(products / self.cap) * self.cap
+
+    def slope(self, logits: Tensor) -> Tensor:
+        """Return the derivative of ``after`` where it gives these logits."""
+        if self.cap is None:
+            return logits.new_tensor(self.factor)
+        return self.factor * (1 - (logits / self.cap) ** 2)
+
+    def frozen_matrix(self) -> nn.Linear | None:
+        """Return the output layer if it is a matrix that does not learn, or else None."""
+        layer = self.module
+        if not isinstance(layer, nn.Linear) or not layer.weight.is_floating_point():  # such as a quantised one
+            return None
+        return None if any(weight.requires_grad for weight in layer.parameters()) else layer
+
+
+class _FrozenHeadLoss(torch.autograd.Function):
+    """Sum of cross-entropies, all positions against a block of the vocabulary at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, head: OutputHead, layer: nn.Linear, rows: int, targets: Tensor, hidden: Tensor) -> Tensor:
+        count = len(targets)
+        padding = -count % 16  # with 155 positions the products take a seventh longer than with 160
+        columns = functional.pad(hidden, (0, 0, 0, padding)).T.contiguous()
+        targets = functional.pad(targets, (0, padding))
+        places = torch.arange(len(targets), device=targets.device)
+        # Of each position: the target's logit, and of the vocabulary so far the largest logit, the sum of the
+        # exponentials, and the sum of the weights times them.
+        own = torch.zeros(len(targets), device=hidden.device)
+        largest = torch.full_like(own, -torch.inf)
+        total = torch.zeros_like(own)
+        weighted = own.new_zeros(len(own), len(columns)) if ctx.needs_input_grad[4] else None
+        for start in range(0, len(layer.weight), rows):
+            block = layer.weight[start : start + rows]
+            products = block @ columns
+            if layer.bias is not None:
+                products += layer.bias[start : start + rows, None]
+            logits = head.after(products).float()
+            row = targets - start
+            inside = (row >= 0) & (row < len(block))
+            own = torch.where(inside, logits[row.clamp(0, len(block) - 1), places], own)
+            before, largest = largest, torch.maximum(largest, logits.amax(0))
+            shrink = (before - largest).exp_()
+            exponentials = (logits - largest).exp_()
+            total = total * shrink + exponentials.sum(0)
+            if weighted is not None:
+                if head.cap is not None:
+                    exponentials *= head.slope(logits)
+                weighted *= shrink[:, None]
+                weighted += exponentials.to(block.dtype).T @ block
+        if weighted is not None:
+            if head.cap is None:
+                weighted *= head.factor
+            gradient = weighted / total[:, None] - head.slope(own)[..., None] * layer.weight[targets]
+            ctx.save_for_backward(gradient[:count].to(hidden.dtype))
+        return (largest + total.log() - own)[:count].sum()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        # The sum, not the mean, is differentiated above, so that half-precision gradients do not underflow before
+        # the loss scale and the number of tokens meet here.
+        (gradient,) = ctx.saved_tensors
+        return None, None, None, None, gradient * outer[0]
+
+
+class _LearningHeadLoss(torch.autograd.Function):
+    """Sum of cross-entropies, the whole vocabulary against a chunk of the positions at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, head: OutputHead, chunk: int, targets: Tensor, hidden: Tensor, *weights: Tensor) -> Tensor:
+        trained = [weight for weight, needed in zip(weights, ctx.needs_input_grad[4:], strict=True) if needed]
+        hidden_gradient = torch.empty_like(hidden) if ctx.needs_input_grad[3] else None
+        weight_gradients = [torch.zeros_like(weight) for weight in trained]
+        total = torch.zeros((), device=hidden.device, dtype=torch.float32)
+        # Equal parts: a small rest would cost nearly as much as a whole one.
+        chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
+        for start in range(0, len(targets), max(1, chunk)):
+            part = slice(start, start + chunk)
+            states = hidden[part].detach()
+            with torch.set_grad_enabled(hidden_gradient is not None or bool(trained)):
+                states.requires_grad_(hidden_gradient is not None)
+                logits = head.logits(states)
+            loss, logits_gradient = _cross_entropy(logits.detach(), targets[part])
+            total += loss
+            inputs = ([states] if hidden_gradient is not None else []) + trained
+            if inputs:
+                gradients = list(torch.autograd.grad(logits, inputs, logits_gradient))
+                if hidden_gradient is not None:
+                    hidden_gradient[part] = gradients.pop(0)
+                for known, new in zip(weight_gradients, gradients, strict=True):
+                    known += new
+        ctx.save_for_backward(hidden_gradient, *weight_gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_gradient, *weight_gradients = ctx.saved_tensors
+        scale = outer[0]  # of the sum, as in _FrozenHeadLoss
+        remaining = iter(weight_gradients)
+        scaled = [next(remaining) * scale if needed else None for needed in ctx.needs_input_grad[4:]]
+        return None, None, None, None if hidden_gradient is None else hidden_gradient * scale, *scaled
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of the cross-entropies and its gradient, softmax minus one at the target, in place of the logits.
+
+    ``functional.cross_entropy`` keeps logits, log-probabilities and gradient at once: three matrices instead of one.
+    It also adds up a large vocabulary less exactly: by 3e-5 nats a token, against 1e-6 here, at 262k logits.
+    """
+    scores = logits.float()
+    largest = scores.amax(-1, keepdim=True)
+    own = scores.gather(-1, targets[:, None]) - largest
+    total = scores.sub_(largest).exp_().sum(-1, keepdim=True)
+    scores.div_(total).scatter_add_(-1, targets[:, None], -torch.ones_like(own))
+    return (total.log() - own).sum(), scores.to(logits.dtype)
+
+
+def head_loss(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk: int | None = None) -> Tensor:
+    """Return the sum of the cross-entropies of targets, in nats, in float32, differentiable once.
+
+    Args:
+        hidden: final hidden states at the supervised positions, ``(n, d_model)``.
+        targets: token ids, ``(n,)``.
+        head: the map to logits; those of its parameters that require gradients get them.
+        chunk: rows of a frozen head, or positions of any other, whose logits are alive at once; as measured if None.
+    """
+    device = hidden.device.type
+    layer = head.frozen_matrix()
+    if layer is not None:
+        rows = chunk or ROWS_PER_BLOCK.get(device, ROWS_PER_BLOCK["cpu"])
+        total: Tensor = _FrozenHeadLoss.apply(head, layer, rows, targets, hidden)  # type: ignore[no-untyped-call]
+        return total
+    positions = chunk or max(16, LOGITS_PER_CHUNK.get(device, LOGITS_PER_CHUNK["cpu"]) // head.vocabulary)
+    # Read at every step, because FSDP puts whole weights in the place of its parts.
+    weights = tuple(head.module.parameters())
+    total = _LearningHeadLoss.apply(head, positions, targets, hidden, *weights)  # type: ignore[no-untyped-call]
+    return total
+
+
+@contextmanager
+def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None]:
+    """Make the model's ``forward`` return the loss at the supervised positions, and no logits, inside the block.
+
+    ``packed`` batches are one row with ``position_ids`` that begin at 0 with every text.
+
+    The instance's method is replaced, and not the model wrapped, because peft, DDP, FSDP and the Trainer's saving
+    all reach the model through it. The head's method is replaced too, by one that ends in the loss: FSDP gathers the
+    weights of decoder and head by hooks around their calls, and there are no logits that it could see. With
+    ``num_items_in_batch`` the loss is the sum divided by it, otherwise the mean over the batch, as transformers
+    defines it.
+    """
+    decoder: nn.Module = model.get_decoder()
+    module: nn.Module = model.get_output_embeddings()
+    head = OutputHead.of(model)
+
+    def summed_loss(hidden: Tensor, targets: Tensor) -> Tensor:
+        return head_loss(hidden, targets, head)
+
+    def forward(
+        input_ids: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None = None, **inputs: Any
+    ) -> CausalLMOutput:
+        if attends_by_text:
+            set_texts(inputs["position_ids"])
+        hidden = decoder(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
+        following = labels[:, 1:]
+        supervised = following != IGNORED
+        targets = following[supervised]
+        total = module(hidden[:, :-1][supervised], targets)
+        count = max(len(targets), 1) if num_items_in_batch is None else num_items_in_batch
+        return CausalLMOutput(loss=total / count)
+
+    with (
+        by_text(model) if packed else nullcontext(False) as attends_by_text,
+        _method(model, forward),
+        _method(module, summed_loss),
+    ):
+        yield
+
+
+@contextmanager
+def _method(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give an instance another ``forward`` inside the block."""
+    original = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if original is None:
+            del module.forward
+        else:
+            module.forward = original
+
+
+@torch.no_grad()
+def check_structure(model: PreTrainedModel, *, packed: bool) -> None:
+    """Check once, at load, that decoder and head give the model's own logits, and that packed texts stay apart.
+
+    Raises:
+        UserError: if the architecture does something else between its decoder and its logits, or lets a packed
+            text see its neighbour.
+    """
+    was_training = model.training
+    model.eval()
+    device = model.get_input_embeddings().weight.device
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = torch.arange(24, device=device)[None] * 7919 % (vocabulary - 1)
+    decoder = model.get_decoder()
+    kind = type(model).__name__
+    own = model(input_ids=ids).logits
+    if not torch.isfinite(own).all():
+        raise UserError(f"the logits of {kind} are not numbers", fix="check the model's weights and precision")
+    ours = OutputHead.of(model).logits(decoder(input_ids=ids, use_cache=False).last_hidden_state)
+    if not _close(own, ours):
+        raise UserError(
+            f"{kind} does something to its logits that the trainers do not know",
+            fix="open an issue with the model's name",
+        )
+    if packed:
+        parts = (ids[:, :10], ids[:, 10:])
+        alone = torch.cat([decoder(input_ids=part, use_cache=False).last_hidden_state for part in parts], dim=1)
+        positions = torch.cat([torch.arange(part.shape[1], device=device) for part in parts])[None]
+        apart = "position_ids" in inspect.signature(decoder.forward).parameters
+        if apart:
+            with by_text(model) as attends_by_text:
+                if attends_by_text:
+                    set_texts(positions)
+                together = decoder(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+            apart = _close(alone, together)
+        if not apart:
+            raise UserError(f"{kind} cannot keep packed texts apart", fix="set batching=padded")
+    model.train(was_training)
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    # Relative to the largest value: bfloat16 has eight bits, and float32 differs in the order of sums alone.
+    tolerance = 1e-4 if first.dtype == torch.float32 else 5e-2
+    return bool((first - second).abs().max() <= tolerance * first.abs().max().clamp(min=1.0))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import plain_suffix, read_text, text_lines
+
+BOM = b"\xef\xbb\xbf"
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "x.txt"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("begin", [b"", BOM], ids=["plain", "bom"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_marks_and_compression_change_no_text(tmp_path, begin, pack):
+    path = written(tmp_path, pack(begin + "é\r\n\ufeffb\u2028c\n".encode()))
+    # Only the first U+FEFF is a mark; a line separator ends no line.
+    assert list(text_lines(path)) == ["é\n", "\ufeffb\u2028c\n"]
+    assert list(text_lines(path, newline="")) == ["é\r\n", "\ufeffb\u2028c\n"]
+    assert read_text(path) == "é\n\ufeffb\u2028c\n"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("before", [0, 5, 20_000])
+def test_the_first_bad_byte_is_named_by_its_offset(tmp_path, pack, before):
+    lines = b"caf\xc3\xa9\n" * before
+    path = written(tmp_path, pack(lines + b"caf\xe9\n"))
+    message = (
+        rf"^the file is not UTF-8: byte 0xe9 at offset {len(lines) + 3:,}, line {before + 1}: .*\n  in: .*x.txt\n"
+        "  fix: iconv -f ENCODING"
+    )
+    for read in (read_text, lambda path: list(text_lines(path))):
+        with pytest.raises(UserError, match=message):
+            read(path)
+
+
+def test_utf_16_is_named(tmp_path):
+    with pytest.raises(UserError, match="begins as UTF-16 does\n.*\n  fix: iconv -f UTF-16 -t UTF-8"):
+        read_text(written(tmp_path, "Guten Tag".encode("utf-16")))
+
+
+def test_a_character_cut_off_at_the_end(tmp_path):
+    with pytest.raises(UserError, match="byte 0xc3 at offset 3, line 1"):
+        read_text(written(tmp_path, "café".encode()[:-1]))
+
+
+def test_a_truncated_gzip_file(tmp_path):
+    path = written(tmp_path, gzip.compress(b"a\n" * 100_000)[:-20])
+    with pytest.raises(UserError, match="the gzip file is truncated or broken"):
+        list(text_lines(path))
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        read_text(tmp_path / "x")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        list(text_lines(tmp_path))
+
+
+def test_suffix_of_a_compressed_file():
+    assert [plain_suffix(Path(name)) for name in ("a.jsonl", "a.jsonl.gz", "a.gz", "a")] == [".jsonl"] * 2 + [""] * 2

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import CohereConfig, Gemma2Config, GraniteConfig
+from transformers.models.auto import AutoModelForCausalLM
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
+from lm_eval_xling.training.packed_attention import by_text
+from lm_eval_xling.training.supervised_loss import (
+    IGNORED,
+    OutputHead,
+    check_structure,
+    head_loss,
+    supervised_forward,
+)
+from tests import tiny
+
+ARCHITECTURES = ["llama", "qwen2", "gemma3", "mistral", "gpt_neox"]
+
+
+def examples() -> list[Example]:
+    generator = torch.Generator().manual_seed(0)
+    made: list[Example] = []
+    for prompt, target in ((25, 9), (7, 30), (3, 2), (40, 1)):
+        ids = torch.randint(0, 256, (prompt + target,), generator=generator).tolist()
+        labels = [IGNORED] * prompt + ids[prompt:]
+        made.append(Example(input_ids=ids, labels=labels, position_ids=list(range(len(ids)))))
+    return made
+
+
+def gradients(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("layout", ["packed, text by text", "packed, with masks", "padded"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_loss_and_every_gradient_equal_the_models_own(architecture: str, layout: str) -> None:
+    """Full fine-tuning: the output head and, where tied, the embeddings get their gradient too."""
+    model = tiny.model(architecture)
+    packed = layout != "padded"
+    if layout == "packed, with masks":
+        model.set_attn_implementation("eager")
+    with by_text(model) as used:
+        assert used == (layout != "packed, with masks")
+    reference_batch = PaddedCollator(258)(examples())
+    expected = model(**reference_batch).loss
+    expected_gradients = gradients(model, expected)
+    with supervised_forward(model, packed=packed):
+        loss = model(**(PackedCollator() if packed else PaddedCollator(258))(examples())).loss
+        ours = gradients(model, loss)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert ours.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> None:
+    model = tiny.model("llama")
+    batch = PaddedCollator(258)(examples())
+    own = model.forward
+    expected = model(**batch, num_items_in_batch=torch.tensor(100)).loss
+    with supervised_forward(model, packed=False):
+        output = model(**batch, num_items_in_batch=torch.tensor(100))
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert "logits" not in output
+    assert model.forward == own
+
+
+class Counted(nn.Linear):
+    """A head of float64 that says how many positions it met at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 11, dtype=torch.float64)
+        self.seen: list[int] = []
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(states))
+        return super().forward(states)
+
+
+def test_chunks_of_a_learning_head_do_not_change_the_sum_and_no_more_than_one_is_alive() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(23, 8, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 11, (23,))
+    linear = Counted()
+    expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
+    wanted = torch.autograd.grad(expected, [hidden, *linear.parameters()])
+    linear.seen.clear()
+    loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 11), chunk=5)
+    got = torch.autograd.grad(loss * 3, [hidden, *linear.parameters()])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert linear.seen == [5, 5, 5, 5, 3]
+    for ours, theirs in zip(got, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs * 3, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [1, 16, 23])
+@pytest.mark.parametrize("rows", [1, 7, 300, 1000])
+@pytest.mark.parametrize(("factor", "cap"), [(1.0, None), (0.25, None), (1.0, 2.0), (-3.0, 0.5)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_blocks_of_a_frozen_head_give_the_plain_loss_and_gradient(
+    positions: int, rows: int, factor: float, cap: float | None, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    hidden = (3 * torch.randn(positions, 8)).requires_grad_()
+    targets = torch.randint(0, 300, (positions,))
+    linear = nn.Linear(8, 300, bias=bias).requires_grad_(False)
+    head = OutputHead(linear, linear.forward, 300, factor, cap)
+    expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
+    (wanted,) = torch.autograd.grad(expected, hidden)
+    loss = head_loss(hidden, targets, head, chunk=rows)
+    (got,) = torch.autograd.grad(loss * 3, hidden)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(got, wanted * 3, atol=1e-5, rtol=1e-4)
+    assert linear.weight.grad is None
+    with torch.no_grad():
+        assert head_loss(hidden, targets, head, chunk=rows).item() == loss.item()
+
+
+def test_a_frozen_head_never_meets_its_vocabulary_at_once_and_large_logits_do_not_overflow() -> None:
+    torch.manual_seed(0)
+    hidden = (1e3 * torch.randn(5, 8)).requires_grad_()
+    linear = nn.Linear(8, 5000).requires_grad_(False)
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and not result._is_view():
+                sizes.append(result.numel())
+            return result
+
+    targets = torch.randint(0, 5000, (5,))
+    with Sizes():
+        loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 5000), chunk=100)
+    assert max(sizes) == 16 * 100
+    expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_loss_without_targets_is_zero() -> None:
+    hidden = torch.randn(0, 8, requires_grad=True)
+    linear = nn.Linear(8, 300).requires_grad_(False)
+    loss = head_loss(hidden, torch.zeros(0, dtype=torch.long), OutputHead(linear, linear.forward, 300))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert hidden.grad is not None and hidden.grad.shape == (0, 8)
+
+
+@pytest.mark.parametrize("kind", ["learns", "has an adapter", "is quantised"])
+def test_heads_that_are_no_frozen_matrix_take_the_general_way(kind: str) -> None:
+    torch.manual_seed(0)
+    layer: nn.Module = nn.Linear(8, 300)
+    if kind == "has an adapter":
+        model = nn.Sequential(layer)
+        layer = get_peft_model(model, LoraConfig(target_modules=["0"], init_lora_weights=False)).base_model.model[0]
+    elif kind == "is quantised":
+        quantised = pytest.importorskip("bitsandbytes").nn.Linear4bit(8, 300, quant_type="nf4")
+        quantised.load_state_dict(layer.state_dict())
+        layer = quantised.to("cpu")
+    head = OutputHead(layer, layer.forward, 300)
+    assert head.frozen_matrix() is None
+    hidden = torch.randn(5, 8, requires_grad=True)
+    targets = torch.randint(0, 300, (5,))
+    expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
+    loss = head_loss(hidden, targets, head)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, [hidden, *weights]), torch.autograd.grad(expected, [hidden, *weights]), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma2Config(**SHAPE, **HEADS, head_dim=8, final_logit_softcapping=0.05),
+        CohereConfig(**SHAPE, **HEADS, logit_scale=0.3, pad_token_id=0),
+        GraniteConfig(**SHAPE, **HEADS, logits_scaling=7.0),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    check_structure(model, packed=True)
+    batch = PaddedCollator(0)(examples())
+    expected = model(**batch).loss.item()
+    with supervised_forward(model, packed=False):
+        assert model(**batch).loss.item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_known_architectures_pass_the_check(architecture: str) -> None:
+    check_structure(tiny.model(architecture), packed=True)
+
+
+def test_unknown_architectures_are_refused() -> None:
+    doubled = tiny.model("llama")
+    own = doubled.forward
+
+    def forward(**inputs: object) -> object:
+        output = own(**inputs)
+        output.logits = output.logits * 2
+        return output
+
+    doubled.forward = forward
+    with pytest.raises(UserError, match="does something to its logits"):
+        check_structure(doubled, packed=False)
+
+    leaky = tiny.model("opt")
+    decode = leaky.get_decoder().forward
+
+    def without_positions(input_ids: object, position_ids: object = None, **inputs: object) -> object:
+        return decode(input_ids=input_ids, **inputs)
+
+    leaky.get_decoder().forward = without_positions
+    check_structure(leaky, packed=False)
+    with pytest.raises(UserError, match="cannot keep packed texts apart"):
+        check_structure(leaky, packed=True)
