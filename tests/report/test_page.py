@@ -117,6 +117,30 @@ def test_the_same_runs_give_the_same_report(page: Path, tmp_path: Path) -> None:
         assert (again.parent / name).read_bytes() == (page.parent / name).read_bytes()
 
 
+@pytest.mark.slow
+def test_results_in_memory_give_the_report_of_their_files(tmp_path: Path) -> None:
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    from lm_eval_xling import task_path
+
+    names = ["xling_atlas_en_en", "xling_atlas_de_en"]
+    manager = TaskManager(include_path=str(task_path()), include_defaults=False)
+    results = lm_eval.simple_evaluate("dummy", tasks=names, limit=6, task_manager=manager, log_samples=True)
+    given = set(results)
+    report = read_report(write_report(results, str(tmp_path / "out")).parent)
+    assert set(results) == given
+    (barrier,) = [row for row in report.barriers if row.scope == "task"]
+    scores = [results["results"][name]["acc,none"] for name in names]
+    assert (barrier.reference_score, barrier.score) == pytest.approx(tuple(scores)) and barrier.paired is not None
+    # What it was made from stays beside it, and gives the same again.
+    again = read_report(write_report([str(tmp_path / "out" / "evaluated")], tmp_path / "again").parent)
+    assert again.barriers == report.barriers
+    with pytest.raises(UserError, match="not the results of an evaluation"):
+        write_report({"samples": {}}, tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
+
+
 def test_out_must_be_a_folder(page: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="needs a folder"):
