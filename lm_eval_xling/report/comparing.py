@@ -12,10 +12,10 @@ from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.report.averages import average_rows, score_rows
 from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
-from lm_eval_xling.report.conditions import UNKNOWN
+from lm_eval_xling.report.conditions import FORMS, UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
 from lm_eval_xling.report.equality import equal_models
-from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note
+from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
 from lm_eval_xling.report.formats import format_rows
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
 from lm_eval_xling.report.wording import condition_rows
@@ -157,7 +157,7 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
         where = f"{label}, {family}"
         settings = list(dict.fromkeys(evaluation.setting for evaluation in group))
         # Forms of the answer are compared with each other, in a table of their own.
-        if len({replace(setting, form="", variant="") for setting in settings}) > 1:
+        if len({_without_form(setting) for setting in settings}) > 1:
             listed = "; ".join(sorted(setting.label for setting in settings))
             notes.append(
                 Note("refused", f"runs in different settings are not compared with each other: {listed}", where)
@@ -181,6 +181,10 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
                 keys = ("seeds", "limit", "harness version", "model type", "chat template")
                 notes += _differences(both, f"{label} and {baseline}, {family}", keys)
     return notes
+
+
+def _without_form(setting: Setting) -> Setting:
+    return replace(setting, form="" if setting.form in FORMS else setting.form, variant="")
 
 
 def _differences(group: Sequence[Evaluation], where: str, keys: Sequence[str]) -> list[Note]:

@@ -25,6 +25,7 @@ __all__ = [
     "condition_of_leaf",
     "in_words",
     "name",
+    "rank_of",
 ]
 
 BASE = "en"
@@ -42,7 +43,7 @@ class Condition:
     placement: str = ""
     """Name of the placement; empty where it is unknown, ``mul`` where it differs from item to item."""
     form: str = ""
-    """``letters``, ``cloze`` or ``generate``; empty where it is unknown."""
+    """``letters``, ``cloze``, ``generate``, or a family's own; empty where it is unknown."""
     languages: tuple[tuple[str, str], ...] = ()
     """Part to language code, sorted by part; ``mul`` for a part in several languages."""
     codes: tuple[str, ...] = ()
@@ -116,13 +117,14 @@ def condition_of(
         form: of an older run, which did not log it.
     """
     if isinstance(condition, Mapping) and isinstance(condition.get("languages"), Mapping):
-        parts = {str(part): str(code) for part, code in condition["languages"].items()}
+        # A part that an item lacks is null, because the harness's datasets give every row the same keys.
+        parts = {str(part): str(code) for part, code in condition["languages"].items() if code is not None}
         return _condition(str(condition.get("placement") or ""), str(condition.get("form") or ""), parts)
     if placement is None and question_language is None and answer_language is None and languages is None:
         return None
     parts = {}
     if isinstance(languages, Mapping):
-        parts = {str(part): str(code) for part, code in languages.items()}
+        parts = {str(part): str(code) for part, code in languages.items() if code is not None}
     for part, code in (("question", question_language), ("answer", answer_language)):
         if code is not None:
             parts[part] = SEVERAL if code == "mixed" else str(code)
@@ -167,13 +169,13 @@ _UNEQUAL = frozenset({"gt", "gt_question", "onewrong", "threewrong"})
 
 
 def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[Condition, str]:
-    """Return the condition that a leaf's settings in the results name, and what else they name.
+    """Return the condition that the settings of a leaf name, and what else they name.
 
-    Only for tasks of older runs: in newer ones the samples say it, and the settings hold ``condition`` or nothing.
+    For runs without samples alone, which say it better.
+
+    Args:
+        leaf: in an older run the ``leaf`` of the results, in a newer one what the family says of the leaf.
     """
-    given = leaf.get("condition")
-    if isinstance(given, Mapping):
-        return condition_of(given, None, None, None, None, form="") or UNKNOWN, ""
     placement = str(leaf.get("placement") or "")
     form = str(leaf.get("form") or ("generate" if leaf.get("generate") else ""))
     parts = {}
@@ -200,7 +202,7 @@ def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[Condition, str]:
         for key, value in sorted(rest.items())
         if value and value not in LANGUAGES and value != SEVERAL
     )
-    return _condition(placement, form if form in FORMS else "", parts) if parts else UNKNOWN, variant
+    return _condition(placement, form, parts) if parts else UNKNOWN, variant
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -218,6 +220,12 @@ _WORDS = {
     "mixup": "each part in another language",
     "mixup_paper": "each part in another language, as published",
 }
+
+
+def rank_of(condition: str) -> int:
+    """Return the place of a condition in the order in which they are shown, by the placement that its name holds."""
+    placement = condition.partition(" (")[0]
+    return list(_WORDS).index(placement) if placement in _WORDS else len(_WORDS)
 
 
 def name(code: str) -> str:

@@ -22,6 +22,8 @@ class Finding:
 
     family: str
     """Family that it is about; empty where it is about the input as a whole."""
+    setting: str
+    """Label of the setting, where the family was run in several; empty otherwise."""
     model: str
     """Label of the model that it is about; empty as ``family``."""
     text: str
@@ -33,18 +35,23 @@ class Finding:
 def findings(report: Report) -> list[Finding]:
     """Return what the broadest contrasts of every family say, and what adapters changed in them."""
     words = words_of(report)
-    found = [Finding("", "", f"{note.where}: {note.text}.", True) for note in report.notes if note.kind == "suspect"]
-    for family, setting in groups_of(report):
+    found = [
+        Finding("", "", "", f"{note.where}: {note.text}.", True) for note in report.notes if note.kind == "suspect"
+    ]
+    groups = groups_of(report)
+    several = {family for family, _ in groups if sum(name == family for name, _ in groups) > 1}
+    for family, setting in groups:
+        told = setting if family in several else ""
         scale = scale_of(report, family, setting)
         barriers = [row for row in report.barriers if (row.family, row.setting) == (family, setting)]
         changes = [row for row in report.changes if (row.family, row.setting) == (family, setting)]
         for model in dict.fromkeys(row.model for row in barriers):
             rows = _broadest([row for row in barriers if row.model == model])
-            found += [Finding(family, model, _barrier(row, scale, words), _certain(row.paired)) for row in rows]
+            found += [Finding(family, told, model, _barrier(row, scale, words), _certain(row.paired)) for row in rows]
         for model in dict.fromkeys(row.model for row in changes):
             rows_of_change = [row for row in changes if row.model == model and row.what == "barrier"]
             broad = _broadest(rows_of_change) or [row for row in changes if row.model == model][:3]
-            found += [Finding(family, model, _change(row, scale, words), _certain(row.paired)) for row in broad]
+            found += [Finding(family, told, model, _change(row, scale, words), _certain(row.paired)) for row in broad]
     return found
 
 

@@ -38,6 +38,8 @@ class Plot:
     """Label of the model, or empty where it shows several."""
     title: str
     """What it shows."""
+    file: str
+    """Name of its files without their endings."""
     svg: str
     """The SVG element."""
 
@@ -52,7 +54,7 @@ def draw(report: Report, folder: Path) -> list[Plot]:
             drawing = svg(figure, file)
             (folder / f"{file}.svg").write_text(drawing, encoding="utf-8")
             described = f"{title} ({model})" if model else title
-            plots.append(Plot(family, setting, model, title, themed(drawing, described)))
+            plots.append(Plot(family, setting, model, title, file, themed(drawing, described)))
     return plots
 
 

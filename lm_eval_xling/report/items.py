@@ -114,9 +114,8 @@ def _lines(samples: Samples, rows: Sequence[int]) -> list[dict[str, Any]]:
 def _texts(doc: dict[str, Any]) -> dict[str, Any]:
     keys = ("condition", "placement", "question_language", "answer_language", "languages")
     condition = condition_of(*(doc.get(key) for key in keys), form="") or UNKNOWN
-    fields = doc["fields"] if isinstance(doc.get("fields"), dict) else {}
-    # Where letters are scored, the options themselves stand among the fields.
-    given = doc.get("options") or fields.get("options") or doc.get("choices") or []
+    # Where letters are scored, the choices are letters, and the options stand beside them.
+    given = doc.get("options") or doc.get("choices") or []
     options = [str(option) for option in given] if isinstance(given, list) else []
     named = condition.options if len(condition.options) == len(options) else [condition.answer] * len(options)
     question = (
@@ -124,6 +123,8 @@ def _texts(doc: dict[str, Any]) -> dict[str, Any]:
         or doc.get("question")
         or "\n".join(f"{key}: {value}" for key, value in doc.items() if isinstance(value, str) and key != "id")
     )
+    if doc.get("cue"):
+        question = f"{question}\n{doc['cue']}"
     answer = doc.get("answer")
     return {
         "question": _cut(str(question)),

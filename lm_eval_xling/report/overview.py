@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from lm_eval_xling.records import PairedDifference
 from lm_eval_xling.report.cells import shown
+from lm_eval_xling.report.conditions import rank_of
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
 from lm_eval_xling.report.tables import groups_of, scale_of
 from lm_eval_xling.report.wording import Words, words_of
@@ -85,9 +86,13 @@ def overviews(report: Report) -> list[Overview]:
         most = 100.0 if scale == 100 else max(abs(row.reference_score) for row in barriers) * 1.1 or 1.0
         chances = {row.chance for row in own if math.isfinite(row.chance)}
         chance = chances.pop() * 100 if scale == 100 and len(chances) == 1 else math.nan
+        models = list(dict.fromkeys(row.model for row in barriers))
+        shown_of = {model: {row.condition for row in barriers if row.model == model} for model in models}
+        common = set.intersection(*shown_of.values())
         headlines = [
-            _headline(report, [row for row in barriers if row.model == model], words, scale, most)
-            for model in dict.fromkeys(row.model for row in barriers)
+            # One condition for all models, where there is one: numbers side by side are of one thing.
+            _headline(report, [row for row in barriers if row.model == model], common, words, scale, most)
+            for model in models
         ]
         unit = "per cent" if scale == 100 else "in the metric's unit"
         line = f"; dashed line: guessing, {shown(chance)}" if math.isfinite(chance) else ""
@@ -99,8 +104,14 @@ def overviews(report: Report) -> list[Overview]:
     return made
 
 
-def _headline(report: Report, rows: Sequence[BarrierRow], words: Words, scale: float, most: float) -> Headline:
-    broadest = min(rows, key=lambda row: (_BREADTH[row.scope], -_tasks(row.condition), -abs(row.barrier)))
+def _headline(
+    report: Report, rows: Sequence[BarrierRow], common: Set[str], words: Words, scale: float, most: float
+) -> Headline:
+    # The choice does not look at the barriers: the largest of many would be large by chance.
+    broadest = min(
+        [row for row in rows if row.condition in common] or rows,
+        key=lambda row: (_BREADTH[row.scope], -_tasks(row.condition), rank_of(row.condition), row.condition),
+    )
     tasks = [row for row in rows if row.scope == "task"]
     largest = max(tasks, key=lambda row: row.barrier) if len(tasks) > 1 else None
     bars = [
@@ -110,7 +121,10 @@ def _headline(report: Report, rows: Sequence[BarrierRow], words: Words, scale: f
     told = ""
     if largest is not None:
         name = words.short(largest.family, largest.condition)
-        told = f"Largest: {name}, {shown(largest.barrier * scale)} points below {largest.reference_score * scale:.1f}."
+        told = f"Largest of {len(tasks)}: {name}, {shown(largest.barrier * scale)} points."
+        if largest.reference != broadest.reference:
+            reference = words.short(largest.family, largest.reference)
+            bars.append(_bar(reference, largest.reference_score, scale, most, True))
         bars.append(_bar(name, largest.score, scale, most, False))
     verdict, certain = _verdict(broadest.paired, scale)
     change, changed = _change(report, broadest, scale)

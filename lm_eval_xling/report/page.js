@@ -42,6 +42,33 @@
     for (const details of all("details.table")) details.open ||= all("tbody tr", details).length <= 60;
   });
 
+  // ---- figures -------------------------------------------------------------------------------------------------
+  const savePicture = async (figure) => {
+    const drawing = figure.querySelector("svg").cloneNode(true);
+    const { width, height } = drawing.viewBox.baseVal;
+    const look = getComputedStyle(figure);
+    drawing.setAttribute("width", width);
+    drawing.setAttribute("height", height);
+    drawing.setAttribute("style", `color: ${look.color}`);
+    const picture = new Image();
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(drawing))}`;
+    await picture.decode();
+    const canvas = document.createElement("canvas");
+    // Points of the drawing are small on today's screens.
+    [canvas.width, canvas.height] = [width * 3, height * 3];
+    const context = canvas.getContext("2d");
+    context.fillStyle = getComputedStyle(document.body).backgroundColor;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const link = document.createElement("a");
+    link.download = `${figure.dataset.name}.png`;
+    link.href = canvas.toDataURL("image/png");
+    link.click();
+  };
+  for (const figure of all("figure")) {
+    figure.querySelector("button").addEventListener("click", () => savePicture(figure));
+  }
+
   // ---- items ---------------------------------------------------------------------------------------------------
   if (!byId("group")) return;
   const PAGE = 50;
@@ -135,6 +162,10 @@
       const first = Object.values(item.conditions)[0];
       summary.append(written(make("span", "", (first?.question || item.id).slice(0, 160)), first?.language));
       summary.append(make("span", "tally", ` · ${item.id} · right in ${right} of ${scores.length}`));
+      const link = make("a", "link", "link");
+      link.href = `#item=${byId("group").value}/${encodeURIComponent(item.id)}`;
+      summary.append(" ", link);
+      details.dataset.id = item.id;
       details.append(summary);
       details.addEventListener("toggle", () => details.open && fill(details, group, item));
       return details;
@@ -147,9 +178,26 @@
   byId("which").addEventListener("change", restart);
   byId("search").addEventListener("input", restart);
   byId("more").addEventListener("click", () => { visible += PAGE; listItems(); });
+  const openLinked = () => {
+    const [, index, id] = /^#item=(\d+)\/(.+)$/.exec(location.hash) || [];
+    if (id === undefined || !byId(`items-${index}`)) return;
+    for (const select of all("select", form)) select.value = "";
+    applyFilter();
+    byId("group").value = index;
+    byId("which").value = "";
+    byId("search").value = decodeURIComponent(id);
+    visible = Infinity;
+    listItems();
+    const found = all("#list details").find((details) => details.dataset.id === decodeURIComponent(id));
+    if (!found) return;
+    found.open = true;
+    found.scrollIntoView();
+  };
+  addEventListener("hashchange", openLinked);
   // The list is made when it comes near the window, because parsing its data is the page's only slow step.
   const observer = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); listItems(); }
   }, { rootMargin: "400px" });
   observer.observe(byId("items"));
+  openLinked();
 })();

@@ -113,13 +113,14 @@ def _evaluations(file: Path, results: Mapping[str, Any]) -> list[Evaluation]:
 def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[str, Any], task: str) -> Evaluation:
     config = results["configs"][task]
     run = results.get("config") or {}
-    leaf = (config.get("dataset_kwargs") or {}).get("leaf")
-    leaf = leaf if isinstance(leaf, dict) else {}
-    condition, variant = condition_of_leaf(leaf)
     metadata = config.get("metadata") or {}
+    given = _dataset(results, task)
+    leaf = given["leaf"] if isinstance(given.get("leaf"), Mapping) else {}
+    condition, variant = condition_of_leaf(leaf)
+    family = str(given.get("family") or leaf.get("family") or "")
     metrics, better = _metrics(results, task, config)
     shots = int(results.get("n-shot", {}).get(task, 0) or 0)
-    family = str(leaf.get("family") or "") or _family_of(task)
+    family = family or _family_of(task)
     generates = config.get("output_type") == "generate_until"
     template = str(results.get("chat_template_sha") or "")
     setting = Setting(
@@ -129,7 +130,7 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
         parameters=_parameters(metadata.get("xling"), run.get("gen_kwargs")),
-        form=condition.form or ("generate" if generates and is_ours(task, leaf) else ""),
+        form=condition.form or ("generate" if generates and is_ours(task) else ""),
         variant=variant,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
@@ -159,9 +160,27 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
     )
 
 
-def is_ours(task: str, leaf: Mapping[str, Any]) -> bool:
+def is_ours(task: str) -> bool:
     """Tell whether a task is one of this package, or of a family of one's own."""
-    return task.startswith("xling_") or bool(leaf.get("family"))
+    return task.startswith("xling_")
+
+
+def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluation:
+    """The evaluation in the condition that the family says of its leaf: what is known without samples."""
+    given = _dataset(results, evaluation.task)
+    parameters = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
+    # A parameter may change the languages, which then only the samples know.
+    if parameters or not isinstance(given.get("leaf"), str):
+        return evaluation
+    from lm_eval_xling.families import FAMILIES
+
+    leaves = FAMILIES[evaluation.family].leaves if evaluation.family in FAMILIES else ()
+    leaf = next((leaf for leaf in leaves if leaf.name == given["leaf"]), None)
+    if leaf is None:
+        return evaluation
+    condition, variant = condition_of_leaf({**leaf.condition, "form": leaf.form})
+    setting = replace(evaluation.setting, form=leaf.form, variant=variant)
+    return replace(evaluation, condition=condition, setting=setting)
 
 
 def _parameters(*given: Any) -> str:
@@ -235,8 +254,9 @@ def _with_samples(
     """The evaluation with its samples and what they say of it, or None where they must not be used."""
     path = _samples_path(evaluation)
     if not path.exists():
+        evaluation = _of_registry(evaluation, results)
         text = "no samples: scores without pairing, tests or consistency (run lm_eval with --log_samples)"
-        if is_ours(evaluation.task, {}) and evaluation.condition == UNKNOWN:
+        if is_ours(evaluation.task) and evaluation.condition == UNKNOWN:
             text = "no samples, which say what can be compared: scores alone (run lm_eval with --log_samples)"
         return evaluation, [Note("missing", text, path.name), *_unscored(evaluation, path.name)]
     samples, facts, notes = read_samples(
@@ -248,21 +268,24 @@ def _with_samples(
         form=evaluation.setting.form,
         advance=advance,
     )
-    ours = evaluation.task.startswith("xling_") or bool(facts.family and facts.conditions)
+    ours = is_ours(evaluation.task) or bool(facts.family and facts.conditions)
     family = (facts.family if ours else "") or evaluation.family
     if ours and facts.silent:
         return None, [Note("refused", _SILENT, path.name)]
     condition = combined(facts.conditions) if facts.conditions else evaluation.condition
-    described = replace(
-        evaluation,
-        samples=samples,
-        family=family,
-        condition=condition,
-        setting=replace(evaluation.setting, form=condition.form) if condition.form else evaluation.setting,
-    )
+    setting = evaluation.setting
+    if facts.conditions:
+        # What an older run's leaf says beside its condition tells its tasks apart; in a newer one the items do.
+        older = isinstance(_dataset(results, evaluation.task).get("leaf"), Mapping)
+        setting = replace(setting, form=condition.form or setting.form, variant=setting.variant if older else "")
+    described = replace(evaluation, samples=samples, family=family, condition=condition, setting=setting)
     if samples is not None and not evaluation.unscored and _is_broken(samples):
         described = _without_scores(described, "no score: all log-likelihoods are no finite numbers")
     return described, [*notes, *_unscored(evaluation, path.name)]
+
+
+def _dataset(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    return results["configs"][task].get("dataset_kwargs") or {}
 
 
 def _unscored(evaluation: Evaluation, where: str) -> list[Note]:

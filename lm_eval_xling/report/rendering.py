@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import cycle
@@ -42,7 +43,7 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
     source = files("lm_eval_xling.report")
     script = read_script(SORTING) + source.joinpath("page.js").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["language"] = name
+    environment.filters |= {"language": name, "unbroken": _unbroken}
     template = environment.from_string(source.joinpath("page.html").read_text(encoding="utf-8"))
     groups = [_section(report, family, setting, plots) for family, setting in groups_of(report)]
     return template.render(
@@ -63,6 +64,11 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         overviews=overviews(report),
         colours=dict(zip((model.label for model in report.models), cycle(PALETTE), strict=False)),
     )
+
+
+def _unbroken(text: str) -> str:
+    """The text with no line break inside of "p = .012" and "n = 111"."""
+    return re.sub(r"\b([pn]) ([=<]) ", "\\1\u00a0\\2\u00a0", text)
 
 
 def _section(report: Report, family: str, setting: str, plots: Sequence[Plot]) -> dict[str, Any]:

@@ -22,12 +22,16 @@ BYPASS = "bypass"
 """The harness's stand-in for every metric under ``--predict_only``; its values mean nothing."""
 
 
+_NOTHING = msgspec.Raw()
+
+
 class _Doc(msgspec.Struct):
     """What pairing needs of a document; the texts stay in the file until an item is shown."""
 
     id: Any = None
     family: Any = None
-    condition: Any = None
+    # Parsed once for all documents that have the same.
+    condition: msgspec.Raw = _NOTHING
     group: Any = None
     answer: Any = None
     choices: Any = None
@@ -35,7 +39,7 @@ class _Doc(msgspec.Struct):
     question_language: Any = None
     answer_language: Any = None
     placement: Any = None
-    languages: Any = None
+    languages: msgspec.Raw = _NOTHING
     subject: Any = None
     category: Any = None
     cluster: Any = None
@@ -44,6 +48,7 @@ class _Doc(msgspec.Struct):
     country: Any = None
 
 
+_RAW = ("condition", "languages")
 # Questions on one author, on one passage, or on one country stand or fall together: what older documents call it.
 _CLUSTERS = ("cluster", "author", "context", "country")
 
@@ -218,7 +223,11 @@ class _Rows:
             return self.decode(line)
         except msgspec.DecodeError:
             # The harness writes NaN and Infinity, which JSON does not know but Python's parser reads.
-            return msgspec.convert(json.loads(line), self.kind)
+            sample = json.loads(line)
+            if isinstance(sample, dict) and isinstance(sample.get("doc"), dict):
+                raw = {key: msgspec.Raw(json.dumps(sample["doc"][key])) for key in _RAW if key in sample["doc"]}
+                sample["doc"] |= raw
+            return msgspec.convert(sample, self.kind)
 
     def _add_item(self, name: str, offset: int, sample: Any, doc: _Doc) -> None:
         self.ids.append(name)
@@ -244,24 +253,15 @@ class _Rows:
 
     def _condition(self, doc: _Doc, has_options: bool) -> Condition:
         # Few conditions occur, and building one takes longer than reading the line.
-        key = (
-            *map(
-                _frozen,
-                (doc.condition, doc.placement, doc.question_language, doc.answer_language, doc.languages),
-            ),
-            has_options and _are_letters(doc.choices),
-        )
+        letters = has_options and _are_letters(doc.choices)
+        texts = bytes(doc.condition), bytes(doc.languages)
+        key = (*texts, repr((doc.placement, doc.question_language, doc.answer_language)), letters)
         known = self._known.get(key)
         if known is None:
-            form = self.form or ("generate" if not has_options else "letters" if key[-1] else "cloze")
-            found = condition_of(
-                doc.condition,
-                doc.placement,
-                doc.question_language,
-                doc.answer_language,
-                doc.languages,
-                form=form,
-            )
+            form = self.form or ("generate" if not has_options else "letters" if letters else "cloze")
+            condition, languages = (msgspec.json.decode(text) if text else None for text in texts)
+            asked, answered = doc.question_language, doc.answer_language
+            found = condition_of(condition, doc.placement, asked, answered, languages, form=form)
             known = self._known[key] = found or UNKNOWN
         self.silent += known is UNKNOWN
         return known
@@ -314,13 +314,6 @@ class _Rows:
             text = f"{self.without_id} documents have no id: they are paired by their position in the task"
             notes.append(Note("marked", text, where))
         return notes
-
-
-def _frozen(value: Any) -> Any:
-    """A JSON value of two levels at most as something that can be a key."""
-    if not isinstance(value, dict):
-        return value if isinstance(value, (str, type(None))) else str(value)
-    return tuple((key, _frozen(entry)) for key, entry in value.items())
 
 
 def _are_letters(choices: Any) -> bool:

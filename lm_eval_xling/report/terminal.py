@@ -27,7 +27,9 @@ def show(report: Report, console: Console) -> None:
 
     for finding in findings(report):
         # Text, not markup: names come from data and may hold brackets.
-        about = f"{finding.family}, {finding.model}: " if finding.family else ""
+        about = (
+            ", ".join(filter(None, (finding.family, finding.setting, finding.model))) + ": " if finding.family else ""
+        )
         style = ("" if finding.certain else "dim") if finding.family else "bold red"
         console.print(Text(f"• {about}{finding.text}", style))
     words = words_of(report)

@@ -11,6 +11,7 @@ import msgspec
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.comparing import compare, resolve_baselines
+from lm_eval_xling.report.evaluated import Run, run_folders
 from lm_eval_xling.report.gallery import draw
 from lm_eval_xling.report.items import item_groups
 from lm_eval_xling.report.reading import read_runs
@@ -24,8 +25,8 @@ PAGE = "report.html"
 
 
 def write_report(
-    run_dirs: Sequence[Path],
-    out: Path,
+    runs: Run | Sequence[Run],
+    out: Path | str,
     baseline: Path | str | None = None,
     *,
     say: Callable[[str], object] = lambda step: None,
@@ -33,7 +34,9 @@ def write_report(
     """Compare harness runs and write the report.
 
     Args:
-        run_dirs: folders that ``lm_eval --output_path`` wrote, or single results files.
+        runs: folders that ``lm_eval --output_path`` wrote, single results files, or what ``lm_eval.simple_evaluate``
+            returned with ``log_samples=True``, which is written into ``evaluated/`` of the report's folder. The
+            harness's results in memory do not say whether a chat template was applied.
         out: folder of the report; made if it is not there, files of an older report are replaced.
         baseline: run folder or label of the model that the others are compared with; without it, every adapter is
             compared with its own base model, where that was run.
@@ -45,12 +48,12 @@ def write_report(
     Raises:
         UserError: no readable results, or a baseline that is not among them.
     """
-    return make_report(run_dirs, out, baseline, say=say)[1]
+    return make_report(runs, out, baseline, say=say)[1]
 
 
 def make_report(
-    run_dirs: Sequence[Path],
-    out: Path,
+    runs: Run | Sequence[Run],
+    out: Path | str,
     baseline: Path | str | None = None,
     *,
     say: Callable[[str], object] = lambda step: None,
@@ -60,7 +63,7 @@ def make_report(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise UserError("the report needs a folder, and this is a file", where=out, fix="pass another --out")
-    paths = [Path(path) for path in run_dirs]
+    paths = run_folders(runs, out / "evaluated")
     if baseline is not None and Path(baseline).exists():
         paths.append(Path(baseline))
     say("reading")
@@ -78,12 +81,14 @@ def make_report(
     return report, _write(out / PAGE, render(report, pictures, item_groups(blocks)).encode())
 
 
-def read_report(path: Path) -> Report:
-    """Read a ``report.json`` back.
+def read_report(path: Path | str) -> Report:
+    """Read a ``report.json`` back, from the file or from the folder of the report.
 
     Raises:
         UserError: if the file is not a report, or one of another schema version.
     """
+    path = Path(path)
+    path = path / "report.json" if path.is_dir() else path
     try:
         raw = msgspec.json.decode(path.read_bytes())
         version = raw.get("schema_version") if isinstance(raw, dict) else None

@@ -42,6 +42,8 @@ def document(
                 "question": asked,
                 "answer": answered if option_languages is None else spoken[answer],
                 **{f"option_{index}": code for index, code in enumerate(spoken)},
+                # As the harness's datasets log a part that other items of the leaf have.
+                "context": None,
             },
         },
         "pool": group,
@@ -51,7 +53,7 @@ def document(
         "prompt": f"{asked} question of {item}:",
         "choices": [f"{code} option {index} of {item}" for index, code in enumerate(spoken)],
         "answer": answer,
-        "fields": {},
+        "fields": None,
         **more,
     }
 
@@ -59,7 +61,7 @@ def document(
 def flat(doc: Mapping[str, Any]) -> dict[str, Any]:
     """The same document as releases logged it that had no ``condition``."""
     condition = doc["condition"]
-    parts = dict(condition["languages"])
+    parts = {part: code for part, code in condition["languages"].items() if code is not None}
     rest = {key: doc[key] for key in doc if key not in ("condition", "pool", "cluster", "group", "fields")}
     return {
         **rest,
@@ -118,6 +120,12 @@ def generated(doc: Mapping[str, Any], said: str, **metrics: float) -> dict[str, 
 def flattened(row: Mapping[str, Any]) -> dict[str, Any]:
     """A sample with the document of an older release."""
     return {**row, "doc": flat(row["doc"])}
+
+
+def _dataset(task: str, doc: Mapping[str, Any]) -> dict[str, Any]:
+    if "condition" not in doc:
+        return {"leaf": _leaf(doc)}
+    return {"family": doc["family"], "leaf": task.removeprefix(f"xling_{doc['family']}_")}
 
 
 def _leaf(doc: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +187,7 @@ def write_run(
             "doc_to_text": "{{prompt}}",
             "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics],
             "num_fewshot": shots,
-            "dataset_kwargs": {} if "condition" in rows[0]["doc"] else {"leaf": _leaf(rows[0]["doc"])},
+            "dataset_kwargs": _dataset(task, rows[0]["doc"]),
             "metadata": {"version": 1.0},
         }
         results["versions"][task] = 1.0

@@ -178,9 +178,17 @@ def test_aggregates_alone_say_the_difference_but_not_whether_it_is_real(tmp_path
     assert row.barrier == pytest.approx(0.35) and row.paired is None
     assert {score.source for score in made.scores} == {"aggregates"}
     assert any(note.kind == "missing" for note in made.notes)
-    # Newer results do not say the condition; their samples do.
+    # Newer results name the leaf, of which the family knows the condition.
     write_run(tmp_path / "newer", cells, model_args=BASE, samples=False)
-    made = report_of(tmp_path / "newer")
+    assert report_of(tmp_path / "newer").barriers == made.barriers
+
+    def with_parameters(results: dict[str, Any]) -> None:
+        for config in results["configs"].values():
+            config["metadata"]["xling"] = {"question_language": "sw"}
+
+    # A parameter may have changed it, and then nothing is said of it.
+    write_run(tmp_path / "changed", cells, model_args=BASE, samples=False, change=with_parameters)
+    made = report_of(tmp_path / "changed")
     assert not made.barriers and [row.score.estimate for row in made.scores] == [0.45, 0.8]
     assert [note.kind for note in made.notes] == ["missing"] and "say what can be compared" in made.notes[0].text
 

@@ -117,6 +117,30 @@ def test_the_same_runs_give_the_same_report(page: Path, tmp_path: Path) -> None:
         assert (again.parent / name).read_bytes() == (page.parent / name).read_bytes()
 
 
+@pytest.mark.slow
+def test_results_in_memory_give_the_report_of_their_files(tmp_path: Path) -> None:
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    from lm_eval_xling import task_path
+
+    names = ["xling_atlas_en_en", "xling_atlas_de_en"]
+    manager = TaskManager(include_path=str(task_path()), include_defaults=False)
+    results = lm_eval.simple_evaluate("dummy", tasks=names, limit=6, task_manager=manager, log_samples=True)
+    given = set(results)
+    report = read_report(write_report(results, str(tmp_path / "out")).parent)
+    assert set(results) == given
+    (barrier,) = [row for row in report.barriers if row.scope == "task"]
+    scores = [results["results"][name]["acc,none"] for name in names]
+    assert (barrier.reference_score, barrier.score) == pytest.approx(tuple(scores)) and barrier.paired is not None
+    # What it was made from stays beside it, and gives the same again.
+    again = read_report(write_report([str(tmp_path / "out" / "evaluated")], tmp_path / "again").parent)
+    assert again.barriers == report.barriers
+    with pytest.raises(UserError, match="not the results of an evaluation"):
+        write_report({"samples": {}}, tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
+
+
 def test_out_must_be_a_folder(page: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="needs a folder"):
@@ -147,6 +171,11 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     assert values == sorted(values) and values[0] < values[-1]
     browser.run(button)
     assert browser.run(column) == sorted(values, reverse=True)
+    # The first screen: size, certainty, change, chance and n of both models.
+    cards = browser.run("document.querySelector('.card').innerText")
+    for said in ("points barrier", "Real: p\u00a0<\u00a0.001, 40 items.", "Against base: barrier", "guessing, 25.0"):
+        assert said in cards, cards
+    assert browser.run("document.querySelectorAll('.card .headline').length") == 2
     # Filtering by model, language and subject.
     everything = browser.run(visible.format(rows))
     select = "const s = document.querySelector('select[name=language]'); s.value = 'de';"
@@ -178,6 +207,17 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     browser.run("document.querySelector('#list details').open = true")
     wait_for(browser, "document.querySelector('.condition [dir=rtl]') !== null")
     assert browser.run("getComputedStyle(document.querySelector('.condition p[lang=ar]')).direction") == "rtl"
+    # A link leads to its item, open, whatever is filtered.
+    browser.run("location.hash = '#item=0/item%3A7'")
+    wait_for(browser, "document.querySelector('#list details[open]')?.dataset.id === 'item:7'")
+    assert browser.run("document.querySelector('#list details[open] a').hash") == "#item=0/item%3A7"
+    # A figure becomes a picture without leaving the page.
+    browser.run("HTMLAnchorElement.prototype.click = function () { window.saved = this; }")
+    browser.run("document.querySelector('figure button').click()")
+    wait_for(browser, "window.saved !== undefined")
+    assert browser.run("saved.download").startswith("atlas_0-shot_cloze_matrix_base")
+    assert browser.run("saved.href").startswith("data:image/png;base64,")
+    assert browser.run("saved.href.length") > 10_000
     assert browser.run("window.pwned") is None
     assert browser.problems == []
     browser.screenshot(tmp_path / "page.png")
