@@ -153,7 +153,11 @@ def _messages() -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = lines[0].strip() if lines else ""
-    return f"{type(error).__name__}: {text}" if text and not isinstance(error, ValueError | OSError) else text or repr(error)
+    return (
+        f"{type(error).__name__}: {text}"
+        if text and not isinstance(error, ValueError | OSError)
+        else text or repr(error)
+    )
 
 
 def _unknown_task(name: str) -> UserError:

@@ -36,7 +36,9 @@ def own_attention(model: torch.nn.Module, attend: Attend) -> Iterator[None]:
     replaced: list[tuple[torch.nn.Module, Any]] = []
     try:
         for module in model.modules():
-            forward = next((_FORWARD[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in _FORWARD), None)
+            forward = next(
+                (_FORWARD[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in _FORWARD), None
+            )
             if forward is not None:
                 replaced.append((module, module.__dict__.get("forward")))
                 module.forward = partial(forward, module, attend)
@@ -108,9 +110,7 @@ def _bloom(
         # As the model: the product is rounded to its type, and the slopes are not.
         return _scaled(_slopes(module.num_heads, positions.device), positions).to(hidden_states.dtype)
 
-    mixed, _ = attend(
-        module, query, key, value, attention_mask, scaling=module.inv_norm_factor, key_bias=bias
-    )
+    mixed, _ = attend(module, query, key, value, attention_mask, scaling=module.inv_norm_factor, key_bias=bias)
     return residual + module.dense(mixed.flatten(2)), None
 
 

@@ -51,7 +51,9 @@ def _folder(name: str, argument: str) -> Path | None:
         )
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:
         raise UserError(
-            f"{argument} names a folder that does not exist", where=name, fix="check the path, or name a model on the hub"
+            f"{argument} names a folder that does not exist",
+            where=name,
+            fix="check the path, or name a model on the hub",
         )
     return None
 
@@ -70,7 +72,9 @@ def _check_model(folder: Path, arguments: Mapping[str, Any]) -> None:
     try:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UserError(f"config.json cannot be read: {error}", where=folder, fix="save or fetch the model again") from None
+        raise UserError(
+            f"config.json cannot be read: {error}", where=folder, fix="save or fetch the model again"
+        ) from None
     _check_weights(folder, "the model")
     if not arguments.get("tokenizer"):
         _need(

@@ -108,9 +108,7 @@ def test_folders_of_tasks_go_together(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(name in shown for name in ("own_first", "own_second", TASK))
 
 
-def test_embedded_models_have_their_names(
-    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_embedded_models_have_their_names(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("lm_eval_xling.embedded.model_folder", lambda name, say: model)
     monkeypatch.chdir(tmp_path)
     found = completed("--tasks", TASK, "--model_args", "pretrained=gemma-3-270m,tokenizer=gemma-3-270m").model_args
@@ -210,7 +208,11 @@ def adapter_of_another_model(model: Path, adapter: Path) -> str:
         (lambda model, adapter: f"pretrained={adapter}", "names an adapter, not a model", "pretrained=BASE,peft="),
         (lambda model, adapter: f"pretrained={model}-x", "names a folder that does not exist", "check the path"),
         (lambda model, adapter: f"pretrained={model / 'config.json'}", "names a file", "pretrained="),
-        (lambda model, adapter: f"pretrained={model},peft={model}", "adapter_config.json is missing", "name the folder"),
+        (
+            lambda model, adapter: f"pretrained={model},peft={model}",
+            "adapter_config.json is missing",
+            "name the folder",
+        ),
         (lambda model, adapter: "dtype=float32", "no model is named", "pretrained=MODEL"),
         (lambda model, adapter: "pretrained=someone/nothing-that-exists", "the model could not be loaded", "check"),
         (lambda model, adapter: f"pretrained={model},dtype=float99", "the model could not be loaded", "check"),
