@@ -32,7 +32,7 @@ def unsupported() -> dict[str, tuple[torch.nn.Module, str]]:
             AutoModelForCausalLM.from_config(
                 MptConfig(vocab_size=tiny.VOCABULARY, d_model=32, n_layers=2, n_heads=4, eos_token_id=257)
             ),
-            "0 compute their attention",
+            "the self-check failed",
         ),
         "rotation by length": (
             AutoModelForCausalLM.from_config(
