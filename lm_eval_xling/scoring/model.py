@@ -25,12 +25,11 @@ from lm_eval_xling.scoring.generation import (
     PromptPrefixes,
     has_own_cache,
     plan_prompts,
-    reason_against_generation,
 )
 from lm_eval_xling.scoring.numbers import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
-from lm_eval_xling.scoring.support import reason_against
+from lm_eval_xling.scoring.self_check import TEXT, SelfCheck
 from lm_eval_xling.scoring.tree import ScoredSequence
 
 __all__ = ["SharedPrefixLM"]
@@ -61,6 +60,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
         super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
         self.set_cache_hook(self.cache_hook)
+        self._computes_numbers = True
         self._prompt_prefixes: PromptPrefixes | None = None
         self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
@@ -70,7 +70,11 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         elif kwargs.get("tp_plan") is not None:
             reason = "tensor parallelism needs the same batches in every process"
         else:
-            reason = reason_against(self.model, self._executor, self.max_length)
+            self._check = SelfCheck(self.model, self._executor, self.max_length, self.tok_encode(TEXT))
+            reason = self._check.reason_against_scoring()
+            self._computes_numbers = self._check.is_a_number
+            if not self._computes_numbers:
+                reason = "its log-probabilities are no numbers"
         self.fallback_reason = reason
         """Why ``hf``'s own code is used; None where it is not."""
         if reason is not None:
@@ -224,6 +228,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         rows than ``batch_size`` take no more memory than that many rows of ``hf``.
         """
         options = [request.args[1] for request in requests]
+        if requests and not self._computes_numbers:
+            raise UserError(
+                "the model's log-probabilities are no numbers",
+                where=f"prompt ending in {requests[0].args[0][-60:]!r}",
+                fix="look at its weights for values that are no numbers",
+            )
         if self.fallback_reason is not None or self._generation_off or not requests:
             return self._generated(requests, disable_tqdm)
         encodings = dict(self._encode_all({request.args[0] for request in requests}))
@@ -313,7 +323,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             return
         cache = prefixes.cache(context, mask)
         if cache is not None and not self._generation_checked:
-            reason = reason_against_generation(self.model, prefixes, cache, context, mask, self.tokenizer.pad_token_id)
+            reason = self._check.reason_against_generation(self.tokenizer.pad_token_id)
             self._generation_checked = True
             if reason is not None:
                 _LOGGER.warning("generation uses hf's own code: %s", reason)

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
-from tests.scoring.prompts import decided_model, loglikelihood, pairs
+from tests.scoring.prompts import FURTHER_CONFIGS, decided_model, loglikelihood, pairs
 
 
 def both(model: object, **arguments: object) -> tuple[HFLM, SharedPrefixLM]:
@@ -33,7 +33,7 @@ def assert_same_scores(
     return backend
 
 
-@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+@pytest.mark.parametrize("architecture", [*tiny.CONFIGS, *FURTHER_CONFIGS])
 def test_same_log_likelihoods_as_hf(architecture: str) -> None:
     assert_same_scores(decided_model(architecture), pairs())
 
