@@ -1,4 +1,4 @@
-"""The FLORES sample on the real rows, through the harness."""
+"""The FLORES sample, through the harness."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_twenty_directions() -> None:
 def test_prompt_is_that_of_alma() -> None:
     rows = {code: catalog.load_rows("flores", code, "devtest") for code in LANGUAGES}
     made = requests("xling_translation_de_it")
-    assert len(made) == 100
+    assert len(made) == len(rows["de"])
     german = rows["de"][5].fields["sentence"]
     assert made[5].context == f"Translate this from German to Italian:\nGerman: {german}\nItalian:"
     assert made[5].document["target"] == rows["it"][5].fields["sentence"]
@@ -39,7 +39,7 @@ def test_prompt_is_that_of_alma() -> None:
 
 def test_five_shot_demonstrations_are_ours_and_all_sentences_are_scored() -> None:
     made = requests("xling_translation_en_fr", num_fewshot=5)
-    assert len(made) == 100
+    assert len(made) == len(catalog.load_rows("flores", "en", "devtest"))
     assert made[0].context.count("Translate this from English to French:\n") == 6
     assert "French: Des chercheurs ont constaté" in made[0].context
     sentences = {row.fields["sentence"] for row in catalog.load_rows("flores", "en", "devtest")}
