@@ -4,55 +4,89 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.selection import REAL_DATA
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-WRITTEN_DATA = Path(__file__).with_name("fixtures")
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytest_plugins = ["tests.selection"]
+
+FIXTURES = Path(__file__).with_name("fixtures")
+
+
+@pytest.fixture(scope="session", params=["written", pytest.param("real", marks=pytest.mark.real_rows)])
+def raw_data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the datasets as they are published: once with rows that we wrote, and once with the real ones.
+
+    The real ones are there in our CI only. Do not write to it.
+    """
+    if request.param == "real":
+        return REAL_DATA
+    from tests.generators.rows import write_published
+
+    return write_published(tmp_path_factory.mktemp("written"))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the real datasets that stands beside the repository in our CI."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip(f"real datasets are not at {SHARED_DATA}")
-    return SHARED_DATA
+    """Folder of the real datasets, for tests of what only they have; left out where there are none."""
+    return REAL_DATA
 
 
 @pytest.fixture(scope="session")
-def mirror(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Mirror of all the real datasets, for ``XLING_DATA``; imported once a session. Do not write to it."""
+def mirror_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Mirror of the datasets in a folder, imported once a session."""
     from lm_eval_xling.catalog import DATASETS
     from lm_eval_xling.catalog.mirroring import NothingToImport, import_dataset, writing
 
-    folder = tmp_path_factory.mktemp("mirror") / "data"
-    with writing(folder, DATASETS) as writer:
-        for dataset in DATASETS.values():
-            with contextlib.suppress(NothingToImport):
-                import_dataset(dataset, [shared_data], writer)
-    return folder
+    @cache
+    def made(source: Path) -> Path:
+        folder = tmp_path_factory.mktemp("mirror") / "data"
+        with writing(folder, DATASETS) as writer:
+            for dataset in DATASETS.values():
+                with contextlib.suppress(NothingToImport):
+                    import_dataset(dataset, [source], writer)
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def full_mirror(shared_data: Path, mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which every leaf has its data: the real datasets, and rows that we wrote where they have gaps."""
+def mirror(raw_data: Path, mirror_of: Callable[[Path], Path]) -> Path:
+    """Mirror of ``raw_data``, for ``XLING_DATA``. Do not write to it."""
+    return mirror_of(raw_data)
+
+
+@pytest.fixture(scope="session")
+def real_mirror(shared_data: Path, mirror_of: Callable[[Path], Path]) -> Path:
+    """Mirror of the real datasets, for tests of what only they have; left out where there are none."""
+    return mirror_of(shared_data)
+
+
+@pytest.fixture(scope="session")
+def full_mirror(raw_data: Path, mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which every leaf has its data: rows that we wrote stand in where the real ones have gaps."""
     from lm_eval_xling.catalog import DATASETS
     from lm_eval_xling.catalog.mirroring import import_dataset, writing
 
     folder = tmp_path_factory.mktemp("full_mirror") / "data"
     shutil.copytree(mirror, folder, copy_function=os.link, ignore=shutil.ignore_patterns(".lock"))
     with writing(folder, DATASETS) as writer:
-        # The real quiz lacks three languages, and of the published mixup rows there are none.
-        for name in ("hp", "mmlu_mixup"):
-            import_dataset(DATASETS[name], [WRITTEN_DATA / name], writer)
+        # The mixup rows are published on the hub only.
+        import_dataset(DATASETS["mmlu_mixup"], [FIXTURES / "mmlu_mixup"], writer)
+        if raw_data != REAL_DATA:
+            return {"XLING_DATA": str(folder)}
+        # The real quiz lacks three languages.
+        import_dataset(DATASETS["hp"], [FIXTURES / "hp"], writer)
         # Four languages of XQuAD are not among the real files; the English rows stand in for their text.
         stand_in = tmp_path_factory.mktemp("xquad")
         for language in ("ar", "el", "hi", "th"):
-            shutil.copy(shared_data / "xquad" / "xquad.en.json", stand_in / f"xquad.{language}.json")
+            shutil.copy(raw_data / "xquad" / "xquad.en.json", stand_in / f"xquad.{language}.json")
         import_dataset(DATASETS["xquad"], [stand_in], writer)
     return {"XLING_DATA": str(folder)}
 

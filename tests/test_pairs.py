@@ -22,8 +22,8 @@ def published(source: str, language: str, target: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def files(shared_data: Path) -> list[Path]:
-    folder = shared_data / "zhang_question_translation"
+def files(raw_data: Path) -> list[Path]:
+    folder = raw_data / "zhang_question_translation"
     return [folder / f"snli_{code}_train_question_first2000.json" for code in ("de", "zh", "sw")]
 
 

@@ -13,7 +13,7 @@ from lm_eval_xling.records import Row
 
 @pytest.fixture
 def use_mirror(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``load_rows`` read the mirror of the real datasets."""
+    """Let ``load_rows`` read the mirror."""
     monkeypatch.setenv("XLING_DATA", str(mirror))
 
 

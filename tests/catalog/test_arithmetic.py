@@ -16,26 +16,27 @@ from lm_eval_xling.files import file_sha256
 from lm_eval_xling.languages import LANGUAGES
 
 
-def test_mgsm_rows_are_the_lines(shared_data: Path, use_mirror: None) -> None:
+def test_mgsm_rows_are_the_lines(raw_data: Path, use_mirror: None) -> None:
     for language in DATASETS["mgsm"].languages:
-        text = (shared_data / "mgsm" / f"mgsm_{language}.tsv").read_text().removesuffix("\n")
+        text = (raw_data / "mgsm" / f"mgsm_{language}.tsv").read_text().removesuffix("\n")
         cells = [line.split("\t") for line in text.split("\n")]
         rows = load_rows("mgsm", language, "test")
         assert [row.fields["question"] for row in rows] == [question for question, _ in cells]
         assert [row.target for row in rows] == [answer.replace(",", "") for _, answer in cells]
 
 
-def test_the_four_thousands_commas_are_gone(use_mirror: None) -> None:
+def test_the_four_thousands_commas_are_gone(real_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", str(real_mirror))
     rows = load_rows("mgsm", "th", "test")
     assert [rows[index].target for index in (146, 201, 230, 249)] == ["2125", "114200", "276000", "5600"]
     assert all((row.target or "").removeprefix("-").isdigit() for row in rows)
 
 
-def test_msvamp_numbers_have_their_shortest_form(shared_data: Path, use_mirror: None) -> None:
+def test_msvamp_numbers_have_their_shortest_form(raw_data: Path, use_mirror: None) -> None:
     for language in DATASETS["msvamp"].languages:
         raw = [
             json.loads(line)
-            for line in open(shared_data / "msvamp" / f"test_{LANGUAGES[language].name}.json", encoding="utf-8")
+            for line in open(raw_data / "msvamp" / f"test_{LANGUAGES[language].name}.json", encoding="utf-8")
         ]
         rows = load_rows("msvamp", language, "test")
         assert [row.fields["question"] for row in rows] == [record["m_query"] for record in raw]
@@ -70,12 +71,14 @@ def test_a_bad_line_is_named(line: str, message: str, tmp_path: Path, imported: 
 
 
 def test_languages_that_are_not_parallel_are_found(
-    shared_data: Path, tmp_path: Path, imported: Callable[..., object]
+    raw_data: Path, tmp_path: Path, imported: Callable[..., object]
 ) -> None:
-    shutil.copy(shared_data / "mgsm" / "mgsm_en.tsv", tmp_path)
-    lines = (shared_data / "mgsm" / "mgsm_de.tsv").read_text().splitlines(True)
+    shutil.copy(raw_data / "mgsm" / "mgsm_en.tsv", tmp_path)
+    lines = (raw_data / "mgsm" / "mgsm_de.tsv").read_text().splitlines(True)
     (tmp_path / "mgsm_de.tsv").write_text("".join([lines[1], lines[0], *lines[2:]]))
-    with pytest.raises(UserError, match=r"not parallel: row 0 has '3', but '18' in en test(?s:.*)mgsm de test"):
+    first, second = (line.split("\t")[1].strip() for line in lines[:2])
+    expected = rf"not parallel: row 0 has '{second}', but '{first}' in en test(?s:.*)mgsm de test"
+    with pytest.raises(UserError, match=expected):
         imported("mgsm", tmp_path, "de", "test")
     # English was stored all the same.
     assert imported("hp", Path(__file__).parents[1] / "fixtures" / "hp", "de", "test")

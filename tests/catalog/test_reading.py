@@ -17,9 +17,9 @@ from lm_eval_xling.files import file_sha256
 from lm_eval_xling.languages import LANGUAGES
 
 
-def test_xquad_rows_are_the_questions(shared_data: Path, use_mirror: None) -> None:
+def test_xquad_rows_are_the_questions(raw_data: Path, use_mirror: None) -> None:
     for language in ("en", "de", "zh", "vi"):
-        data = json.loads((shared_data / "xquad" / f"xquad.{language}.json").read_text())["data"]
+        data = json.loads((raw_data / "xquad" / f"xquad.{language}.json").read_text())["data"]
         raw = [
             (question["id"], question["question"], paragraph["context"], [a["text"] for a in question["answers"]])
             for article in data
@@ -66,9 +66,9 @@ def test_an_answer_that_is_not_in_its_context_is_found(
         imported("xquad", tmp_path, "en", "validation")
 
 
-def test_belebele_rows_are_the_lines(shared_data: Path, use_mirror: None) -> None:
+def test_belebele_rows_are_the_lines(raw_data: Path, use_mirror: None) -> None:
     for language in ("en", "de", "es", "fr", "it"):
-        raw = [json.loads(line) for line in open(shared_data / "belebele" / f"belebele_{language}.jsonl")]
+        raw = [json.loads(line) for line in open(raw_data / "belebele" / f"belebele_{language}.jsonl")]
         rows = load_rows("belebele", language, "test")
         assert [row.id for row in rows] == [r["id"] for r in raw]
         assert [row.fields["context"] for row in rows] == [r["passage"] for r in raw]

@@ -1,4 +1,4 @@
-"""GitHub through a local server with the real files; the hub through local copies in its repositories' shapes."""
+"""GitHub through a local server with published files; the hub through local copies in its repositories' shapes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from lm_eval_xling.catalog.mirror import Mirror
 from lm_eval_xling.catalog.mirroring import fetch_dataset, writing
 from lm_eval_xling.catalog.sources import HubFiles, HubTables
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import file_sha256
 from lm_eval_xling.records import Row
 
 COMMIT = "452a21ad3dae5668c06ceeac21ff073e1e40f9be"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves the real MGSM files at the paths that GitHub has them at."""
+    """Serves the MGSM files at the paths that GitHub has them at."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -39,6 +40,11 @@ class Server(http.server.ThreadingHTTPServer):
         self.delay = 0.0
         self.spoil: Callable[[bytes], bytes] = bytes
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def digests(self) -> dict[str, dict[str, str]]:
+        """What the catalog would say of the served files; of the real ones it does."""
+        paths = sorted(self.folder.glob("*.tsv"))
+        return {"google-research/url-nlp": {f"mgsm/{path.name}": file_sha256(path) for path in paths}}
 
     @property
     def url(self) -> str:
@@ -68,9 +74,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def github(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(shared_data / "mgsm")
+def github(raw_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(raw_data / "mgsm")
     monkeypatch.setattr(sources, "_GITHUB", server.url)
+    monkeypatch.setattr(sources, "published_sha256", server.digests)
     monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("XLING_DATA", raising=False)
     yield server
@@ -146,6 +153,7 @@ def test_what_is_not_published_is_not_fetched(options: dict[str, Any], message: 
 def test_killed_while_downloading_it_goes_on(github: Server, mirror: Path, tmp_path: Path) -> None:
     github.delay = 0.5
     program = f"from lm_eval_xling.catalog import sources; sources._GITHUB = {github.url!r}; "
+    program += f"sources.published_sha256 = lambda: {github.digests()!r}; "
     program += "from lm_eval_xling._cli import main; main()"
     command = [sys.executable, "-c", program, "data", "fetch", "mgsm", "--to", str(tmp_path / "mirror")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

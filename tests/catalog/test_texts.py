@@ -15,13 +15,18 @@ from lm_eval_xling.files import file_sha256
 from lm_eval_xling.records import Row
 
 
-def test_flores_rows_are_the_lines(shared_data: Path, use_mirror: None) -> None:
+def test_flores_rows_are_the_lines(raw_data: Path, use_mirror: None) -> None:
     for language in ("en", "de", "es", "fr", "it"):
-        path = shared_data / "flores_sample" / f"{language}.devtest"
+        path = raw_data / "flores_sample" / f"{language}.devtest"
         assert [row.fields["sentence"] for row in load_rows("flores", language, "devtest")] == path.read_text().split(
             "\n"
         )
-        known = published_sha256()["google-research/crosslingual-knowledge-barriers"]
+
+
+def test_pinned_digests_are_those_of_the_real_files(shared_data: Path) -> None:
+    known = published_sha256()["google-research/crosslingual-knowledge-barriers"]
+    for language in ("en", "de", "es", "fr", "it"):
+        path = shared_data / "flores_sample" / f"{language}.devtest"
         assert known[f"Translation/data/flores/{language}.devtest"] == file_sha256(path)
 
 
@@ -31,15 +36,18 @@ def test_an_empty_sentence_is_found(tmp_path: Path, imported: Callable[..., list
         imported("flores", tmp_path, "en", "devtest")
 
 
-def test_wikitext_has_its_sixty_articles(shared_data: Path, use_mirror: None) -> None:
-    """Merity et al. 2016, table 1: 60 articles each."""
+def test_wikitext_loses_and_doubles_no_word(raw_data: Path, use_mirror: None) -> None:
     for split, name in (("validation", "valid"), ("test", "test")):
         rows = load_rows("wikitext", "en", split)
-        assert len(rows) == 60
-        text = (shared_data / "wikitext2" / f"{name}.txt").read_text()
-        # Nothing is lost or doubled: all words, in their order.
+        text = (raw_data / "wikitext2" / f"{name}.txt").read_text()
         assert " ".join(row.fields["text"] for row in rows).split() == text.split()
         assert all(row.fields["text"].startswith(f"= {row.extra['title']} =\n") for row in rows)
+
+
+def test_wikitext_has_its_sixty_articles(real_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merity et al. 2016, table 1: 60 articles each."""
+    monkeypatch.setenv("XLING_DATA", str(real_mirror))
+    assert [len(load_rows("wikitext", "en", split)) for split in ("validation", "test")] == [60, 60]
     assert load_rows("wikitext", "en", "validation")[0].extra["title"] == "Homarus gammarus"
 
 
@@ -58,9 +66,9 @@ def test_a_text_without_titles_is_refused(tmp_path: Path, imported: Callable[...
         imported("wikitext", tmp_path, "en", "test")
 
 
-def test_question_pairs_lose_only_the_instruction(shared_data: Path, use_mirror: None) -> None:
+def test_question_pairs_lose_only_the_instruction(raw_data: Path, use_mirror: None) -> None:
     for language, name in (("de", "German"), ("zh", "Chinese"), ("sw", "Swahili")):
-        path = shared_data / "zhang_question_translation" / f"snli_{language}_train_question_first2000.json"
+        path = raw_data / "zhang_question_translation" / f"snli_{language}_train_question_first2000.json"
         raw = json.loads(path.read_text())
         rows = load_rows("question_pairs", language, "train")
         assert [row.target for row in rows] == [record["answer"] for record in raw]

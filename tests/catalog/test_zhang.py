@@ -23,11 +23,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("dataset", FILES)
-def test_gold_is_that_of_the_english_file(dataset: str, shared_data: Path, use_mirror: None) -> None:
+def test_gold_is_that_of_the_english_file(dataset: str, raw_data: Path, use_mirror: None) -> None:
     name, columns = FILES[dataset]
-    english = json.loads((shared_data / "zhang_eval" / name.format("en")).read_text())
+    english = json.loads((raw_data / "zhang_eval" / name.format("en")).read_text())
     for language in LANGUAGES:
-        raw = json.loads((shared_data / "zhang_eval" / name.format(language)).read_text())
+        raw = json.loads((raw_data / "zhang_eval" / name.format(language)).read_text())
         rows = load_rows(dataset, language, "test")
         assert [LABELS[dataset][row.answer or 0] for row in rows] == [record["answer"] for record in english]
         assert [dict(row.fields) for row in rows] == [
@@ -35,9 +35,9 @@ def test_gold_is_that_of_the_english_file(dataset: str, shared_data: Path, use_m
         ]
 
 
-def test_swapped_and_foreign_label_words_do_not_matter(shared_data: Path, use_mirror: None) -> None:
+def test_swapped_and_foreign_label_words_do_not_matter(raw_data: Path, use_mirror: None) -> None:
     """Norwegian calls the neutral rows contradictions, Japanese and Bengali use words of their own."""
-    folder = shared_data / "zhang_eval" / "snli"
+    folder = raw_data / "zhang_eval" / "snli"
     words = {
         language: [record["answer"] for record in json.loads((folder / f"snli_{language}600_test.json").read_text())]
         for language in ("no", "ja", "bn")
@@ -68,11 +68,11 @@ def test_pinned_digests_are_those_of_the_real_files(shared_data: Path) -> None:
 
 
 @pytest.fixture
-def copied(shared_data: Path, tmp_path: Path) -> Path:
+def copied(raw_data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "raw"
     folder.mkdir()
     for language in ("en", "no"):
-        shutil.copy(shared_data / "zhang_eval" / "snli" / f"snli_{language}600_test.json", folder)
+        shutil.copy(raw_data / "zhang_eval" / "snli" / f"snli_{language}600_test.json", folder)
     return folder
 
 

@@ -45,9 +45,9 @@ def refused(result: Result, *texts: str) -> None:
     assert all(text in result.stderr for text in texts), result.stderr
 
 
-def test_import_verify_and_list(xling: XLing, shared_data: Path, tmp_path: Path) -> None:
+def test_import_verify_and_list(xling: XLing, raw_data: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
-    result = xling("import", "mgsm", "hp", "--from", shared_data, "--to", mirror)
+    result = xling("import", "mgsm", "hp", "--from", raw_data, "--to", mirror)
     assert (result.returncode, result.stdout) == (0, "mgsm: 2,750 rows in 11 files\nhp: 90 rows in 2 files\n")
     assert xling("verify", mirror).stdout == "13 files, 2,840 rows: all as they were stored\n"
     listed = xling("list", XLING_DATA=str(mirror)).stdout
@@ -64,7 +64,7 @@ def test_import_verify_and_list(xling: XLing, shared_data: Path, tmp_path: Path)
     assert result.stdout.startswith("mgsm/test/sw.jsonl: the file was changed: sha256")
     # What the message says mends it.
     path.unlink()
-    assert xling("import", "mgsm", "--from", shared_data, "--to", mirror).returncode == 0
+    assert xling("import", "mgsm", "--from", raw_data, "--to", mirror).returncode == 0
     assert xling("verify", mirror).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""The classification families on the real rows, through the harness."""
+"""The classification families, through the harness."""
 
 from __future__ import annotations
 
@@ -45,22 +45,29 @@ def evaluated(family: str, language: str, **xling: Any) -> list[Document]:
 @pytest.mark.usefixtures("mirrored")
 def test_sentiment_is_the_published_prompt() -> None:
     (request,) = requests("xling_sentiment_de", rows=[0])
-    review = catalog.load_rows("sentiment", "de", "test")[0].fields["text"]
-    # The two demonstrations are those of emotion_eval_2shot_enout.py.
+    reviews = [row.fields["text"] for row in catalog.load_rows("sentiment", "de", "test")]
     assert request.context == (
-        "Es fängt etwas langsam an, aber sobald die Witze über die Produktplatzierung beginnen, geht es los.\n"
-        'Emotion: "positive"\n'
-        "Ich habe dieses Buch mit großer Erwartung gelesen, es war durchweg sehr langweilig\n"
-        'Emotion: "negative"\n'
-        f'{review}\nEmotion: "'
+        f'{reviews[99]}\nEmotion: "positive"\n{reviews[20]}\nEmotion: "negative"\n{reviews[0]}\nEmotion: "'
     )
     assert request.continuations == ("positive", "negative")
 
 
+def test_the_demonstrations_are_those_of_the_paper(real_mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLING_DATA", str(real_mirror))
+    (request,) = requests("xling_sentiment_de", rows=[0])
+    # Those of emotion_eval_2shot_enout.py.
+    assert request.context.startswith(
+        "Es fängt etwas langsam an, aber sobald die Witze über die Produktplatzierung beginnen, geht es los.\n"
+        'Emotion: "positive"\n'
+        "Ich habe dieses Buch mit großer Erwartung gelesen, es war durchweg sehr langweilig\n"
+        'Emotion: "negative"\n'
+    )
+
+
 @pytest.mark.usefixtures("mirrored")
 @pytest.mark.parametrize(("family", "shots"), [("sentiment", 2), ("nli", 6), ("paraphrase", 4)])
-def test_demonstrations_are_balanced_fixed_and_never_scored(shared_data: Path, family: str, shots: int) -> None:
-    english = published(shared_data, family, "en")
+def test_demonstrations_are_balanced_fixed_and_never_scored(raw_data: Path, family: str, shots: int) -> None:
+    english = published(raw_data, family, "en")
     shown: set[tuple[str, ...]] = set()
     for language in LANGUAGES:
         documents = made(family, language)
@@ -84,9 +91,9 @@ def test_demonstrations_are_balanced_fixed_and_never_scored(shared_data: Path, f
 @pytest.mark.usefixtures("mirrored")
 @pytest.mark.parametrize("family", FIELDS)
 @pytest.mark.parametrize("language", ["no", "ja", "bn", "en"])
-def test_gold_is_that_of_the_english_row(shared_data: Path, family: str, language: str) -> None:
-    english = published(shared_data, family, "en")
-    here = published(shared_data, family, language)
+def test_gold_is_that_of_the_english_row(raw_data: Path, family: str, language: str) -> None:
+    english = published(raw_data, family, "en")
+    here = published(raw_data, family, language)
     by_texts = {
         tuple(value for key, value in row.items() if key != "answer"): answer["answer"]
         for row, answer in zip(here, english, strict=True)
@@ -97,9 +104,9 @@ def test_gold_is_that_of_the_english_row(shared_data: Path, family: str, languag
 
 
 @pytest.mark.usefixtures("mirrored")
-def test_the_swapped_and_misspelt_labels_of_snli_are_scored_right(shared_data: Path) -> None:
-    english = [row["answer"] for row in published(shared_data, "nli", "en")]
-    norwegian = [row["answer"] for row in published(shared_data, "nli", "no")]
+def test_the_swapped_and_misspelt_labels_of_snli_are_scored_right(raw_data: Path) -> None:
+    english = [row["answer"] for row in published(raw_data, "nli", "en")]
+    norwegian = [row["answer"] for row in published(raw_data, "nli", "no")]
     # The fault is in the data: what English calls neutral, the Norwegian file calls a contradiction.
     assert Counter(zip(english, norwegian, strict=True))["neutral", "motsigelse"] == 200
     for language, label, word in [
@@ -140,10 +147,11 @@ def test_number_of_demonstrations() -> None:
 
 
 @pytest.mark.usefixtures("mirrored")
-@pytest.mark.parametrize(("language", "identical"), [("en", 2), ("de", 52), ("sw", 16), ("ja", 33)])
-def test_drop_identical(shared_data: Path, language: str, identical: int) -> None:
-    rows = published(shared_data, "paraphrase", language)
-    assert sum(row["sentence1"] == row["sentence2"] for row in rows) == identical
+@pytest.mark.parametrize("language", ["de", "sw", "ja"])
+def test_drop_identical(raw_data: Path, language: str) -> None:
+    rows = published(raw_data, "paraphrase", language)
+    identical = sum(row["sentence1"] == row["sentence2"] for row in rows)
+    assert identical > 0
     kept = evaluated("paraphrase", language, drop_identical=True)
     assert len(kept) == len(evaluated("paraphrase", language)) - identical
     assert all(document.fields["sentence_1"] != document.fields["sentence_2"] for document in kept)

@@ -1,4 +1,4 @@
-"""XQuAD and Belebele on the real rows, through the harness."""
+"""XQuAD and Belebele, through the harness."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_context_and_question_in_languages_of_their_own() -> None:
 
 @pytest.mark.parametrize("language", ["en", "de", "es", "ro", "ru", "tr", "vi", "zh"])
 def test_the_gold_answers_of_every_language_score_full_marks(language: str) -> None:
-    for request in requests(f"xling_qa_xquad_{language}_{language}", rows=range(0, 1190, 17)):
+    count = len(catalog.load_rows("xquad", language, "validation"))
+    for request in requests(f"xling_qa_xquad_{language}_{language}", rows=range(0, count, 17 if count > 100 else 1)):
         answer = request.document.fields["answers"][0]
         metrics = extraction_scores(request.document, said(f" {answer}."))
         assert (metrics["exact_match"], metrics["f1"]) == (1.0, 1.0), answer

@@ -1,4 +1,4 @@
-"""The FLORES sample on the real rows, through the harness."""
+"""The FLORES sample, through the harness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_twenty_directions() -> None:
 def test_prompt_is_that_of_alma() -> None:
     rows = {code: catalog.load_rows("flores", code, "devtest") for code in LANGUAGES}
     shown = requests("xling_translation_de_it")
-    assert len(shown) == 100
+    assert len(shown) == len(rows["de"])
     german = rows["de"][5].fields["sentence"]
     assert shown[5].context == f"Translate this from German to Italian:\nGerman: {german}\nItalian:"
     assert shown[5].document.target == rows["it"][5].fields["sentence"]
@@ -41,7 +41,7 @@ def test_prompt_is_that_of_alma() -> None:
 
 def test_five_shot_demonstrations_are_ours_and_all_sentences_are_scored() -> None:
     shown = requests("xling_translation_en_fr", num_fewshot=5)
-    assert len(shown) == 100
+    assert len(shown) == len(catalog.load_rows("flores", "en", "devtest"))
     assert shown[0].context.count("Translate this from English to French:\n") == 6
     assert "French: Des chercheurs ont constaté" in shown[0].context
     sentences = {row.fields["sentence"] for row in catalog.load_rows("flores", "en", "devtest")}

@@ -59,10 +59,10 @@ def test_best_of_the_references() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "es", "de", "vi", "zh"])
-def test_agrees_with_the_harness_mlqa_on_real_answers(shared_data: Path, language: str) -> None:
+def test_agrees_with_the_harness_mlqa_on_real_answers(raw_data: Path, language: str) -> None:
     from lm_eval.tasks.mlqa.utils import exact_match_score, f1_score
 
-    data = json.loads((shared_data / "xquad" / f"xquad.{language}.json").read_text(encoding="utf-8"))["data"]
+    data = json.loads((raw_data / "xquad" / f"xquad.{language}.json").read_text(encoding="utf-8"))["data"]
     answers = [
         answer["text"]
         for article in data

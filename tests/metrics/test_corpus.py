@@ -15,9 +15,9 @@ def _read(folder: Path, language: str) -> list[str]:
 
 
 @pytest.fixture
-def pairs(shared_data: Path) -> list[tuple[str, str]]:
+def pairs(raw_data: Path) -> list[tuple[str, str]]:
     """Spanish references and, for want of a translation, the Italian sentences as hypotheses."""
-    return list(zip(_read(shared_data, "es"), _read(shared_data, "it"), strict=True))
+    return list(zip(_read(raw_data, "es"), _read(raw_data, "it"), strict=True))
 
 
 def _chrf(pairs: list[tuple[str, str]], word_order: int) -> float:
@@ -63,8 +63,8 @@ def test_bleu_by_hand() -> None:
     assert bleu(pairs) == pytest.approx(expected)
 
 
-def test_a_perfect_translation(shared_data: Path) -> None:
-    pairs = [(sentence, sentence) for sentence in _read(shared_data, "de")]
+def test_a_perfect_translation(raw_data: Path) -> None:
+    pairs = [(sentence, sentence) for sentence in _read(raw_data, "de")]
     for score in (bleu, chrf, corpus.chrf_plus_plus):
         assert score(pairs) == pytest.approx(100)
 

@@ -50,8 +50,8 @@ def test_rouge_l_recall_reads_every_script() -> None:
 
 
 @pytest.mark.parametrize("language", ["ar", "fa", "fr", "hi", "id", "iw", "ja", "ko", "ru"])
-def test_a_right_answer_has_full_recall_and_a_wrong_one_less(shared_data: Path, language: str) -> None:
-    path = shared_data / "tofu_multilingual" / f"real_authors_perturbed_{language}.jsonl"
+def test_a_right_answer_has_full_recall_and_a_wrong_one_less(raw_data: Path, language: str) -> None:
+    path = raw_data / "tofu_multilingual" / f"real_authors_perturbed_{language}.jsonl"
     code = "he" if language == "iw" else language
     recalls = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -177,14 +177,14 @@ def test_word_level_and_limit(book, tmp_path, monkeypatch):
     assert 40 < manifest["statistics"]["replaced_units"] < 80
 
 
-def test_parallel_input_needs_no_translator(tmp_path, shared_data):
-    pattern = f"parallel:{shared_data}/flores_sample/{{language}}.devtest"
+def test_parallel_input_needs_no_translator(tmp_path, raw_data):
+    pattern = f"parallel:{raw_data}/flores_sample/{{language}}.devtest"
     settings = replace(SETTINGS, weights={"en": 1, "fr": 1, "de": 1, "es": 1, "it": 1}, level="document")
     manifest = mix_corpus(
         open_corpus(pattern, "en", tuple(settings.weights)), tmp_path / "o.jsonl", settings, cache=tmp_path / "c"
     )
     lines = {
-        code: (shared_data / f"flores_sample/{code}.devtest").read_text(encoding="utf-8").splitlines()
+        code: (raw_data / f"flores_sample/{code}.devtest").read_text(encoding="utf-8").splitlines()
         for code in settings.weights
     }
     with (tmp_path / "o.jsonl").open(encoding="utf-8") as rows:

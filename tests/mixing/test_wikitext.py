@@ -42,8 +42,8 @@ def test_articles_begin_at_titles_between_blank_lines():
     assert list(articles(lines)) == ["= A =\nText one.\n= not a title =\nMore.\n== B ==\nTwo.", "= C ="]
 
 
-def test_the_real_file(shared_data):
-    with (shared_data / "wikitext2/valid.txt").open(encoding="utf-8") as lines:
+def test_the_real_file(raw_data):
+    with (raw_data / "wikitext2/valid.txt").open(encoding="utf-8") as lines:
         found = list(articles(lines))
     assert len(found) == 60
     assert found[0].startswith("= Homarus gammarus =\nHomarus gammarus, known as the European lobster")

@@ -28,8 +28,8 @@ def test_muse_pairs_case_and_unknown_words(muse):
     assert lexicon.text("Paris 1990", "en") is None
 
 
-def test_the_real_muse_file(shared_data):
-    lexicon = Lexicon.read(shared_data / "lexicons/muse/en-de.first5000.tsv")
+def test_the_real_muse_file(raw_data):
+    lexicon = Lexicon.read(raw_data / "lexicons/muse/en-de.first5000.tsv")
     assert lexicon.word("House") == "Haus"
     assert lexicon.word("gibberishword") is None
     assert all(word.casefold() != new.casefold() for word, new in lexicon.pairs.items())

@@ -17,12 +17,12 @@ def test_json_lines_with_languages_in_any_spelling(tmp_path):
         translator.check("en", "de")
 
 
-def test_the_real_files(shared_data):
-    flores = open_translator(f"parallel:{shared_data}/flores_sample/{{language}}.devtest")
-    english = (shared_data / "flores_sample/en.devtest").read_text(encoding="utf-8").splitlines()
-    french = (shared_data / "flores_sample/fr.devtest").read_text(encoding="utf-8").splitlines()
+def test_the_real_files(raw_data):
+    flores = open_translator(f"parallel:{raw_data}/flores_sample/{{language}}.devtest")
+    english = (raw_data / "flores_sample/en.devtest").read_text(encoding="utf-8").splitlines()
+    french = (raw_data / "flores_sample/fr.devtest").read_text(encoding="utf-8").splitlines()
     assert flores.translate(english[:50], "en", "fr") == french[:50]
-    words = read_parallel(f"{shared_data}/lexicons/common_words_5lang/common_words.tsv")
+    words = read_parallel(f"{raw_data}/lexicons/common_words_5lang/common_words.tsv")
     assert set(words) == {"en", "de", "fr", "it", "es"}
     assert {len(column) for column in words.values()} == {1000}
 

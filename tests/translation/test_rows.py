@@ -88,10 +88,10 @@ def test_rows_keep_gold_and_say_what_was_left(tmp_path):
 
 
 @pytest.fixture
-def mirror(tmp_path, shared_data) -> Path:
+def mirror(tmp_path, raw_data) -> Path:
     """A mirror with English rows only."""
     (tmp_path / "raw").mkdir()
-    shutil.copy(shared_data / "harry_potter_ende/quiz_en.jsonl", tmp_path / "raw/quiz_en.jsonl")
+    shutil.copy(raw_data / "harry_potter_ende/quiz_en.jsonl", tmp_path / "raw/quiz_en.jsonl")
     with writing(tmp_path / "mirror", DATASETS) as writer:
         import_dataset(DATASETS["hp"], [tmp_path / "raw"], writer)
     return tmp_path / "mirror"
@@ -136,8 +136,8 @@ def run(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def lexicon(shared_data) -> str:
-    return f"lexicon:{shared_data}/lexicons/muse/{{source}}-{{target}}.first5000.tsv"
+def lexicon(raw_data) -> str:
+    return f"lexicon:{raw_data}/lexicons/muse/{{source}}-{{target}}.first5000.tsv"
 
 
 def test_the_command_as_the_documentation_has_it(mirror, tmp_path, lexicon):
