@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["boxed", "plain", "said"]
+__all__ = ["boxed", "plain", "said", "unmarked"]
 
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
@@ -15,7 +15,10 @@ _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf|bb|cal)|mbox|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}"
 )
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|(?:>[ \t]*)+|[*+\u2022\u2023\u25cf\u25aa\u00b7][ \t]+)", re.MULTILINE)
-_EMPHASIS = re.compile(r"\*+|~~|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|__")
+# A star between two numbers multiplies.
+_EMPHASIS = re.compile(
+    r"(?<![0-9A-Za-z)])\*+(?=\S)|(?<=\S)\*+(?![0-9A-Za-z(])|~~|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)|__"
+)
 _DELIMITERS = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$(?![\d\s]*\d)")
 
 
@@ -50,8 +53,8 @@ def boxed(text: str) -> list[str]:
     return contents
 
 
-def plain(text: str) -> str:
-    """Return a text in NFKC without the signs of Markdown, LaTeX and HTML that only say how it is to look.
+def unmarked(text: str) -> str:
+    """Return a text without the signs of Markdown, LaTeX and HTML that only say how it is to look.
 
     ``<answer>`` becomes the word for it, because it says what follows.
     """
@@ -62,4 +65,9 @@ def plain(text: str) -> str:
         text = _WRAPPED.sub(r"\1", text)
     text = _DELIMITERS.sub("", text)
     text = _EMPHASIS.sub("", _LINE_MARKS.sub("", text))
-    return unicodedata.normalize("NFKC", text.replace("\u00a0", " ").replace("\r\n", "\n"))
+    return text.replace("\r\n", "\n")
+
+
+def plain(text: str) -> str:
+    """Return ``unmarked`` text in NFKC."""
+    return unicodedata.normalize("NFKC", unmarked(text))

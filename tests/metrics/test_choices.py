@@ -135,10 +135,10 @@ def test_the_last_statement_counts(letters: tuple[str, ...], first: tuple[str, s
 
 WORDS = st.lists(
     st.sampled_from(
-        "The answer is correct not option or and so it because best choice wrong London Paris, Texas A B C D a b (A) "
-        "**B** C. d) \\boxed{ } : \n \n\n . ? Antwort ist richtig réponse 答案 是 正解は です 。 ـ العربية คำตอบ คือ ข ب".split(
-            " "
-        )
+        (
+            "The answer is correct not option or and so it because best choice wrong London Paris, Texas A B C D b (A) "
+            "**B** C. d) \\boxed{ } : \n \n\n . ? Antwort ist richtig réponse 答案 是 正解は です 。 ـ คำตอบ คือ ข ب"
+        ).split(" ")
     ),
     max_size=12,
 ).map(" ".join)
