@@ -3,6 +3,10 @@
 SQuAD's metrics (Rajpurkar et al. 2016, arXiv 1606.05250) with the normalisation of MLQA (Lewis et al. 2020, arXiv
 1910.07475): every Unicode punctuation character is removed, articles are those of the answer's language, and scripts
 written without spaces are compared character by character.
+
+Beside the published metrics stand ``exact_match_folded`` and ``f1_folded``, the same on folded texts
+(``folding.fold``): what differs only in how it was typed (decomposed accents, full-width or native digits, Romanian
+cedillas, Arabic hamza and vowel signs, Turkish capitals) is equal to a reader and to them.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["best_exact_match", "best_f1", "f1", "is_unspaced", "normalise", "words"]
+from lm_eval_xling.metrics.folding import fold
+
+__all__ = ["answer_scores", "best_exact_match", "best_f1", "f1", "is_unspaced", "normalise", "words"]
 
 # MLQA's lists; it names none for Hindi and Chinese, and languages it does not cover have none here either. Its Arabic
 # rule takes the article off the beginning of a word.
@@ -98,3 +104,24 @@ def best_exact_match(answer: str, references: Iterable[str], language: str) -> f
     """Return 1.0 if an answer has the same words as one of the references in the same order, otherwise 0.0."""
     given = normalise(answer, language)
     return float(any(given == normalise(reference, language) for reference in references))
+
+
+def answer_scores(answer: str, references: Sequence[str], language: str) -> dict[str, float]:
+    """Return the scores of an extracted answer, each from 0 to 1.
+
+    ``exact_match`` and ``f1`` are MLQA's; ``exact_match_folded`` and ``f1_folded`` are the better of these and the same
+    on folded texts. (Folding alone would part ``IBM`` and ``ibm`` in Turkish, whose capital of ``i`` is ``İ``.)
+
+    Args:
+        answer: the given answer.
+        references: the gold answers.
+        language: code of the language that the answer is in, which is that of the context.
+    """
+    match, overlap = best_exact_match(answer, references, language), best_f1(answer, references, language)
+    folded, folded_references = fold(answer, language), [fold(reference, language) for reference in references]
+    return {
+        "exact_match": match,
+        "f1": overlap,
+        "exact_match_folded": max(match, best_exact_match(folded, folded_references, language)),
+        "f1_folded": max(overlap, best_f1(folded, folded_references, language)),
+    }

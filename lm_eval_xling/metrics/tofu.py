@@ -11,8 +11,16 @@ from functools import cache
 from typing import Any
 
 from lm_eval_xling.metrics.answers import normalise
+from lm_eval_xling.metrics.lengths import Lengths, likeliest
 
-__all__ = ["choice_probability", "normalised_probability", "rouge_l_recall", "truth_ratio", "truthfulness"]
+__all__ = [
+    "choice_probability",
+    "given_answer_scores",
+    "normalised_probability",
+    "rouge_l_recall",
+    "truth_ratio",
+    "truthfulness",
+]
 
 
 def normalised_probability(loglikelihood: float, length: int) -> float:
@@ -20,7 +28,7 @@ def normalised_probability(loglikelihood: float, length: int) -> float:
 
     Args:
         loglikelihood: log P(a | q), in nats.
-        length: |a|; TOFU counts tokens.
+        length: |a|, at least 1; TOFU counts tokens. It is that of the continuation that was scored (``lengths``).
     """
     return math.exp(loglikelihood / length)
 
@@ -52,6 +60,31 @@ def truth_ratio(right: float, perturbed: Sequence[float]) -> float:
 def truthfulness(ratio: float) -> float:
     """Return max(0, 1 − R_truth), the form that TOFU averages wherever the model is meant to know the facts."""
     return max(0.0, 1.0 - ratio)
+
+
+def given_answer_scores(
+    log_likelihoods: Sequence[float], lengths: Lengths, answer: int, right: int, wrong: Sequence[int], options: bool
+) -> dict[str, float]:
+    """Return TOFU's metrics of given answers, per token where tokens were counted, and per byte (suffix ``_bytes``).
+
+    Args:
+        log_likelihoods: of every given answer, in nats.
+        lengths: of the answers as they were scored.
+        answer: index of the answer whose probability is asked for.
+        right: index of the right answer in the wording of the wrong ones.
+        wrong: indices of the wrong answers; may be empty.
+        options: whether the answers are options (real authors, world facts): ``probability`` is then relative to all
+            of them, and ``acc`` says whether the right one is the likeliest.
+    """
+    scores = {"acc": float(likeliest(log_likelihoods) == answer)} if options else {}
+    for suffix, sizes in lengths.by_suffix().items():
+        each = [normalised_probability(score, size) for score, size in zip(log_likelihoods, sizes, strict=True)]
+        scores[f"probability{suffix}"] = choice_probability(each, answer) if options else each[answer]
+        if wrong:
+            ratio = truth_ratio(each[right], [each[index] for index in wrong])
+            scores[f"truth_ratio{suffix}"] = ratio
+            scores[f"truthfulness{suffix}"] = truthfulness(ratio)
+    return scores
 
 
 class _UnicodeWords:

@@ -109,7 +109,7 @@ def test_folders_of_tasks_go_together(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_embedded_models_have_their_names(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("lm_eval_xling.embedded.model_folder", lambda name, say: model)
+    monkeypatch.setattr("lm_eval_xling.models.model_folder", lambda name, say: model)
     monkeypatch.chdir(tmp_path)
     found = completed("--tasks", TASK, "--model_args", "pretrained=gemma-3-270m,tokenizer=gemma-3-270m").model_args
     assert found == {"pretrained": str(model), "tokenizer": str(model)}

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_eval_xling.metrics.answers import best_exact_match, best_f1, f1, normalise, words
+from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.metrics.answers import answer_scores, best_exact_match, best_f1, f1, normalise, words
+from lm_eval_xling.metrics.folding import fold
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,80 @@ def test_agrees_with_the_harness_mlqa_on_real_answers(raw_data: Path, language: 
         for candidate in (mixture, reference.upper() + "!"):
             expected = exact_match_score(candidate, reference, language)
             assert best_exact_match(candidate, [reference], language) == expected, (candidate, reference)
+
+
+TYPED = [
+    # language, gold, the same as others type it
+    ("vi", "Đường Nguyễn Huệ 1990", unicodedata.normalize("NFD", "Đường Nguyễn Huệ 1990")),
+    ("ro", "Țara și județul", "Ţara şi judeţul"),
+    ("ro", "ȚARA", "ţara"),
+    ("tr", "İstanbul Ilıca", "istanbul ılıca"),
+    ("tr", "ISPARTA", "ısparta"),
+    ("de", "Straße", "STRASSE"),
+    ("zh", "1990年NBA", "１９９０年ＮＢＡ"),
+    ("ja", "カタカナ", "ｶﾀｶﾅ"),
+    ("ar", "أحمد إلى آسيا", "احمد الي اسيا"),
+    ("ar", "مُحَمَّد", "محمد"),
+    ("ar", "محمد", "محـــمد"),
+    ("ar", "سنة 1990", "سنة ١٩٩٠"),
+    ("ar", "لا", "\ufefb"),
+    ("fa", "کتاب ی", "كتاب ي"),
+    ("he", "שָׁלוֹם", "שלום"),
+    ("hi", "1990", "१९९०"),
+    ("th", "ปี 1990", "ปี ๑๙๙๐"),
+    ("el", "Αθήνα", "ΑΘΗΝΑ"),
+    ("el", "Οδυσσέας", "ΟΔΥΣΣΕΑΣ"),
+    ("ru", "Королёв", "Королев"),
+    ("uk", "п’ять", "п\u02bcять"),
+    ("en", "fifty\u200b per cent", "fifty per cent"),
+]
+
+
+@pytest.mark.parametrize(("language", "gold", "typed"), TYPED)
+def test_folding_takes_equal_what_a_reader_does(language: str, gold: str, typed: str) -> None:
+    scores = answer_scores(typed, [gold], language)
+    assert scores["exact_match_folded"] == scores["f1_folded"] == 1.0
+    # MLQA's metric stays as it is published, and loses all of these.
+    assert scores["exact_match"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"),
+    [
+        ("tr", "ılık", "ilik"),
+        ("vi", "bán", "bàn"),
+        ("de", "schon", "schön"),
+        ("es", "ano", "año"),
+        ("ro", "fata", "fața"),
+        ("ar", "سماء", "سما"),
+        ("hi", "कल", "काल"),
+        ("th", "ใกล้", "ไกล"),
+        ("ru", "и", "й"),
+        ("ja", "かき", "かぎ"),
+    ],
+)
+def test_folding_keeps_words_apart(language: str, one: str, other: str) -> None:
+    assert answer_scores(one, [other], language)["exact_match_folded"] == 0.0
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(list(LANGUAGES)))
+def test_folded_scores_are_never_lower(answer: str, reference: str, language: str) -> None:
+    scores = answer_scores(answer, [reference], language)
+    assert scores["exact_match_folded"] >= scores["exact_match"]
+    assert scores["f1_folded"] >= scores["f1"]
+    assert fold(fold(answer, language), language) == fold(answer, language)
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert fold(unicodedata.normalize(form, answer), language) == fold(answer, language)
+
+
+@pytest.mark.parametrize("language", ["de", "en", "es", "ro", "ru", "tr", "vi", "zh"])
+def test_decomposed_gold_answers_are_right(shared_data: Path, language: str) -> None:
+    data = json.loads((shared_data / "xquad" / f"xquad.{language}.json").read_text(encoding="utf-8"))["data"]
+    golds = [q["answers"][0]["text"] for article in data for text in article["paragraphs"] for q in text["qas"]]
+    scores = [answer_scores(unicodedata.normalize("NFD", gold), [gold], language) for gold in golds]
+    assert all(score["exact_match_folded"] == score["f1_folded"] == 1.0 for score in scores)
+    lost = sum(score["exact_match"] == 0.0 for score in scores)
+    assert lost == {"vi": 848, "ro": 458, "de": 209, "en": 10, "es": 334, "ru": 260, "tr": 445, "zh": 1}[language]
+    # Two gold answers that MLQA's metric parts are not made equal.
+    distinct = {tuple(normalise(gold, language)) for gold in golds}
+    assert len({tuple(normalise(fold(gold, language), language)) for gold in golds}) == len(distinct)

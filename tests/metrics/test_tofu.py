@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lm_eval_xling.metrics.lengths import Lengths
 from lm_eval_xling.metrics.tofu import (
     choice_probability,
+    given_answer_scores,
     normalised_probability,
     rouge_l_recall,
     truth_ratio,
@@ -32,6 +34,24 @@ def test_truth_ratio_by_hand() -> None:
     assert truthfulness(0.25) == 0.75
     assert truth_ratio(0.1, [0.3, 0.5]) == pytest.approx(4.0)
     assert truthfulness(4.0) == 0.0
+
+
+def test_given_answers_by_hand() -> None:
+    # Probabilities per token: e^(-2/2), e^(-2/4), e^(-6/2); per byte: e^(-2/4), e^(-2/5), e^(-6/6).
+    lengths = Lengths(bytes=(4, 5, 6), tokens=(2, 4, 2))
+    scores = given_answer_scores([-2.0, -2.0, -6.0], lengths, answer=0, right=1, wrong=[2], options=False)
+    assert scores["probability"] == pytest.approx(math.exp(-1))
+    assert scores["probability_bytes"] == pytest.approx(math.exp(-0.5))
+    assert scores["truth_ratio"] == pytest.approx(math.exp(-3 + 0.5))
+    assert scores["truth_ratio_bytes"] == pytest.approx(math.exp(-1 + 0.4))
+    assert scores["truthfulness"] == pytest.approx(1 - math.exp(-2.5))
+    assert "acc" not in scores
+    chosen = given_answer_scores([-2.0, -2.5], Lengths((2, 1), None), answer=0, right=0, wrong=[1], options=True)
+    assert chosen["acc"] == 1.0
+    assert chosen["probability_bytes"] == pytest.approx(math.exp(-1) / (math.exp(-1) + math.exp(-2.5)))
+    assert "probability" not in chosen
+    # Right answers alone have no ratio.
+    assert set(given_answer_scores([-2.0], Lengths((2,), None), 0, 0, [], False)) == {"probability_bytes"}
 
 
 def test_rouge_l_recall_by_hand() -> None:
