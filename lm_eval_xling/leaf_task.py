@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -31,6 +31,7 @@ from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.task_files import SPLIT, base_content
 from lm_eval_xling.families.tokens import token_counter
 from lm_eval_xling.harness import check_version
+from lm_eval_xling.metrics.lengths import continuation_lengths
 from lm_eval_xling.records import Document, Response
 
 if TYPE_CHECKING:
@@ -78,10 +79,12 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Return the prompt; under a chat template the cue begins the model's turn, and a generated answer has none."""
         self._in_chat = bool(options.get("apply_chat_template"))
         self._as_turns = self._in_chat and bool(options.get("fewshot_as_multiturn"))
-        if self._in_chat:
-            doc = {**doc, "description": doc["description"].strip()}
-            if self.form.generates:
-                options["gen_prefix"] = None
+        told = [doc["description"].strip(), doc["request"] if self._in_chat or self.form.generates else ""]
+        description = "\n".join(part for part in told if part)
+        # The harness puts no delimiter between a description and what follows it, and a turn needs none.
+        doc = {**doc, "description": description if self._in_chat or not description else f"{description}\n\n"}
+        if self._in_chat and self.form.generates:
+            options["gen_prefix"] = None
         return super().fewshot_context(doc, num_fewshot, *args, **options)
 
     def build_qa_turn(
@@ -105,28 +108,36 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
             return [asked, Message("assistant", (answer if self.form.generates else shown) + few_delim.rstrip())]
         return [asked, Message("assistant", shown, few_delim)]
 
-    def build_all_requests(self, *, tokenizer_name: str = "", **options: Any) -> None:
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **options: Any) -> Any:
+        """Return the requests; under a chat template an answer ends where the model ends it, not at a blank line."""
+        made = super().construct_requests(doc, ctx, **options)
+        if self._in_chat and self.form.generates and made.args[1].get("until") == list(self.form.stops):
+            made.args[1]["until"] = []
+        return made
+
+    def build_all_requests(
+        self, *, tokenizer_name: str = "", chat_template: Callable[..., Any] | None = None, **options: Any
+    ) -> None:
         """Build the requests, and tell the harness's request cache what defines them beside the task's name."""
         self._sent = None
-        super().build_all_requests(tokenizer_name=f"{tokenizer_name}-{self._fingerprint()}", **options)
-
-    def _fingerprint(self) -> str:
-        content = json.dumps([self.dataset[SPLIT].to_list(), self.leaf.form], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        template = chat_template([{"role": "user", "content": "?"}]) if chat_template else None
+        defining = [self.dataset[SPLIT].to_list(), self.leaf.form, self.config.generation_kwargs, template]
+        content = json.dumps(defining, sort_keys=True, ensure_ascii=False, default=str)
+        name = f"{tokenizer_name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        super().build_all_requests(tokenizer_name=name, chat_template=chat_template, **options)
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return the metrics of one document."""
         document = Document.from_row(doc)
         if self.form.generates:
             return dict(self.form.scores(document, [Response(context="", text=results[0])]))
+        sent = self._requested(document)
+        lengths = continuation_lengths(sent[0][0], [continuation for _, continuation in sent], self._count_tokens)
         responses = [
-            Response(
-                context,
-                continuation,
-                float(log_likelihood),
-                None if self._count_tokens is None else self._count_tokens(context, continuation),
+            Response(context, continuation, float(log_likelihood), tokens)
+            for (context, continuation), (log_likelihood, _), tokens in zip(
+                sent, results, lengths.tokens or [None] * len(sent), strict=True
             )
-            for (context, continuation), (log_likelihood, _) in zip(self._requested(document), results, strict=True)
         ]
         return dict(self.form.scores(document, responses))
 

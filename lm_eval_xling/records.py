@@ -102,6 +102,8 @@ class Document:
     """What a demonstration shows as the answer of a generating leaf, and what a generated answer is compared with."""
     description: str = ""
     """What stands before the demonstrations, without white space at its ends."""
+    request: str = ""
+    """What a model has to be told that answers in words or in turns, and that a base model sees from the prompt."""
     pool: str = ""
     """Demonstrations are those documents of the leaf's demonstrations that have the same pool."""
     cluster: str = ""
@@ -126,6 +128,7 @@ class Document:
             "group": self.group,
             # The harness puts no delimiter between a description and what follows it.
             "description": f"{self.description}\n\n" if self.description else "",
+            "request": self.request,
             "prompt": self.prompt,
             "cue": self.cue,
         }
@@ -159,6 +162,7 @@ class Document:
             options=tuple(row.get("options") or ()),
             target=row.get("target"),
             description=row["description"].removesuffix("\n\n"),
+            request=row["request"],
             pool=row["pool"],
             cluster=row["cluster"],
             group=row["group"],

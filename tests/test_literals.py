@@ -34,14 +34,17 @@ GROUPS = {
     "atlas": ["fields.country", "fields.capital", "fields.currency", "fields.official_language", "fields.continent"],
     "hp": ["instructions.hp"],
     "question alignment": ["instructions.translate_input"],
+    "answers in words": ["instructions.choose", "instructions.complete", "instructions.label"],
 }
 # Words that are spelled like one in the English file and are right in their language.
 TRUE_LOANS = {
-    "de": {"emotion", "neutral", "multiple", "choice"},
-    "es": {"capital"},
-    "fr": {"question", "questions", "options", "continent", "contradiction"},
+    "de": {"emotion", "neutral", "multiple", "choice", "option"},
+    "es": {"capital", "complete"},
+    "fr": {"question", "questions", "option", "options", "continent", "contradiction"},
     "ms": {"neutral"},
+    "nl": {"letter"},
     "pl": {"same"},  # plural of "sam" in "takie same": "the same"
+    "pt": {"complete"},
     "sv": {"neutral"},
 }
 # Unicode scripts of an ISO 15924 code that stands for a mixture or a variant.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from lm_eval_xling.composing import explicit_placement
 from lm_eval_xling.errors import unknown_name
-from lm_eval_xling.families.choosing import CLOZE, LETTERS
+from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters, leaf_placement
@@ -93,7 +93,7 @@ FAMILY = Family(
     summary="Our own facts of countries, asked in one language and answered in another; no download",
     datasets=("atlas",),
     parameters=AtlasParameters,
-    forms={"cloze": CLOZE, "letters": replace(LETTERS, shots=None)},
+    forms={"cloze": CLOZE, "letters": replace(LETTERS, shots=None), "generate": replace(GENERATE, shots=None)},
     leaves=(
         *(
             Leaf(
@@ -101,7 +101,7 @@ FAMILY = Family(
                 "cloze",
                 {"question_language": asked, "answer_language": answered},
                 _PARAMETERS,
-                ("letters",),
+                ("letters", "generate"),
             )
             for asked in FIVE
             for answered in FIVE
@@ -112,14 +112,14 @@ FAMILY = Family(
             "cloze",
             {"question_language": "zh", "answer_language": "en"},
             ("question_language", "answer_language", *_PARAMETERS),
-            ("letters",),
+            ("letters", "generate"),
         ),
         Leaf(
             "mixup",
             "letters",
             {"placement": "mixup"},
             ("languages", "repeat_languages", "seed", *_PARAMETERS),
-            ("cloze",),
+            ("cloze", "generate"),
         ),
     ),
     documents=documents,

@@ -5,38 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
 from lm_eval_xling.families.family import Form, Metric, mean
+from lm_eval_xling.metrics.choices import choice_scores, read_choice
+from lm_eval_xling.metrics.lengths import Lengths, continuation_lengths, likeliest
 from lm_eval_xling.records import Document, Response
 
-__all__ = ["CLOZE", "LETTERS", "byte_lengths", "cloze_scores", "letter_scores", "likeliest"]
+__all__ = ["CLOZE", "GENERATE", "LETTERS", "cloze_scores", "letter_scores", "sent_lengths", "spoken_scores"]
 
 
-def likeliest(values: Sequence[float]) -> int:
-    """Return the index of the highest value, the first of equal ones."""
-    return max(range(len(values)), key=lambda index: values[index])
+def sent_lengths(responses: Sequence[Response]) -> Lengths:
+    """Return the lengths of the continuations as they were sent, in tokens too where those were counted."""
+    sizes = continuation_lengths("", [response.continuation for response in responses])
+    tokens = tuple(response.tokens for response in responses if response.tokens is not None)
+    return Lengths(sizes.bytes, tokens if len(tokens) == len(responses) else None)
 
 
-def byte_lengths(responses: Sequence[Response]) -> list[int]:
-    """Return the number of bytes (UTF-8) of every continuation, as it was sent."""
-    return [len(response.continuation.encode()) for response in responses]
-
-
-def _right(document: Document, values: Sequence[float]) -> float:
+def _answer(document: Document) -> int:
     if document.answer is None:
         raise UserError("the document has no answer", where=f"{document.family}, id {document.id}")
-    return float(likeliest(values) == document.answer)
+    return document.answer
 
 
 def letter_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
     """Return ``acc``: whether the identifier of the right option is the likeliest."""
-    return {"acc": _right(document, [response.log_likelihood for response in responses])}
+    return {"acc": float(likeliest([response.log_likelihood for response in responses]) == _answer(document))}
 
 
 def cloze_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
     """Return ``acc``, and ``acc_bytes``: the same of the log-likelihood a byte of what was sent."""
     values = [response.log_likelihood for response in responses]
-    a_byte = [value / length for value, length in zip(values, byte_lengths(responses), strict=True)]
-    return {"acc": _right(document, values), "acc_bytes": _right(document, a_byte)}
+    answer, sizes = _answer(document), sent_lengths(responses).bytes
+    return {
+        "acc": float(likeliest(values) == answer),
+        "acc_bytes": float(likeliest(values, sizes) == answer),
+    }
+
+
+def spoken_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return whether the option that the text names is the right one, and the language of the text.
+
+    ``acc`` counts an answer that names no option, or several, as wrong; ``answered`` is the share of those that name
+    one, and ``acc_answered`` the accuracy over them.
+    """
+    text, asked_in = responses[0].text, document.condition.languages["question"]
+    named = read_choice(text, document.options, document.fields.get("letters") or (), asked_in)
+    return {**choice_scores(named, _answer(document)), **language_scores(text, asked_in)}
 
 
 LETTERS = Form("letters", letter_scores, (Metric("acc"),), shots=0)
@@ -44,3 +58,13 @@ LETTERS = Form("letters", letter_scores, (Metric("acc"),), shots=0)
 
 CLOZE = Form("cloze", cloze_scores, mean("acc", "acc_bytes"))
 """The texts of the options are scored."""
+
+GENERATE = Form(
+    "generate",
+    spoken_scores,
+    (*mean("acc", "answered", "acc_answered"), *FIDELITY_METRICS),
+    shots=0,
+    max_tokens=256,
+    stops=("\n\n",),
+)
+"""The answer is given in words; 0-shot."""

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.choosing import CLOZE
+from lm_eval_xling.families.choosing import CLOZE, GENERATE
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
 from lm_eval_xling.families.rows import Missing, parallel_rows
 from lm_eval_xling.languages import resolve
@@ -82,7 +82,7 @@ class _Task:
     def words(self) -> tuple[str, ...]:
         """Return the keys of its prompt words."""
         labels = (f"labels.{self.name}.{label}" for label in self.labels)
-        return (*(word for word in self.fields.values() if word), self.answer_field, *labels)
+        return (*(word for word in self.fields.values() if word), self.answer_field, *labels, "instructions.label")
 
 
 def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationParameters) -> TaskDocuments:
@@ -130,8 +130,10 @@ def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Docu
         condition=Condition("", form.name, {"question": row.language, "answer": labelled_in, "labels": labelled_in}),
         prompt=prompt,
         cue=cue,
-        choices=words,
+        request=literals.word(row.language, "instructions.label").format(labels=", ".join(words)),
+        choices=() if form.generates else words,
         answer=gold.answer,
+        target=words[gold.answer] if form.generates else None,
         options=words,
         # Every demonstration is one for every document.
         pool=task.name,
@@ -148,13 +150,17 @@ def _question(task: _Task, row: Row) -> str:
 
 
 def _family(task: _Task) -> Family:
+    quoted: dict[str, Any] = {"delimiter": "", "shots_delimiter": '"\n'}
     return Family(
         name=task.name,
         summary=task.summary,
         datasets=(task.name,),
         parameters=ClassificationParameters,
-        forms={"cloze": replace(CLOZE, shots=len(task.demonstrations), delimiter="", shots_delimiter='"\n')},
-        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters) for code in _LANGUAGES),
+        forms={
+            "cloze": replace(CLOZE, shots=len(task.demonstrations), **quoted),
+            "generate": replace(GENERATE, shots=len(task.demonstrations), stops=("\n",), **quoted),
+        },
+        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in _LANGUAGES),
         documents=partial(_documents, task),
         groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),
         average=("acc", "acc_bytes"),

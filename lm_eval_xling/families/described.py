@@ -15,6 +15,13 @@ from lm_eval_xling.records import ComposedItem, Document, Row
 __all__ = ["Description"]
 
 
+_REQUESTS = {
+    "letters": "instructions.choose",
+    "generate": "instructions.choose",
+    "cloze": "instructions.complete",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a description says of multiple-choice items."""
@@ -37,6 +44,8 @@ class Description:
     """Name in ``Row.extra`` of what makes items dependent."""
     gold: str = "en"
     """Language of the gold answers."""
+    requests: bool = True
+    """Whether to tell a model that answers in words or turns what to do, in the question's language."""
     load: Callable[[str, str, str], Iterable[Row]] | None = field(default=None, compare=False)
     """Instead of ``catalog.load_rows``."""
 
@@ -44,6 +53,7 @@ class Description:
     def words(self) -> tuple[str, ...]:
         """Keys of the prompt words that its languages need."""
         keys = [key for template in self.prompts.values() for key in template.words]
+        keys += [_REQUESTS[form] for form in self.prompts]
         if self.instruction in literals.words("en"):
             keys.append(self.instruction)
         return tuple(dict.fromkeys(keys))
@@ -69,7 +79,8 @@ class Description:
             parameters: the family's parameters.
             template: instead of the description's for this form.
         """
-        shown = template or self.prompts[form.name]
+        # An answer in words is asked for as letters are.
+        shown = template or self.prompts["letters" if form.generates else form.name]
         letters = () if form.name == "cloze" else letters_of(item, parameters)
         prompt = shown.render(
             item.fields,
@@ -89,6 +100,7 @@ class Description:
             option_ids=letters,
             main=self.main,
             description=literals.word(asked_in, self.instruction) if known else self.instruction,
+            request=literals.word(asked_in, _REQUESTS[form.name]) if self.requests else "",
             group=str(item.extra[self.group]) if self.group else "",
             cluster=str(item.extra[self.cluster]) if self.cluster else "",
         )

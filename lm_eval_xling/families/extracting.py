@@ -19,7 +19,7 @@ def extraction_scores(document: Document, responses: Sequence[Response]) -> Mapp
     return {
         "exact_match": right,
         "f1": best_f1(text, document.fields["answers"], language),
-        **language_scores(document, text, bool(right)),
+        **language_scores(text, language, bool(right)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lm_eval_xling.families.choosing import LETTERS
+from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.family import Family, Form, Leaf
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
@@ -49,9 +49,12 @@ FAMILY = Family(
     summary="Harry Potter quiz, monolingual and code-switched",
     datasets=("hp",),
     parameters=HpParameters,
-    forms={"letters": LETTERS},
-    leaves=tuple(placement_leaves("letters", ("option_ids", "prompt"))),
+    forms={"letters": LETTERS, "generate": GENERATE},
+    leaves=(
+        *placement_leaves("letters", ("option_ids", "prompt"), ("generate",)),
+        *placement_leaves("generate", ("option_ids", "prompt"), ("letters",), prefix="generate_"),
+    ),
     documents=documents,
-    groups=placement_groups(("acc",)),
+    groups=(*placement_groups(("acc",)), *placement_groups(("acc", "answered"), prefix="generate_")),
     words=_DESCRIPTION.words,
 )

@@ -180,10 +180,10 @@ def _demonstration(index: int, asked_in: str, condition: Condition) -> Document:
 
 def number_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
     """Return ``exact_match`` of the number that the answer ends in, and the metrics of its language."""
-    text = responses[0].text
-    found = final_number(text, document.condition.languages["answer"], document.fields["marker"])
+    text, language = responses[0].text, document.condition.languages["answer"]
+    found = final_number(text, language, document.fields["marker"])
     right = found is not None and found == Decimal(document.target or "")
-    return {"exact_match": float(right), **language_scores(document, text, right)}
+    return {"exact_match": float(right), **language_scores(text, language, right)}
 
 
 def _groups() -> list[Group | str]:

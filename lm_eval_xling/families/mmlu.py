@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lm_eval_xling import catalog
-from lm_eval_xling.families.choosing import LETTERS, letter_scores
+from lm_eval_xling import catalog, literals
+from lm_eval_xling.families.choosing import GENERATE, LETTERS, letter_scores, spoken_scores
 from lm_eval_xling.families.family import Family, Form, Leaf, mean
 from lm_eval_xling.families.placed import (
     PlacedParameters,
@@ -21,6 +20,7 @@ from lm_eval_xling.families.placed import (
     placement_leaves,
 )
 from lm_eval_xling.families.prompts import option_lines
+from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "MmluParameters"]
@@ -125,9 +125,10 @@ def _document(
         option_ids=letters,
         description=f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}."
         + _AWARENESS[parameters.awareness],
+        request=literals.word("en", "instructions.choose") if form.name != "translate" else "",
         pool=subject,
         group=subject,
-        fields={"category": item.extra["category"].lower().replace(" ", "_"), "letters": list(letters)},
+        fields={"category": item.extra["category"].lower().replace(" ", "_")},
         **more,
     )
 
@@ -142,14 +143,21 @@ def scores(document: Document, responses: Sequence[Response]) -> Mapping[str, fl
 
 
 def translated_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
-    """Return ``acc`` of the letter that the generated text gives after its own "Answer:"."""
-    letters = document.fields["letters"]
-    found = re.search(rf"Answer:\s*([{''.join(letters)}])\b", responses[0].text)
+    """Return the scores of the option that the generated text names after its translation."""
     assert document.answer is not None
-    return _by_category(document, float(found is not None and found.group(1) == letters[document.answer]))
+    named = read_choice(responses[0].text, document.options, document.fields["letters"], "en")
+    scores = choice_scores(named, document.answer)
+    return {**scores, **_by_category(document, scores["acc"])}
+
+
+def spoken_by_category(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return the scores of an answer in words, and its accuracy under the name of the document's category too."""
+    scores = spoken_scores(document, responses)
+    return {**scores, **_by_category(document, scores["acc"])}
 
 
 _METRICS = mean("acc", "acc_stem", "acc_humanities", "acc_social_sciences", "acc_other")
+_SPOKEN = (*_METRICS, *mean("answered", "acc_answered"))
 _COMMON = ("option_ids", "demos", "awareness")
 
 FAMILY = Family(
@@ -159,11 +167,13 @@ FAMILY = Family(
     parameters=MmluParameters,
     forms={
         "letters": replace(LETTERS, scores=scores, metrics=_METRICS, shots=5),
-        "translate": Form("translate", translated_scores, _METRICS, shots=5, max_tokens=256, stops=("\n\n",)),
+        "generate": replace(GENERATE, scores=spoken_by_category, metrics=(*GENERATE.metrics, *_METRICS[1:]), shots=5),
+        "translate": Form("translate", translated_scores, _SPOKEN, shots=5, max_tokens=256, stops=("\n\n",)),
     },
     leaves=(
-        *placement_leaves("letters", _COMMON),
-        Leaf(_PUBLISHED, "letters", {"placement": _PUBLISHED}, _COMMON),
+        *placement_leaves("letters", _COMMON, ("generate",)),
+        *placement_leaves("generate", _COMMON, ("letters",), prefix="generate_"),
+        Leaf(_PUBLISHED, "letters", {"placement": _PUBLISHED}, _COMMON, ("generate",)),
         Leaf(
             "mixup_translate",
             "translate",
@@ -175,7 +185,9 @@ FAMILY = Family(
     # An average over placements means nothing, so every placement has its own.
     groups=(
         *placement_groups(tuple(metric.name for metric in _METRICS)),
+        *placement_groups(("acc", "answered"), prefix="generate_"),
         _PUBLISHED,
         "mixup_translate",
     ),
+    version=1.1,
 )

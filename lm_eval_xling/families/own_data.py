@@ -15,7 +15,7 @@ import yaml
 from lm_eval_xling import literals
 from lm_eval_xling.composing import PLACEMENTS, join
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.families.choosing import CLOZE, LETTERS
+from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
@@ -28,6 +28,7 @@ from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 
 __all__ = ["HubRows", "OwnData", "own_family", "read_description"]
 
+_FORMS = ("letters", "cloze")
 _RESERVED = ("id", "options", "wrong", "answer", "first_answer", "subject", "cluster")
 _TESTED = "test"
 
@@ -186,17 +187,18 @@ class _Own:
     def family(self) -> Family:
         """Return the family."""
         data = self.data
-        names = tuple(dict.fromkeys(data.forms)) if self.chosen else ("generate",)
+        names = (*dict.fromkeys(data.forms), *self._spoken()) if self.chosen else ("generate",)
         kinds: Mapping[str, Form] = {
             "letters": replace(LETTERS, shots=None),
             "cloze": CLOZE,
-            "generate": replace(EXTRACTED, shots=None, max_tokens=data.max_tokens),
+            "generate": replace(GENERATE if self.chosen else EXTRACTED, shots=None, max_tokens=data.max_tokens),
         }
         description = Description(
             family=data.name,
             dataset=data.name,
             split=_TESTED,
-            prompts={name: Template(tuple(_lines(data, name))) for name in names},
+            prompts={name: Template(tuple(_lines(data, name))) for name in names if name in _FORMS or not self.chosen},
+            requests=all(_has_word(code, "instructions.choose") for code in self.languages),
             instruction=data.instruction,
             group="subject" if self.columns.subject else None,
             cluster="cluster" if self.columns.cluster else None,
@@ -219,6 +221,10 @@ class _Own:
             check=self.check,
             load=self.load,
         )
+
+    def _spoken(self) -> tuple[str, ...]:
+        """An answer in words can be asked for where letters can."""
+        return ("generate",) if "letters" in self.data.forms else ()
 
     def _check_templates(self, description: Description) -> None:
         for name, template in description.prompts.items():
@@ -340,6 +346,13 @@ def _lines(data: OwnData, form: str) -> list[str]:
         fields = [f"{{{name}}}" for name in data.columns if name not in (*_RESERVED, "question")]
         lines = [*fields, "{question}", "{options}", "[fields.answer]:"]
     return lines if form == "letters" else [line for line in lines if line != "{options}"]
+
+
+def _has_word(language: str, key: str) -> bool:
+    try:
+        return key in literals.words(language)
+    except UserError:
+        return False
 
 
 def _question(template: Template, row: Row) -> str:

@@ -219,8 +219,10 @@ def placed_document(
         main: the field whose language is the question's.
         more: further parts of the document.
     """
-    choices = item.options if form.name == "cloze" else tuple(option_ids[: len(item.options)])
-    fields: Mapping[str, Any] = more.pop("fields", {})
+    letters = tuple(option_ids[: len(item.options)])
+    choices = item.options if form.name == "cloze" else letters
+    fields: Mapping[str, Any] = {"letters": list(letters)} if letters else {}
+    fields = {**item.fields, **fields, **more.pop("fields", {})}
     return Document(
         id=item.id,
         family=family,
@@ -231,7 +233,7 @@ def placed_document(
         answer=item.answer,
         options=item.options,
         target=more.pop("target", choices[item.answer] if form.generates else None),
-        fields={**item.fields, **fields},
+        fields=fields,
         **more,
     )
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from lm_eval_xling import catalog
 from lm_eval_xling.composing import explicit_placement
-from lm_eval_xling.families.choosing import LETTERS
+from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
@@ -83,6 +83,7 @@ def _leaves() -> list[Leaf]:
             "letters",
             {"dataset": "belebele", **{part: code if part in parts else "en" for part in _BELEBELE["full"]}},
             (*languages, "options_language", "option_ids", *ROW_PARAMETERS),
+            ("choose",),
         )
         for name, parts in _BELEBELE.items()
         for code in FIVE
@@ -156,6 +157,7 @@ FAMILY = Family(
     forms={
         "generate": EXTRACTED,
         "letters": LETTERS,
+        "choose": GENERATE,
     },
     leaves=tuple(_leaves()),
     documents=_documents,

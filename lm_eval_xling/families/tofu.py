@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
-from lm_eval_xling.families.choosing import byte_lengths, letter_scores
+from lm_eval_xling.families.choosing import GENERATE, letter_scores, sent_lengths
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, mean
 from lm_eval_xling.families.prompts import identifiers, option_lines
 from lm_eval_xling.families.rows import Missing, parallel_rows
@@ -89,7 +89,9 @@ def _leaves() -> list[Leaf]:
         for question, answer in _pairs(_LANGUAGES):
             condition = {"split": split, "question": question, "answer": answer}
             made.append(
-                Leaf(f"{split}_{question}_{answer}", "choice", condition, (*_PLACES, "tokenizer"), ("letters",))
+                Leaf(
+                    f"{split}_{question}_{answer}", "choice", condition, (*_PLACES, "tokenizer"), ("letters", "choose")
+                )
             )
     return made
 
@@ -101,7 +103,7 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
         UserError: a split that does not fit the leaf, or a bad row.
     """
     split = parameters.split or leaf.condition["split"]
-    if (split in _CHOICE_SPLITS) != (leaf.condition["split"] in _CHOICE_SPLITS) and not form.generates:
+    if (split in _CHOICE_SPLITS) != (leaf.condition["split"] in _CHOICE_SPLITS) and leaf.form != "generate":
         kind = "real_authors and world_facts have options, the splits on invented authors have none"
         raise UserError(f"split {split!r} does not fit the leaf: {kind}", where=f"leaf {leaf.name}")
     asked_in = parameters.question_language or leaf.condition["question"]
@@ -122,8 +124,8 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
             cluster=str(rows["en"].extra.get("author", "")),
             fields={"split": split, "question": question, **more},
         )
-        if form.name == "letters":
-            document = _lettered(document, rows[answered_in], rows["en"])
+        if leaf.form in ("letters", "choose"):
+            document = _lettered(document, rows[answered_in], rows["en"], scored=not form.generates)
         elif not form.generates:
             document = _given(document, rows[answered_in], rows["en"])
         evaluated.append(document)
@@ -169,14 +171,16 @@ def _given(document: Document, row: Row, gold: Row) -> Document:
     return replace(document, choices=(*choices, *perturbed), answer=0, fields=fields)
 
 
-def _lettered(document: Document, row: Row, gold: Row) -> Document:
+def _lettered(document: Document, row: Row, gold: Row, scored: bool) -> Document:
     letters = identifiers("A-D", len(row.options), f"tofu in {row.language}, id {row.id}")
     return replace(
         document,
         prompt=f"{document.prompt}\n{option_lines(row.options, letters)}",
-        choices=letters,
+        request=literals.word(document.condition.languages["answer"], "instructions.choose"),
+        choices=letters if scored else (),
         options=row.options,
         answer=gold.answer,
+        fields={**document.fields, "letters": list(letters)},
     )
 
 
@@ -189,11 +193,7 @@ def given_scores(document: Document, responses: Sequence[Response]) -> Mapping[s
     has_options = bool(document.options)
     answer, right, wrong = document.answer or 0, document.fields["right"], document.fields["wrong"]
     metrics = dict(letter_scores(document, responses)) if has_options else {}
-    lengths = {"_bytes": byte_lengths(responses)}
-    tokens = [response.tokens for response in responses if response.tokens is not None]
-    if len(tokens) == len(responses):
-        lengths[""] = tokens
-    for unit, sizes in lengths.items():
+    for unit, sizes in sent_lengths(responses).by_suffix().items():
         each = [
             normalised_probability(response.log_likelihood, size)
             for response, size in zip(responses, sizes, strict=True)
@@ -210,7 +210,7 @@ def recall_scores(document: Document, responses: Sequence[Response]) -> Mapping[
     """Return the ROUGE-L recall of the generated answer, and the metrics of its language."""
     text, language = responses[0].text, document.condition.languages["answer"]
     recall = rouge_l_recall(text, document.target or "", language)
-    return {"rouge_l_recall": recall, **language_scores(document, text)}
+    return {"rouge_l_recall": recall, **language_scores(text, language)}
 
 
 def _groups() -> list[Group | str]:
@@ -248,6 +248,7 @@ FAMILY = Family(
         "cloze": Form("cloze", given_scores, _GIVEN, shots=0, counts_tokens=True),
         "choice": Form("cloze", given_scores, (Metric("acc"), *_GIVEN), shots=0, counts_tokens=True),
         "letters": Form("letters", letter_scores, mean("acc"), shots=0),
+        "choose": GENERATE,
         "generate": Form(
             "generate",
             recall_scores,
@@ -260,5 +261,5 @@ FAMILY = Family(
     leaves=tuple(_leaves()),
     documents=_documents,
     groups=tuple(_groups()),
-    words=("fields.question", "fields.answer"),
+    words=("fields.question", "fields.answer", "instructions.choose"),
 )

@@ -1,19 +1,16 @@
-"""Counting the tokens that an answer adds to a prompt, with the tokenizer of the evaluated model."""
+"""Counting tokens with the tokenizer of the evaluated model."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import cache
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.metrics.lengths import TokenCounter
 
-__all__ = ["TokenCounter", "token_counter"]
+__all__ = ["token_counter"]
 
 log = logging.getLogger(__name__)
-
-TokenCounter = Callable[[str, str], int]
-"""Tokens that a continuation adds to a context."""
 
 
 @cache
@@ -37,8 +34,4 @@ def token_counter(name: str | None) -> TokenCounter | None:
             fix="""name one with --metadata '{"xling": {"tokenizer": "FOLDER"}}'""",
         ) from error
 
-    def count(context: str, continuation: str) -> int:
-        # As the harness splits a request: what the whole has more than the context alone.
-        return len(tokenizer(context + continuation)["input_ids"]) - len(tokenizer(context)["input_ids"])
-
-    return count
+    return lambda text: len(tokenizer(text)["input_ids"])

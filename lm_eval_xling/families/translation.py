@@ -73,9 +73,9 @@ def _demonstrations() -> Sequence[Mapping[str, str]]:
 
 def translation_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, Any]:
     """Return the pair of reference and translation for every corpus score, and the metrics of its language."""
-    text = responses[0].text
+    text, language = responses[0].text, document.condition.languages["answer"]
     pair = (document.target, text)
-    return {**dict.fromkeys(("bleu", "chrf", "chrf++", "sacrebleu"), pair), **language_scores(document, text)}
+    return {**dict.fromkeys(("bleu", "chrf", "chrf++", "sacrebleu"), pair), **language_scores(text, language)}
 
 
 def sacrebleu_signatures(pairs: Sequence[tuple[str, str]]) -> str:
