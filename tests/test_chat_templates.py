@@ -1,4 +1,4 @@
-"""Every leaf under three chat templates: what a conversation holds, and that nothing of a plain prompt is left in it."""
+"""Every leaf under three chat templates: what a conversation holds, and that no part of a plain prompt is left."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import letter_scores
 from lm_eval_xling.families.tofu import given_scores, recall_scores
 from lm_eval_xling.harness import requests
-from lm_eval_xling.leaf_task import LeafTask
 from lm_eval_xling.records import Condition, Document, Request, Response, Row
 from tests.families.making import made, said
 
@@ -86,7 +85,9 @@ def answered(choices: list[str], logs: list[float], tokens: list[int] | None = N
     return [Response("Q", f" {c}", log, n) for c, log, n in zip(choices, logs, counts, strict=True)]
 
 
-def document(answer: int = 0, right: int = 1, wrong: tuple[int, ...] = (2, 3), options: tuple[str, ...] = ()) -> Document:
+def document(
+    answer: int = 0, right: int = 1, wrong: tuple[int, ...] = (2, 3), options: tuple[str, ...] = ()
+) -> Document:
     condition = Condition("", "cloze", {"question": "en", "answer": "en"})
     fields = {"right": right, "wrong": list(wrong)}
     return Document("0", "tofu", condition, "Q", answer=answer, options=options, fields=fields)
