@@ -1,4 +1,4 @@
-"""What is scored is what was sent: lengths in bytes and tokens follow the request, under a template and from a cache."""
+"""Lengths in bytes and tokens are those of what was sent, under a chat template and from the request cache."""
 
 from __future__ import annotations
 
