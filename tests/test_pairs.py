@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.harness import requests
+from lm_eval_xling.leaf_task import _documents
 from lm_eval_xling.literals import word
 from lm_eval_xling.pairs import QUESTIONS, catalog_questions, pair_questions, published_questions, split_pairs
 from lm_eval_xling.records import Row
@@ -128,3 +131,21 @@ def test_the_catalogs_pairs_are_the_published_files(
         assert pair[0].prompt == pair[1].prompt and pair[0].target == pair[1].target
     with pytest.raises(UserError, match="did you mean question_pairs"):
         catalog_questions("question_pair", "train", ["de"])
+
+
+@pytest.mark.parametrize("dataset", ["mgsm", "msvamp"])
+def test_spaces_around_a_problem_are_trained_on_no_more_than_they_are_scored(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many rows of MSVAMP begin with a space."""
+    question = " Lena hat 6 Schachteln. Wie viele hat sie? "
+
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        return [Row("0", language, {"question": question}, target="6")]
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+    _documents.cache_clear()
+    (request,) = requests(f"xling_math_{dataset}_direct_de", num_fewshot=0)
+    _documents.cache_clear()
+    assert request.context == "Frage: Lena hat 6 Schachteln. Wie viele hat sie?\nAntwort:"
+    assert catalog_questions(dataset, "test", ["de"]) == {"de": {"0": request.context}}

@@ -89,6 +89,8 @@ def test_show_prints_prompt_and_continuations() -> None:
         (("tasks", "--show", "xling_atlas_fr_es", "--row", "100000"), "row 100000 does not exist"),
         (("tasks", "--show", "xling_atlas_pair", "--metadata", '{"xling": {"seeds": 1}}'), "did you mean seed"),
         (("tasks", "--show", "xling_atlas_pair", "--metadata", "{xling: 1}"), "--metadata is not JSON"),
+        (("tasks", "--show", "xling_atlas_fr_es", "--row", "-1"), "--row"),
+        (("tasks", "--show", "xling_atlas_fr_es", "--num-fewshot", "-1"), "--num-fewshot"),
         (("tasks", "--family", "atlsa"), "did you mean atlas"),
         (("eval", "--model", "dummy", "--tasks", "xling_mmlu_en", "--limit", "1"), "nowhere"),
     ],
