@@ -203,16 +203,10 @@ def _beyond(spelling: str) -> Language | None:
     """The language of a spelling that is not in the table's lists, or None if there is none."""
     import langcodes
 
-    try:
-        raw = langcodes.Language.get(spelling.replace("_", "-"), normalize=False)
-        tag = langcodes.Language.get(spelling.replace("_", "-"))
-    except (ValueError, LookupError):
-        named = _named(spelling)
-        if named is None:
-            return None
-        raw = tag = named
-    if not tag.language or tag.language in ("mis", "mul", "und", "zxx") or not _registered(tag.language):
+    tags = _tags(spelling)
+    if tags is None:
         return None
+    raw, tag = tags
     language = LANGUAGES.get(_spellings().get(tag.language, ""))
     base = tag.language if language is None else language.code
     script = tag.maximize().script or "Zyyy"
@@ -236,6 +230,22 @@ def _beyond(spelling: str) -> Language | None:
     return Language("-".join(pieces), f"{iso}_{script}", name + variants, own + variants)
 
 
+def _tags(spelling: str) -> tuple[Any, Any] | None:
+    """The tag that is spelled so, as it stands and in its canonical form; None if it is neither a tag nor a name."""
+    import langcodes
+
+    try:
+        raw = langcodes.Language.get(spelling.replace("_", "-"), normalize=False)
+        tag = langcodes.Language.get(spelling.replace("_", "-"))
+        if _registered(tag.language):
+            return raw, tag
+    except (ValueError, LookupError):
+        pass
+    # Short names have the form of a tag, too: Urdu, Zulu.
+    named = _named(spelling)
+    return None if named is None else (named, named)
+
+
 def _named(name: str) -> Any:
     """The tag of a language with just this name, in any language, or None."""
     import langcodes
@@ -246,13 +256,15 @@ def _named(name: str) -> Any:
     except LookupError:
         return None
     # `find` also takes a longer word that begins with a name: "metadata" for Meta'.
-    known = code_to_names(tag.to_tag()).values()
+    known = {tag.display_name(), tag.autonym(), *code_to_names(tag.to_tag()).values()}
     return tag if name.casefold() in {other.casefold() for other in known} else None
 
 
-def _registered(language: str) -> bool:
+def _registered(language: str | None) -> bool:
     import langcodes
 
+    if language is None or language in ("mis", MULTIPLE, "und", "zxx"):
+        return False
     private = language.startswith("x-") or (len(language) == 3 and "qaa" <= language <= "qtz")
     return not private and langcodes.Language.get(language).is_valid()
 
