@@ -171,6 +171,6 @@ def test_an_eos_that_the_tokenizer_appends_is_not_probed(
     (cut,) = encode(model, ["a" * 600 + "b"])
     assert cut.ids[: len(before)] == before and cut.ids[-2:] == plain and len(cut.ids) == 512
     # The words that change are found by their places in the text.
-    lexicon = {("en", "de"): {"two": ("zwei",)}}
+    lexicon = {("en", "de"): {"two": ("zwei",), "ten": ("zehn",)}}
     (version,) = changed_versions(model, [Prompt("0", "en", "one two six")], lexicon, "en", ["de"], 1.0, 0)
     assert model.tokenizer.decode(version.changed[-1].ids[len(before) :]) == "one  six"

@@ -158,6 +158,9 @@ def test_similarity_is_the_cosine_of_the_versions(llama: ProbedModel, tmp_path: 
 def test_without_changed_words_there_is_nothing_to_compare(llama: ProbedModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no word of the texts was changed"):
         similarity(llama, prompts("en", TEXTS), LEXICONS, folder=tmp_path, languages=["de"], ratio=0)
+    with pytest.raises(UserError, match="no word that is not a translation of 'two'"):
+        one_word = {("en", "de"): {"two": ("zwei",)}}
+        similarity(llama, prompts("en", TEXTS), one_word, folder=tmp_path, languages=["de"], ratio=1.0)
     with pytest.raises(UserError, match="no lexicon from en to es"):
         similarity(llama, prompts("en", TEXTS), LEXICONS, folder=tmp_path, languages=["es"])
     with pytest.raises(UserError, match="several languages: en, de"):

@@ -242,7 +242,12 @@ def _with_foreign_words(text: MixedText, lexicons: Lexicons, vocabularies: dict[
             right = lexicons[text.source_language, unit.language][unit.source.lower()]
             start = int(uniform(seed, text.id, position, "foreign") * len(vocabulary))
             turned = vocabulary[start:] + vocabulary[:start]
-            random = next(found for found in turned if found not in right)
+            random = next((found for found in turned if found not in right), None)
+            if random is None:
+                raise UserError(
+                    f"the lexicon to {unit.language} has no word that is not a translation of {unit.source!r}",
+                    fix="give a lexicon of more words",
+                )
             word = Lexicon({unit.source.lower(): random}).word(unit.source) or random
             # The space that code-switching adds after a word where the matrix language has none.
             word += unit.text[len(unit.text.rstrip()) :]
