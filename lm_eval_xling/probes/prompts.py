@@ -12,7 +12,8 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
-from lm_eval_xling.records import Document, Prompt
+from lm_eval_xling.probes.probe import Prompt
+from lm_eval_xling.records import Document
 
 __all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]
 
