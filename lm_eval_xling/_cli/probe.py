@@ -16,7 +16,7 @@ from lm_eval_xling.errors import UserError
 
 if TYPE_CHECKING:
     from lm_eval_xling.probes import Probe
-    from lm_eval_xling.records import Prompt
+    from lm_eval_xling.probes.probe import Prompt
 
 __all__ = ["app"]
 

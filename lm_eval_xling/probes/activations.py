@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
+from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.records import Prompt
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["POOLINGS", "Batch", "Tokens", "encode", "end_of_text", "pool", "representations", "sweep"]
+__all__ = ["POOLINGS", "TokenBatch", "Tokens", "encode", "end_of_text", "pool", "representations", "sweep"]
 
 POOLINGS = ("last", "mean", "weighted")
 """Last token; mean over the text's own tokens; mean weighted by position (SGPT, as in MEXA)."""
@@ -37,7 +37,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TokenBatch:
     """Texts of one forward pass, padded on the right."""
 
     items: tuple[int, ...]
@@ -104,7 +104,7 @@ def end_of_text(tokenizer: Any, text: str, ids: Sequence[int]) -> int:
     return len(ids) - appended
 
 
-def pool(states: Sequence[torch.Tensor], batch: Batch, pooling: str) -> torch.Tensor:
+def pool(states: Sequence[torch.Tensor], batch: TokenBatch, pooling: str) -> torch.Tensor:
     """Reduce the hidden states of each text to one vector a layer.
 
     Args:
@@ -157,7 +157,7 @@ def sweep(
     model: ProbedModel,
     variant: str,
     items: Sequence[Sequence[Tokens]],
-    compute: Callable[[Sequence[torch.Tensor], Batch], torch.Tensor],
+    compute: Callable[[Sequence[torch.Tensor], TokenBatch], torch.Tensor],
     shape: tuple[int, ...],
     *,
     folder: Path,
@@ -250,7 +250,7 @@ def _plan(items: Sequence[Sequence[Tokens]], batch_tokens: int) -> list[tuple[in
     return [tuple(batch) for batch in batches]
 
 
-def _batch(model: ProbedModel, items: Sequence[Sequence[Tokens]], indices: tuple[int, ...]) -> Batch:
+def _batch(model: ProbedModel, items: Sequence[Sequence[Tokens]], indices: tuple[int, ...]) -> TokenBatch:
     import torch
 
     texts = [text for index in indices for text in items[index]]
@@ -263,4 +263,4 @@ def _batch(model: ProbedModel, items: Sequence[Sequence[Tokens]], indices: tuple
         ids[row, : len(text.ids)] = torch.tensor(text.ids)
         mask[row, : len(text.ids)] = 1
         special[row, : len(text.ids)] = torch.tensor(text.special)
-    return Batch(indices, ids.to(model.device), mask.to(model.device), special.to(model.device))
+    return TokenBatch(indices, ids.to(model.device), mask.to(model.device), special.to(model.device))

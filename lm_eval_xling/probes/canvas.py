@@ -13,9 +13,8 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
-from lm_eval_xling.probes.probe import Quantity
+from lm_eval_xling.probes.probe import Measure, Quantity
 from lm_eval_xling.probes.probed_model import BASE
-from lm_eval_xling.records import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

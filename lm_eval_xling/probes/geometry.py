@@ -47,7 +47,7 @@ def cka(gram_x: Array, gram_y: Array, *, debiased: bool) -> float:
 
     Returns:
         At most 1, which means equal up to rotation and scale; at least 0, or about 0 when debiased; NaN where one
-        set's vectors are all equal.
+        set's vectors are all equal, and debiased where there are fewer than four items.
     """
     # Vectors that do not differ between items have nothing to compare; centring leaves rounding of them.
     if any(np.trace(gram) - gram.mean() * len(gram) <= 1e-12 * np.trace(gram) for gram in (gram_x, gram_y)):
@@ -64,6 +64,9 @@ def _hsic(k: Array, m: Array) -> float:
 
 def _hsic_unbiased(k: Array, m: Array) -> float:
     n = len(k)
+    if n < 4:
+        # The estimate divides by n (n - 3).
+        return float("nan")
     k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
     sums = k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 * (k.sum(0) @ m.sum(0)) / (n - 2)
     return float((k * m).sum() + sums) / (n * (n - 3))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.records import Prompt
+from lm_eval_xling.probes.probe import Prompt
 
 __all__ = ["ENGLISH", "LabelSets", "LabelTokens", "set_sizes"]
 

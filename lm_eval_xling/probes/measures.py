@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.probes import bands
+from lm_eval_xling.probes.probe import Measure
 from lm_eval_xling.probes.probed_model import BASE
-from lm_eval_xling.records import Measure
 
 __all__ = ["levels_and_differences", "to_measures"]
 

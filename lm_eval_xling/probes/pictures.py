@@ -12,7 +12,7 @@ from lm_eval_xling.probes.canvas import Picture, View, select
 from lm_eval_xling.probes.kinds import logit_lens, mexa, pca, similarity
 from lm_eval_xling.probes.kinds.logit_lens import SHARE
 from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
-from lm_eval_xling.records import Measure, Point
+from lm_eval_xling.probes.probe import Measure, Point
 
 __all__ = ["draw_logit_lens", "draw_mexa", "draw_pca", "draw_similarity"]
 

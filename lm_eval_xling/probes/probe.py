@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.records import Measure, Point, Prompt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +17,69 @@ if TYPE_CHECKING:
     from lm_eval_xling.probes.canvas import Picture
     from lm_eval_xling.probes.probed_model import ProbedModel
 
-__all__ = ["Findings", "Probe", "Quantity", "one_of", "setting"]
+__all__ = ["Findings", "Measure", "Point", "Probe", "Prompt", "Quantity", "one_of", "setting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text that a probe reads, and what the logit lens looks for after its last token."""
+
+    id: str
+    """The same in every language; probes over several languages pair on it."""
+    language: str
+    """Language code of the text."""
+    text: str
+    """Exactly what the model reads, demonstrations included."""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label words by language code, in one order for all languages; empty for free text."""
+    answer: int | None = None
+    """Index of the correct label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number of a probe with its 95 % band: what tables and pictures are made of."""
+
+    quantity: str
+    """What was measured; the probe's ``quantities`` say what each means and its unit."""
+    variant: str
+    """``base`` or the adapter's name."""
+    minus: str | None
+    """Variant that was subtracted, item by item; ``None`` for a level."""
+    language: str
+    """Language code of the prompts, or of the first of two languages."""
+    other: str | None
+    """Second language of a pair, or the control that a similarity is compared with."""
+    layer: int | None
+    """0 is the embedding, the highest is the model's output; ``None`` is an aggregate over layers."""
+    value: float
+    """The estimate; NaN where nothing could be measured."""
+    low: float
+    """Lower end of the 95 % band."""
+    high: float
+    """Upper end of the 95 % band."""
+    n: int
+    """Number of items (prompts, texts or sentence pairs)."""
+    p: float | None = None
+    """Two-sided p-value adjusted over the layers (Benjamini-Hochberg), where a test was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One prompt on the first two principal components of a layer."""
+
+    variant: str
+    """``base`` or the adapter's name; each variant has its own components."""
+    layer: int
+    """0 is the embedding, the highest is the model's output."""
+    language: str
+    """Language code of the prompt."""
+    id: str
+    """Id of the prompt, the same in every language."""
+    x: float
+    """Score on the first component, in the units of the hidden state."""
+    y: float
+    """Score on the second component."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from lm_eval_xling.files import read_text
 from lm_eval_xling.languages import identify, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
-from lm_eval_xling.records import Document, Prompt
+from lm_eval_xling.probes.probe import Prompt
+from lm_eval_xling.records import Document
 from lm_eval_xling.translation.language_files import PLACEHOLDER, language_files
 
 __all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]

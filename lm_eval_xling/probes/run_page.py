@@ -11,8 +11,7 @@ from typing import Any
 from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.canvas import Picture, language_name
 from lm_eval_xling.probes.fonts import shipped_fonts
-from lm_eval_xling.probes.probe import Probe
-from lm_eval_xling.records import Measure
+from lm_eval_xling.probes.probe import Measure, Probe
 
 __all__ = ["write_page"]
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.probes.probe import Findings, Probe
-from lm_eval_xling.records import Prompt
+from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 
 if TYPE_CHECKING:
     from lm_eval_xling.probes.canvas import Picture

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.probes.probe import Findings, Probe
+from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.registry import PROBES
 from lm_eval_xling.probes.runs import Run
-from lm_eval_xling.records import Prompt
 
 __all__ = ["run"]
 

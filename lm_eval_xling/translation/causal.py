@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.models import loading, model_path
 from lm_eval_xling.translation.parallel_texts import read_parallel
 from lm_eval_xling.translation.translator import Translator, unsupported
 
 __all__ = ["CausalTranslator", "few_shot_prompt"]
+
+_FIX = "llm:hf,pretrained=FOLDER or another model class of lm_eval with its model_args"
 
 # Plain sentences written for this project; languages without them need examples=FILE.
 _EXAMPLES = {
@@ -155,25 +157,22 @@ class CausalTranslator(Translator):
     def _model_class(self) -> Any:
         from lm_eval.api.registry import get_model
 
-        with self._loading():
+        with loading(self._where, fix=_FIX):
             return get_model(self.kind)
 
     def _load(self) -> Any:
         if self._model is None:
-            with self._loading():
-                self._model = self._model_class().create_from_arg_string(self.arguments)
+            arguments = ",".join(
+                f"{key}={model_path(value) if key == 'pretrained' else value}"
+                for key, _, value in (part.partition("=") for part in self.arguments.split(",") if part)
+            )
+            with loading(self._where, fix=_FIX):
+                self._model = self._model_class().create_from_arg_string(arguments)
         return self._model
 
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        try:
-            yield
-        except (ValueError, KeyError, OSError, TypeError, ImportError) as error:
-            raise UserError(
-                f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-                where=f"llm:{self.kind},{self.arguments}",
-                fix="llm:hf,pretrained=FOLDER or another model class of lm_eval with its model_args",
-            ) from error
+    @property
+    def _where(self) -> str:
+        return f"llm:{self.kind},{self.arguments}"
 
 
 def _seed(attempt: int) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.models import choose_device, load_model, load_tokenizer, loading
 from lm_eval_xling.translation.patterns import fill
 from lm_eval_xling.translation.translator import Translator, unsupported
 
 __all__ = ["Seq2SeqTranslator", "TagScheme", "tag_scheme"]
 
+_FIX = "give a folder, or the name of a sequence-to-sequence model on the hub; check the network"
 _OPTIONS = {"batch_size": "32", "beams": "1", "device": "", "dtype": "", "revision": ""}
 
 
@@ -218,11 +219,8 @@ class Seq2SeqTranslator(Translator):
     def _tokenizer(self, source: str, target: str) -> tuple[Any, TagScheme]:
         name = self._name(source, target)
         if self._tokens is None or self._tokens[0] != name:
-            from transformers import AutoConfig, AutoTokenizer
-
-            with _loading(name):
-                config = AutoConfig.from_pretrained(name, revision=self.revision or None)
-                tokenizer = AutoTokenizer.from_pretrained(name, revision=self.revision or None)
+            config = _config(name, self.revision)
+            tokenizer = load_tokenizer(name, revision=self.revision or None, fix=_FIX)
             self._tokens = (name, tokenizer, tag_scheme(name, config, tokenizer))
         return self._tokens[1:]
 
@@ -235,32 +233,20 @@ class Seq2SeqTranslator(Translator):
         return self._model[1]
 
 
-@contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Turn the many errors of a model that is not there into one message."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"the model cannot be loaded: {str(error).strip().splitlines()[0]}",
-            where=name,
-            fix="give a folder, or the name of a sequence-to-sequence model on the hub; check the network",
-        ) from error
+def _config(name: str, revision: str) -> Any:
+    from transformers import AutoConfig
+
+    with loading(name, fix=_FIX):
+        return AutoConfig.from_pretrained(name, revision=revision or None)
 
 
 def _load_model(name: str, revision: str, device: str, dtype: str) -> Any:
-    import torch
-    from transformers import AutoModelForSeq2SeqLM
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16"), None)
-    if not isinstance(precision, torch.dtype):
-        raise UserError(f"unknown dtype {dtype!r}", where=name, fix="float32, float16 or bfloat16")
-    with _loading(name):
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, revision=revision or None, dtype=precision)
+    chosen = choose_device(device or None)
+    precision = dtype or ("float32" if chosen == "cpu" else "bfloat16")
+    model = load_model(name, revision=revision or None, dtype=precision, device=chosen, kind="seq2seq", fix=_FIX)
     # Marian's models end every output at the limit, which is the batch's and not the text's.
     model.generation_config.forced_eos_token_id = None
-    return model.to(device).eval()
+    return model
 
 
 def _most(length: int) -> int:
@@ -295,8 +281,5 @@ def _version(name: str, revision: str) -> str:
                     while block := stream.read(1 << 20):
                         digest.update(block)
         return f"{folder.name}@{digest.hexdigest()}"
-    from transformers import AutoConfig
-
-    with _loading(name):
-        config = AutoConfig.from_pretrained(name, revision=revision or None)
+    config = _config(name, revision)
     return f"{name}@{getattr(config, '_commit_hash', None) or revision or 'main'}"

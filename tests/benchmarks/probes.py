@@ -18,10 +18,10 @@ import torch
 
 from lm_eval_xling.probes.kinds.logit_lens import logit_lens
 from lm_eval_xling.probes.labels import LabelTokens
+from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import from_tasks
 from lm_eval_xling.probes.vocabulary import token_bytes
-from lm_eval_xling.records import Prompt
 
 
 def plain_loop(model: ProbedModel, prompts: list[Prompt]) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.records import Prompt
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.activations import Batch, encode, pool, sweep
+from lm_eval_xling.probes.activations import TokenBatch, encode, pool, sweep
 from lm_eval_xling.probes.probed_model import ProbedModel
 from tests import tiny
 
@@ -18,7 +18,7 @@ TEXTS = ["ein Satz", "longer text, of several words", "短い", "x", "mittel lan
 
 
 def run(model: ProbedModel, folder: Path, pooling: str = "last", compute: Any = None, **options: Any) -> np.ndarray:
-    def pooled(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def pooled(states: Sequence[torch.Tensor], batch: TokenBatch) -> torch.Tensor:
         return pool(states, batch, pooling)
 
     return sweep(
@@ -55,7 +55,9 @@ def test_batches_give_what_single_texts_give(architecture: str, tiny: Callable[[
 
 def test_the_mean_leaves_out_what_the_tokenizer_added() -> None:
     states = [torch.tensor([[[100.0], [1.0], [3.0], [7.0]]])]
-    batch = Batch((0,), torch.zeros(1, 4), torch.tensor([[1, 1, 1, 0]]), torch.tensor([[True, False, False, False]]))
+    batch = TokenBatch(
+        (0,), torch.zeros(1, 4), torch.tensor([[1, 1, 1, 0]]), torch.tensor([[True, False, False, False]])
+    )
     assert pool(states, batch, "mean").item() == 2
     assert pool(states, batch, "last").item() == 3
     assert pool(states, batch, "weighted").item() == pytest.approx((100 + 2 + 9) / 6)
@@ -65,7 +67,7 @@ def test_a_killed_pass_continues_with_the_same_result(llama: ProbedModel, tmp_pa
     whole = np.array(run(llama, tmp_path / "whole"))
     calls = 0
 
-    def failing(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def failing(states: Sequence[torch.Tensor], batch: TokenBatch) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -90,7 +92,7 @@ def test_a_pass_continues_with_smaller_batches(llama: ProbedModel, tmp_path: Pat
     whole = np.array(run(llama, tmp_path / "whole"))
     sizes = []
 
-    def failing(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def failing(states: Sequence[torch.Tensor], batch: TokenBatch) -> torch.Tensor:
         sizes.append(len(batch.items))
         if len(sizes) == 3:
             raise torch.OutOfMemoryError("no memory")
@@ -112,7 +114,7 @@ def test_another_setting_is_another_file(llama: ProbedModel, tmp_path: Path) -> 
 def test_batches_stay_within_the_token_budget(llama: ProbedModel, tmp_path: Path) -> None:
     sizes = []
 
-    def watch(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def watch(states: Sequence[torch.Tensor], batch: TokenBatch) -> torch.Tensor:
         sizes.append(tuple(batch.ids.shape))
         return pool(states, batch, "last")
 
@@ -157,7 +159,7 @@ def test_an_eos_that_the_tokenizer_appends_is_not_probed(
     template: str, before: tuple[int, ...], tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from lm_eval_xling.probes.kinds.similarity import changed_versions
-    from lm_eval_xling.records import Prompt
+    from lm_eval_xling.probes.probe import Prompt
 
     model = ProbedModel(str(with_habit(Path(shutil.copytree(tiny("llama"), tmp_path / "model")), template)))
     assert ("<eos>" in template) == (model.tokenizer("ab")["input_ids"][-1] == 257)
@@ -171,6 +173,6 @@ def test_an_eos_that_the_tokenizer_appends_is_not_probed(
     (cut,) = encode(model, ["a" * 600 + "b"])
     assert cut.ids[: len(before)] == before and cut.ids[-2:] == plain and len(cut.ids) == 512
     # The words that change are found by their places in the text.
-    lexicon = {("en", "de"): {"two": ("zwei",)}}
+    lexicon = {("en", "de"): {"two": ("zwei",), "ten": ("zehn",)}}
     (version,) = changed_versions(model, [Prompt("0", "en", "one two six")], lexicon, "en", ["de"], 1.0, 0)
     assert model.tokenizer.decode(version.changed[-1].ids[len(before) :]) == "one  six"

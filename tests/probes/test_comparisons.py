@@ -13,9 +13,9 @@ from lm_eval_xling.probes import geometry
 from lm_eval_xling.probes.kinds.mexa import mexa
 from lm_eval_xling.probes.kinds.pca import pca
 from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS, changed_versions, similarity
+from lm_eval_xling.probes.probe import Measure, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import parallel_sentences
-from lm_eval_xling.records import Measure, Prompt
 from tests.probes.conftest import prompts
 
 WORDS = "one two three four five six seven eight nine ten".split()
@@ -158,6 +158,9 @@ def test_similarity_is_the_cosine_of_the_versions(llama: ProbedModel, tmp_path: 
 def test_without_changed_words_there_is_nothing_to_compare(llama: ProbedModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no word of the texts was changed"):
         similarity(llama, prompts("en", TEXTS), LEXICONS, folder=tmp_path, languages=["de"], ratio=0)
+    with pytest.raises(UserError, match="no word that is not a translation of 'two'"):
+        one_word = {("en", "de"): {"two": ("zwei",)}}
+        similarity(llama, prompts("en", TEXTS), one_word, folder=tmp_path, languages=["de"], ratio=1.0)
     with pytest.raises(UserError, match="no lexicon from en to es"):
         similarity(llama, prompts("en", TEXTS), LEXICONS, folder=tmp_path, languages=["es"])
     with pytest.raises(UserError, match="several languages: en, de"):

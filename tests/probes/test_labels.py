@@ -5,7 +5,7 @@ import pytest
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes.labels import LabelTokens, set_sizes
 from lm_eval_xling.probes.language_share import NO_LETTERS, UNASSIGNED, assign
-from lm_eval_xling.records import Prompt
+from lm_eval_xling.probes.probe import Prompt
 
 PIECES = [b"", b" ", b"p", b" pos", b"positiv", b"positive", b" positivel", b"neg", "积".encode(), b"\xe7", b"\xe7\xa7"]
 PIECES += ["积极".encode(), "极".encode(), b"chan", b" chanya", b"positive"]

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.literals import word
 from lm_eval_xling.probes.kinds.logit_lens import logit_lens
+from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.records import Prompt
 
 LABELS = {"en": ("good", "bad"), "zh": ("好", "坏"), "de": ("gut", "schlecht")}
 

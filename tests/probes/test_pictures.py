@@ -15,9 +15,9 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import PROBES, Findings, canvas, fonts, pictures
 from lm_eval_xling.probes.canvas import Picture
 from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
+from lm_eval_xling.probes.probe import Measure, Point
 from lm_eval_xling.probes.run_page import write_page
 from lm_eval_xling.probes.runs import Run
-from lm_eval_xling.records import Measure, Point
 from tests.generators.fonts import needed
 
 HOSTILE = "</script><script>alert(1)</script>{{ 7*7 }}\"'"

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from lm_eval_xling import catalog
+from lm_eval_xling.catalog import DATASETS, Dataset
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.harness import requests
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
 from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
+from lm_eval_xling.records import Row
 
 
 @pytest.fixture
@@ -45,6 +48,41 @@ def test_a_dataset_of_the_catalog_is_parallel() -> None:
     found = parallel_sentences("flores", limit=3)
     assert [prompt.language for prompt in found] == [code for code in ("en", "fr", "de", "es", "it") for _ in range(3)]
     assert found[0].text.startswith('"We now have') and found[6].text.startswith("„Wir haben")
+
+
+def rows_of(dataset: Dataset, language: str) -> list[Row]:
+    """Rows in our own words; the second is missing in the last language."""
+    ids = ["1", "3", "4"] if language == dataset.languages[-1] else ["1", "2", "3", "4"]
+    return [Row(id, language, {str(dataset.text): f"{id} in {language}"}) for id in ids]
+
+
+def test_every_dataset_whose_rows_have_one_main_text_is_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_rows(name: str, language: str, split: str) -> list[Row]:
+        asked.append((name, split))
+        return rows_of(DATASETS[name], language)
+
+    monkeypatch.setattr(catalog, "load_rows", load_rows)
+    works = {"mmlu", "hp", "sentiment", "tofu", "mgsm", "msvamp", "flores", "question_pairs"}
+    for name in works:
+        found = parallel_sentences(name, limit=2)
+        languages = DATASETS[name].languages
+        assert [(p.language, p.id) for p in found] == [(code, id) for code in languages for id in ("1", "3")]
+        assert found[0].text == f"1 in {languages[0]}"
+    assert set(asked) == {(name, DATASETS[name].splits[0]) for name in works}
+    for name in set(DATASETS) - works:
+        with pytest.raises(UserError, match="no one main text|in one language") as error:
+            parallel_sentences(name)
+        assert error.value.where == name
+        assert set(str(error.value.fix).partition("one of: ")[2].split(", ")) == works
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("name", ["sentiment", "mgsm", "msvamp"])
+def test_the_field_of_the_main_text_is_one_that_the_rows_have(name: str) -> None:
+    found = parallel_sentences(name, limit=1)
+    assert {prompt.language for prompt in found} == set(DATASETS[name].languages) and all(p.text for p in found)
 
 
 def test_text_files_are_lines(tmp_path: Path) -> None:

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm_eval_xling.probes import bands
-from lm_eval_xling.probes.activations import Batch, encode, sweep
+from lm_eval_xling.probes.activations import TokenBatch, encode, sweep
 from lm_eval_xling.probes.labels import ENGLISH, LabelSets, LabelTokens, set_sizes
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Probe, Quantity, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
-from lm_eval_xling.records import Measure, Prompt
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +96,7 @@ def logit_lens(
     for variant in model.variants:
         path = model.output_path(variant)
 
-        def compute(states: Sequence[torch.Tensor], batch: Batch, path: OutputPath = path) -> torch.Tensor:
+        def compute(states: Sequence[torch.Tensor], batch: TokenBatch, path: OutputPath = path) -> torch.Tensor:
             rows, at = _positions(batch, positions)
             vectors = torch.stack([state[rows, at] for state in states], dim=1)
             found = next_token_values(path, vectors, [sets[batch.items[row]] for row in rows.tolist()], membership)
@@ -171,7 +170,7 @@ def _label_values(probabilities: torch.Tensor, sets: LabelSets | None) -> torch.
     return torch.stack(columns, dim=-1)
 
 
-def _positions(batch: Batch, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _positions(batch: TokenBatch, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return row and column of the probed tokens, ``positions`` a text, the last of each its last token."""
     import torch
 

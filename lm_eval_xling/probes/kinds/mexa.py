@@ -15,10 +15,9 @@ from lm_eval_xling.languages import resolve
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import POOLINGS, representations
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Probe, Quantity, one_of, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.prompts import common_items
-from lm_eval_xling.records import Measure, Prompt
 
 if TYPE_CHECKING:
     from lm_eval_xling.probes.canvas import Picture

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import representations
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
-from lm_eval_xling.probes.probe import Findings, Probe, Quantity, one_of, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Point, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
 from lm_eval_xling.probes.prompts import common_items
-from lm_eval_xling.records import Measure, Point, Prompt
 
 if TYPE_CHECKING:
     from lm_eval_xling.probes.canvas import Picture

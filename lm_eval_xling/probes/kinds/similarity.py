@@ -15,13 +15,13 @@ from lm_eval_xling.languages import resolve_all
 from lm_eval_xling.mixing import PAPER_RATIO, Mixture, Source, switch_words
 from lm_eval_xling.mixing.drawing import uniform
 from lm_eval_xling.probes import bands
-from lm_eval_xling.probes.activations import Batch, Tokens, encode, end_of_text, pool, sweep
+from lm_eval_xling.probes.activations import TokenBatch, Tokens, encode, end_of_text, pool, sweep
 from lm_eval_xling.probes.lexicons import Lexicons, read_lexicons
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Probe, Quantity, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
-from lm_eval_xling.records import Measure, MixedText, Prompt
+from lm_eval_xling.records import MixedText
 from lm_eval_xling.translation.lexicon import Lexicon
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def similarity(
         )
     versions = changed_versions(model, prompts, lexicons, language, languages, ratio, seed)
 
-    def compute(states: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def compute(states: Sequence[torch.Tensor], batch: TokenBatch) -> torch.Tensor:
         import torch
 
         found = []
@@ -242,7 +242,12 @@ def _with_foreign_words(text: MixedText, lexicons: Lexicons, vocabularies: dict[
             right = lexicons[text.source_language, unit.language][unit.source.lower()]
             start = int(uniform(seed, text.id, position, "foreign") * len(vocabulary))
             turned = vocabulary[start:] + vocabulary[:start]
-            random = next(found for found in turned if found not in right)
+            random = next((found for found in turned if found not in right), None)
+            if random is None:
+                raise UserError(
+                    f"the lexicon to {unit.language} has no word that is not a translation of {unit.source!r}",
+                    fix="give a lexicon of more words",
+                )
             word = Lexicon({unit.source.lower(): random}).word(unit.source) or random
             # The space that code-switching adds after a word where the matrix language has none.
             word += unit.text[len(unit.text.rstrip()) :]
