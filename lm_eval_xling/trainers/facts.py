@@ -30,6 +30,9 @@ from lm_eval_xling.training.tokenizing import cut_texts, encode_pairs
 
 __all__ = ["teach"]
 
+_WATCHED = 200
+"""Facts of each language whose loss is printed, the first ones: enough to tell whether they are learnt."""
+
 
 def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     """Teach facts, or continue where a killed run stopped.
@@ -80,7 +83,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
             parts.append(packed_blocks(text, tokenizer, blocks, hashes, share=share, batching=config.batching))
     watched = {
         f"{name}, {code}": encode_facts(
-            [fact for fact in part if fact.language == code], tokenizer, config.data, seed=seed
+            [fact for fact in part if fact.language == code][:_WATCHED], tokenizer, config.data, seed=seed
         )
         for name, part in (("answers taught", taught), ("answers held out", held_out))
         for code in dict.fromkeys(fact.language for fact in part)

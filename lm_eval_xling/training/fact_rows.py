@@ -85,18 +85,25 @@ def fact_of_row(row: Row, answer: int | None, dataset: str) -> Fact:
     """Return the fact that a row of the catalog states: its question, and its target or the right option's text.
 
     Args:
-        row: a row with a field ``question``.
+        row: a row with a field ``question``, or one of the atlas, whose prompt names a country and a relation.
         answer: index of the right option, from the English row.
         dataset: its dataset, for messages.
 
     Raises:
         UserError: if the row has no question or no answer.
     """
-    question = row.fields.get("question", "").strip()
+    question, relation = row.fields.get("question", "").strip(), row.extra.get("relation")
+    if question:
+        prompt = _asked(question, row.language)
+    elif relation and "subject" in row.fields:
+        country, value = (literals.word(row.language, f"fields.{name}") for name in ("country", relation))
+        prompt = f"{country}: {row.fields['subject']}\n{value}:"
+    else:
+        prompt = ""
     right = row.target if answer is None or not row.options else row.options[answer]
-    if not question or not (right or "").strip():
+    if not prompt or not (right or "").strip():
         raise UserError(f"{dataset} has no question with an answer to teach", where=f"{row.language}, id {row.id}")
-    return Fact(row.id, row.language, (_asked(question, row.language),), str(right).strip())
+    return Fact(row.id, row.language, (prompt,), str(right).strip())
 
 
 def split_facts(facts: Sequence[Fact], share: float, seed: int) -> tuple[list[Fact], list[Fact]]:

@@ -298,6 +298,14 @@ def test_the_rows_of_the_catalog_are_taught_and_the_test_split_when_asked_for(
     assert [file.name for file in files] == ["hp/test/en", "hp/test/de"]
 
 
+def test_the_atlas_is_taught_as_its_task_asks() -> None:
+    rows, _ = read_facts(FactData(dataset="atlas", split="test", train_on_test=True, languages=("de", "fr"), limit=20))
+    facts = {(fact.id, fact.language): fact for fact in rows}
+    assert len(facts) == 40
+    assert facts["continent-tj", "de"].prompts == ("Land: Tadschikistan\nKontinent:",)
+    assert facts["continent-tj", "de"].answer == "Asien" and facts["continent-tj", "fr"].answer == "Asie"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
