@@ -55,8 +55,8 @@ def available_device(wanted: str | None) -> str:
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if wanted is None:
         return best
-    has = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(str(wanted).partition(":")[0])
-    if has is not None and not has():
+    kind = str(wanted).partition(":")[0]
+    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
         _LOGGER.warning("this machine has no device %r that PyTorch can use: going on with %r", str(wanted), best)
         return best
     return str(wanted)
