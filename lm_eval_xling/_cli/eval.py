@@ -84,6 +84,8 @@ def _complete(arguments: argparse.Namespace) -> None:
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
     given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
+    if not given.get("tasks"):
+        raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.model_args = _model_arguments(given.get("model_args"))
     folders = given.get("include_path") or []
@@ -121,8 +123,8 @@ def _model_arguments(given: Any) -> dict[str, Any]:
 
     arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
     for name in ("pretrained", "tokenizer"):
-        value = str(arguments.get(name))
-        if value in EMBEDDED_MODELS and not Path(value).exists():
+        value = arguments.get(name)
+        if isinstance(value, str) and value in EMBEDDED_MODELS and not Path(value).exists():
             arguments[name] = str(model_folder(value, say=lambda message: print(message, file=sys.stderr)))
     return arguments
 

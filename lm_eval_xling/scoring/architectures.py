@@ -50,7 +50,7 @@ def own_attention(model: torch.nn.Module, attend: Attend) -> Iterator[None]:
                 module.forward = before
 
 
-def position_scale(module: torch.nn.Module, query: Tensor, cache: SharedPrefixCache) -> Tensor:
+def position_scale(module: Any, query: Tensor, cache: SharedPrefixCache) -> Tensor:
     """Return the query scaled by the positions of its tokens, where the layer took their columns for them.
 
     Layers of Llama 4 without rotary embedding do so (temperature tuning, Nakanishi 2025, arXiv 2501.19399).
@@ -149,7 +149,8 @@ def _slopes(heads: int, device: torch.device) -> Tensor:
     from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
     # The bias at position 1 is the slope.
-    return build_alibi_tensor(torch.ones(1, 2, device=device, dtype=torch.long), heads, torch.float32)[:, 0, 1]
+    biases: Tensor = build_alibi_tensor(torch.ones(1, 2, device=device, dtype=torch.long), heads, torch.float32)
+    return biases[:, 0, 1]
 
 
 def _scaled(slopes: Tensor, positions: Tensor) -> Tensor:

@@ -100,8 +100,8 @@ def _attend(
     sinks = None if s_aux is None else s_aux.to(exact).view(key_heads, 1, per_key, 1, 1)
     own_bias = None
     if key_bias is not None:
-        own_bias = key_bias(cache.own_positions(query.device)).unflatten(0, (key_heads, per_key)).to(exact)
-        own_bias = own_bias.transpose(1, 2)[:, :, :, None]
+        own_bias = key_bias(cache.own_positions(query.device)).to(exact)
+        own_bias = own_bias.view(key_heads, per_key, rows, 1, own).transpose(1, 2)
     for group, (prefix, first, last) in enumerate(cache.groups):
         if prefix is None and plain and cache.is_causal(reach):
             output[first:last] = torch.nn.functional.scaled_dot_product_attention(
