@@ -13,8 +13,8 @@ ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
 
 
 @pytest.mark.parametrize("language", ZHANG)
-def test_real_sentences_cut_to_the_limit_are_recognised(raw_data: Path, language: str) -> None:
-    path = raw_data / "zhang_eval" / "snli" / f"snli_{language}600_test.json"
+def test_real_sentences_cut_to_the_limit_are_recognised(shared_data: Path, language: str) -> None:
+    path = shared_data / "zhang_eval" / "snli" / f"snli_{language}600_test.json"
     premises = list(dict.fromkeys(row["premise"] for row in json.loads(path.read_text(encoding="utf-8"))))
     judged = []
     for premise in premises:

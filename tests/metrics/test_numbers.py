@@ -111,9 +111,9 @@ def test_final_number_prefers_the_marker() -> None:
     assert final_number("no idea", "en", "The answer is") is None
 
 
-def test_every_gold_answer_of_mgsm_is_read(raw_data: Path) -> None:
+def test_every_gold_answer_of_mgsm_is_read(shared_data: Path) -> None:
     with_comma = []
-    for line in (raw_data / "mgsm" / "mgsm_en.tsv").read_text(encoding="utf-8").splitlines():
+    for line in (shared_data / "mgsm" / "mgsm_en.tsv").read_text(encoding="utf-8").splitlines():
         answer = line.split("\t")[1]
         assert numbers(answer, "en") == [int(answer.replace(",", ""))]
         with_comma += [answer] if "," in answer else []
