@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def names(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
+@pytest.mark.environment
 def test_both_wheels_hold_the_same_files(built: Path) -> None:
     (direct,) = (built / "direct").glob("*.whl")
     (indirect,) = (built / "from_sdist").glob("*.whl")
@@ -61,6 +63,7 @@ def test_both_wheels_hold_the_same_files(built: Path) -> None:
     assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
 
 
+@pytest.mark.environment
 def test_the_wheel_holds_every_tracked_file_of_both_trees(built: Path) -> None:
     (wheel,) = (built / "direct").glob("*.whl")
     inside = names(wheel)
@@ -76,13 +79,14 @@ def test_no_file_is_a_symbolic_link() -> None:
 
 
 def test_the_table_of_packages_names_every_package_folder() -> None:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
+    # pytest brings tomli where Python has no TOML reader of its own.
+    tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "lm_eval_xling").rglob("__init__.py")}
     assert folders | {"lm_eval.tasks.xling"} == set(table)
 
 
-@pytest.mark.slow
+@pytest.mark.environment
 @pytest.mark.parametrize("harness", ["0.4.12", "0.4.13"])
 def test_a_fresh_environment_evaluates_without_a_flag(built: Path, harness: str, tmp_path: Path) -> None:
     """The harness and the wheel are installed anew; what they depend on comes from this environment."""

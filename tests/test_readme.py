@@ -80,6 +80,7 @@ def harness_options() -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 def test_the_commands_of_daily_use_run(
     tmp_path: Path, tiny: Callable[[str], Path], full_mirror: dict[str, str]
 ) -> None:

@@ -25,6 +25,7 @@ def study(name: str, environment: dict[str, str], *overrides: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 def test_question_alignment(tiny: Callable[[str], Path], full_mirror: dict[str, str], tmp_path: Path) -> None:
     overrides = [
         f"output={tmp_path}",

@@ -48,17 +48,28 @@ def refused(result: Result, *texts: str) -> None:
 def test_import_verify_and_list(xling: XLing, raw_data: Path, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     result = xling("import", "mgsm", "hp", "--from", raw_data, "--to", mirror)
-    assert (result.returncode, result.stdout) == (0, "mgsm: 2,750 rows in 11 files\nhp: 90 rows in 2 files\n")
-    assert xling("verify", mirror).stdout == "13 files, 2,840 rows: all as they were stored\n"
+    files = {"mgsm": raw_data / "mgsm", "hp": raw_data / "harry_potter_ende"}
+    paths = {name: [*folder.glob("*.tsv"), *folder.glob("*.jsonl")] for name, folder in files.items()}
+    rows = {name: sum(len(p.read_text().splitlines()) for p in found) for name, found in paths.items()}
+    lines = [f"{name}: {rows[name]:,} rows in {len(paths[name])} files\n" for name in paths]
+    assert (result.returncode, result.stdout) == (0, "".join(lines))
+    count = sum(map(len, paths.values()))
+    assert xling("verify", mirror).stdout == f"{count} files, {sum(rows.values()):,} rows: all as they were stored\n"
     listed = xling("list", XLING_DATA=str(mirror)).stdout
     assert listed.count("not in the mirror") == 12
-    assert "in the mirror: 90 rows, 2 languages, imported: JSON lines" in listed
+    assert f"in the mirror: {rows['hp']} rows, {len(paths['hp'])} languages, imported: JSON lines" in listed
     told = xling("list", "mgsm", "--mirror", mirror).stdout
-    for text in ("CC BY 4.0", "arXiv 2210.03057", "github:google-research/url-nlp", "mgsm_LANGUAGE.tsv", "2,750 rows"):
+    for text in (
+        "CC BY 4.0",
+        "arXiv 2210.03057",
+        "github:google-research/url-nlp",
+        "mgsm_LANGUAGE.tsv",
+        f"{rows['mgsm']:,} rows",
+    ):
         assert text in told
 
     path = mirror / "mgsm" / "test" / "sw.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"18", b"81", 1))
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
     result = xling("verify", mirror)
     refused(result, "the mirror is not as it was stored; files: 1")
     assert result.stdout.startswith("mgsm/test/sw.jsonl: the file was changed: sha256")

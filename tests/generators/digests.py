@@ -125,6 +125,7 @@ def _digest(manager: TaskManager, name: str, shots: int | None) -> list[str]:
     if shots is None:
         shots = task.config.num_fewshot or 0
     asked, scored = hashlib.sha256(), hashlib.sha256()
+    judged = True
     for row, document in enumerate(task.eval_docs):
         try:
             context = task.fewshot_context(document, shots, gen_prefix=task.doc_to_prefix(document))
@@ -141,7 +142,10 @@ def _digest(manager: TaskManager, name: str, shots: int | None) -> list[str]:
         else:
             answers = [[_response(*instance.arguments) for instance in instances]]
         for answer in answers:
-            _add(scored, _stable(task.process_results(document, answer)))
+            found = _stable(task.process_results(document, answer)) if judged else {}
+            # The metrics of a task are the same for all documents: where none is stable, the judging can be saved.
+            judged = bool(found)
+            _add(scored, found)
     return [asked.hexdigest()[:32], scored.hexdigest()[:32]]
 
 

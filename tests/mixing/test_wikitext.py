@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lm_eval_xling.mixing.wikitext import articles, detokenise
@@ -42,8 +44,16 @@ def test_articles_begin_at_titles_between_blank_lines():
     assert list(articles(lines)) == ["= A =\nText one.\n= not a title =\nMore.\n== B ==\nTwo.", "= C ="]
 
 
-def test_the_real_file(raw_data):
-    with (raw_data / "wikitext2/valid.txt").open(encoding="utf-8") as lines:
+def test_the_published_file(raw_data):
+    path = raw_data / "wikitext2/valid.txt"
+    found = list(articles(path.read_text(encoding="utf-8").split("\n")))
+    assert len(found) == len(re.findall(r"^ = [^=]+ = $", path.read_text(encoding="utf-8"), re.MULTILINE))
+    whole = "\n".join(found)
+    assert "@-@" not in whole and " ," not in whole and "\n\n" not in whole
+
+
+def test_the_real_file(shared_data):
+    with (shared_data / "wikitext2/valid.txt").open(encoding="utf-8") as lines:
         found = list(articles(lines))
     assert len(found) == 60
     assert found[0].startswith("= Homarus gammarus =\nHomarus gammarus, known as the European lobster")

@@ -189,8 +189,8 @@ def test_adapters_show_in_every_probe(
 
 
 @pytest.mark.real
-def test_gemma_aligns_five_languages_in_the_middle(gemma: Path, raw_data: Path, tmp_path: Path) -> None:
-    sentences = parallel_sentences(str(raw_data / "flores_sample"), limit=25)
+def test_gemma_aligns_five_languages_in_the_middle(gemma: Path, shared_data: Path, tmp_path: Path) -> None:
+    sentences = parallel_sentences(str(shared_data / "flores_sample"), limit=25)
     assert {sentence.language for sentence in sentences} == {"en", "de", "es", "fr", "it"}
     result = mexa(ProbedModel(str(gemma)), sentences, folder=tmp_path)
     for language in ("de", "es", "fr", "it"):

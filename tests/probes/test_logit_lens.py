@@ -106,9 +106,9 @@ def test_an_adapter_without_effect_changes_nothing(
 
 @pytest.mark.real
 @pytest.mark.parametrize("language", ["zh", "de", "sw"])
-def test_gemma_turns_to_english_labels_late(gemma: Path, raw_data: Path, language: str, tmp_path: Path) -> None:
+def test_gemma_turns_to_english_labels_late(gemma: Path, shared_data: Path, language: str, tmp_path: Path) -> None:
     rows = {
-        code: json.loads((raw_data / f"zhang_eval/ap_emotion/emotion_{code}500_test.json").read_text())
+        code: json.loads((shared_data / f"zhang_eval/ap_emotion/emotion_{code}500_test.json").read_text())
         for code in ("en", language)
     }
     labels = {code: (word(code, "labels.sentiment.positive"), word(code, "labels.sentiment.negative")) for code in rows}

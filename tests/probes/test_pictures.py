@@ -155,7 +155,7 @@ def test_the_page_brings_the_fonts_of_its_languages(tmp_path: Path) -> None:
     assert (tmp_path / "index.html").read_text().count("@font-face") == 2
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the Debian package chromium")
 def test_the_table_sorts_and_filters_in_a_browser(page: Path) -> None:
     script = """<script>
     const click = name => headings.find(h => h.textContent === name).querySelector("button").click();

@@ -55,7 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no chromium on the path: the page is not tried in a browser")
+        pytest.skip("needs the Debian package chromium: the page is not tried in a browser")
     browser = Browser()
     yield browser
     browser.close()

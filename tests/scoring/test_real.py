@@ -37,9 +37,9 @@ def backends(folder: Path) -> tuple[HFLM, SharedPrefixLM]:
 
 @pytest.mark.real
 def test_same_log_likelihoods_on_rows_of_four_families(
-    real_model: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+    real_model: Path, real_mirror: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XLING_DATA", str(mirror))
+    monkeypatch.setenv("XLING_DATA", str(real_mirror))
     reference, backend = backends(real_model)
     made = [request for task in TASKS for request in task_requests(task, limit=ROWS, num_fewshot=0)]
     made += task_requests("xling_atlas_fr_es", limit=2 * ROWS, num_fewshot=8)

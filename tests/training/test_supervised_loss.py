@@ -179,7 +179,9 @@ def test_heads_that_are_no_frozen_matrix_take_the_general_way(kind: str) -> None
         model = nn.Sequential(layer)
         layer = get_peft_model(model, LoraConfig(target_modules=["0"], init_lora_weights=False)).base_model.model[0]
     elif kind == "is quantised":
-        quantised = pytest.importorskip("bitsandbytes").nn.Linear4bit(8, 300, quant_type="nf4")
+        from bitsandbytes.nn import Linear4bit
+
+        quantised = Linear4bit(8, 300, quant_type="nf4")
         quantised.load_state_dict(layer.state_dict())
         layer = quantised.to("cpu")
     head = OutputHead(layer, layer.forward, 300)

@@ -9,7 +9,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import open_translator
 from lm_eval_xling.translation.apertium import ApertiumTranslator
 
-installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="the program apertium is not installed")
+installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="needs the Debian package apertium")
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def translator() -> ApertiumTranslator:
     found = ApertiumTranslator()
     missing = {("en", "es"), ("es", "it")} - set(found.modes)
     if missing:
-        pytest.skip(f"apertium language pairs are not installed: {missing}")
+        pytest.skip(f"needs the Debian package apertium-eng-spa: {missing}")
     return found
 
 
@@ -50,8 +50,8 @@ def test_marks_of_the_stream_format_and_odd_texts_come_through(translator):
 
 
 @installed
-def test_a_translation_does_not_depend_on_the_other_texts(translator, raw_data):
-    lines = (raw_data / "wikitext2/valid.txt").read_text(encoding="utf-8").split("\n")
+def test_a_translation_does_not_depend_on_the_other_texts(translator, shared_data):
+    lines = (shared_data / "wikitext2/valid.txt").read_text(encoding="utf-8").split("\n")
     # "known" makes Apertium's own tagger treat "as" otherwise in every later text.
     texts = [line.strip()[:200] for line in lines if " as " in line][:30]
     texts = ["He was known.", "Lawrence <unk> as Mr. <unk> , one of Gustav Graves ' henchmen .", *texts]

@@ -28,7 +28,7 @@ def test_muse_pairs_case_and_unknown_words(muse):
     assert lexicon.text("Paris 1990", "en") is None
 
 
-def test_the_real_muse_file(raw_data):
+def test_the_published_muse_file(raw_data):
     lexicon = Lexicon.read(raw_data / "lexicons/muse/en-de.first5000.tsv")
     assert lexicon.word("House") == "Haus"
     assert lexicon.word("gibberishword") is None
@@ -78,7 +78,7 @@ def test_freedict_without_its_other_file(tmp_path):
         Lexicon.read(index)
 
 
-@pytest.mark.skipif(not FREEDICT.exists(), reason="Debian package dict-freedict-eng-fra is not installed")
+@pytest.mark.skipif(not FREEDICT.exists(), reason="needs the Debian package dict-freedict-eng-fra")
 def test_the_real_freedict():
     lexicon = Lexicon.read(FREEDICT)
     assert (lexicon.word("house"), lexicon.word("Dog"), lexicon.word("BEAUTIFUL")) == ("maison", "Chien", "BEAU")

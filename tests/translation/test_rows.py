@@ -223,7 +223,7 @@ def test_a_mirror_is_needed(lexicon, monkeypatch, capsys):
     assert caught.value.code == 2 and "XLING_DATA" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(shutil.which("apertium") is None, reason="the program apertium is not installed")
+@pytest.mark.skipif(shutil.which("apertium") is None, reason="needs the Debian package apertium")
 def test_real_translation_with_apertium(mirror, tmp_path):
     from lm_eval_xling.translation import open_translator
 
@@ -231,13 +231,10 @@ def test_real_translation_with_apertium(mirror, tmp_path):
     try:
         translator.translator.check("en", "es")
     except UserError:
-        pytest.skip("the Apertium pair eng-spa is not installed")
+        pytest.skip("needs the Debian package apertium-eng-spa")
     rows = Mirror(mirror).rows("hp", Part("en", "test"))[:20]
     new, _ = translate_rows(rows, "es", translator)
-    assert (
-        sum(row.fields["question"] != original.fields["question"] for row, original in zip(new, rows, strict=True))
-        == 20
-    )
+    assert all(row.fields["question"] != original.fields["question"] for row, original in zip(new, rows, strict=True))
     assert any(
         "hechizo" in row.fields["question"].lower()
         or "quién" in row.fields["question"].lower()
