@@ -21,6 +21,11 @@ from lm_eval_xling.metrics.folding import fold
 
 __all__ = ["AnswerWords", "answer_words", "pattern"]
 
+# Words that mean something else in English, or are a name there: German "also" (so), Filipino "hindi" (not).
+_FALSE_FRIENDS = frozenset("ali also ama dan hay hindi kana mali sai sax tama trio".split())
+# Python's \w leaves out combining marks, so that the vowel signs of Indic scripts would end a word.
+_IN_WORD = r"[\w\u0300-\u036f\u0591-\u05bd\u064b-\u065f\u0900-\u0963\u0966-\u0dff]"
+
 _FILE = Path(__file__).with_name("answer_words.yaml")
 
 
@@ -46,6 +51,8 @@ class AnswerWords:
     """Or, and."""
     choosing: tuple[str, ...]
     """I choose, I would pick."""
+    conditional: tuple[str, ...]
+    """If, unless: what they introduce takes a statement back."""
     restating: tuple[str, ...]
     """That is, which is: what follows says the same again."""
 
@@ -55,6 +62,7 @@ def _loose(text: str) -> str:
     return fold(text, None).replace("ı", "i")
 
 
+@cache
 def _lists() -> dict[str, dict[str, list[str]]]:
     table: dict[str, dict[str, list[str]]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     for code, lists in table.items():
@@ -65,7 +73,7 @@ def _lists() -> dict[str, dict[str, list[str]]]:
 
 def _is_distinctive(word: str) -> bool:
     """Whether a word means the same wherever it is met: short ASCII words mean other things in other languages."""
-    return len(word) > 2 or not word.isascii()
+    return (len(word) > 2 or not word.isascii()) and word not in _FALSE_FRIENDS
 
 
 @cache
@@ -90,9 +98,9 @@ def pattern(words: Iterable[str]) -> str:
     """Return a regular expression that matches any of the words, as whole words where their script has spaces."""
     by_boundary: dict[tuple[str, str], list[str]] = defaultdict(list)
     for word in words:
-        before = "" if _joins_freely(word[0]) or not word[0].isalnum() else r"(?<!\w)"
+        before = "" if _joins_freely(word[0]) or not word[0].isalnum() else f"(?<!{_IN_WORD})"
         # Korean sets particles directly behind a word.
-        after = "" if _joins_freely(word[-1]) or not word[-1].isalnum() else r"(?!\w)"
+        after = "" if _joins_freely(word[-1]) or not word[-1].isalnum() else f"(?!{_IN_WORD})"
         by_boundary[before, after].append(word)
     groups = [f"{before}(?:{_trie(group)}){after}" for (before, after), group in by_boundary.items()]
     return "|".join(groups) or r"(?!)"

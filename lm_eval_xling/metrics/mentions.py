@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,6 +137,14 @@ class Mentions:
             return Named(index, position, end, False, False, True, True)
         return None
 
+    def option_behind(self, position: int) -> Named | None:
+        """Return the option whose text stands behind a letter and its delimiter, or None: "B. Paris", "B – Paris"."""
+        for delimiters in (" \t.):：,、", " \t.):：,、-–—=([（"):
+            # A dash may be the option's own sign.
+            if found := self.option(skip(self.folded, position, delimiters), free=True):
+                return found
+        return None
+
     @cached_property
     def mentions(self) -> list[Named]:
         """Every option text, longest first, and every capital letter between boundaries, in order of position."""
@@ -192,6 +201,8 @@ def _match(option: str, text: str, start: int) -> int | None:
 
 def _joins(character: str, neighbour: str) -> bool:
     """Whether a character beside another makes one word with it: letters and digits of one script."""
+    if unicodedata.category(character)[0] == "M":
+        return True
     if not character.isalnum():
         return False
     if is_unspaced(character) or "\uac00" <= character <= "\ud7af":

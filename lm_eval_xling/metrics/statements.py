@@ -137,11 +137,10 @@ class Statements(Mentions):
         position = named.end
         if named.is_letter:
             # "B. Paris", "B (Paris)", "B: Paris"
-            begin = skip(self.folded, position, " \t.):：,、-–—=")
-            follows = self.option(begin, free=True)
+            follows = self.option_behind(position)
             if follows and follows.index == named.index:
                 position = follows.end
-            elif follows and not self.letter(begin, free=True):
+            elif follows and not self.letter(follows.start, free=True):
                 # A letter and the text of another option; but a new sentence may be on another option.
                 if re.match(r"\s*(?:$|\n|[.)!。！।])", self.folded[follows.end :]):
                     return frozenset((named.index, follows.index))
@@ -180,6 +179,10 @@ class Statements(Mentions):
             if match is None or self._is_denied(Named(named.index, 0, match.end(), False, False, True, True)):
                 continue
             if self.patterns["not_before"].search(self.folded[max(0, named.start - 12) : named.start].rstrip()):
+                continue
+            sentence_end = _SENTENCE_END.search(self.folded, match.end())
+            rest = self.folded[match.end() : sentence_end.start() if sentence_end else len(self.folded)]
+            if self.patterns["conditional"].match(rest):
                 continue
             found.append((named.start, frozenset((named.index,)) | self._joined_before(named)))
         return found
@@ -221,7 +224,7 @@ class Statements(Mentions):
         if not rest.strip(" .,:;!)。：！।-–—") or self.patterns["ending"].fullmatch(rest):
             return frozenset((letter.index,)), True, True
         closer = re.match(r"\s*[.):：,、\-–—]+\s*|\s+(?=[(\[（])|\s*(?=[(（])", rest)
-        own = self.option(skip(self.folded, letter.end, " .):：,、-–—([（"), free=True)
+        own = self.option_behind(letter.end)
         if own and own.end <= end and own.index == letter.index:
             return frozenset((letter.index,)), True, not self.folded[own.end : end].strip(" .!)。")
         if not closer or not letter.is_capital or noun:
@@ -364,6 +367,7 @@ def _patterns(words: AnswerWords) -> dict[str, re.Pattern[str]]:
         "deny": deny,
         "not_after": pattern(words.not_after),
         "not_before": rf"(?:{pattern(words.not_before)})\s*$",
+        "conditional": rf"\W*(?:{pattern(words.conditional)})",
         "joint": rf"\s*(?:[,/&+،、،]|(?:[,،]\s*)?(?:{joining}))\s*",
         "clause": rf"\s*(?:{binding})",
         "goes_on": rf"\s*(?:{binding}|{correct}|{pattern(_BECAUSE)})",

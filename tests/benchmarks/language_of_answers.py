@@ -72,8 +72,10 @@ def main() -> None:
                 for answer in given[:25]
             ]
             told, told_others = ([verdict for verdict in verdicts if verdict is not None] for verdicts in (own, others))
-            share = [sum(verdicts) / len(verdicts) if verdicts else float("nan") for verdicts in (told, told_others)]
-            print(f"| {language} | {len(own)} | {len(told) / len(own):.3f} | {share[0]:.3f} | {share[1]:.3f} |")
+            shares = [
+                f"{sum(verdicts) / len(verdicts):.3f}" if verdicts else "none told" for verdicts in (told, told_others)
+            ]
+            print(f"| {language} | {len(own)} | {len(told) / len(own):.3f} | {' | '.join(shares)} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import unicodedata
 from pathlib import Path
 
@@ -206,6 +207,32 @@ def test_up_to_26_options() -> None:
 
 def test_letters_beyond_the_options_are_not_read() -> None:
     assert read_choice("The answer is D.", CAPITALS[:3], LETTERS, "en") is None
+
+
+@pytest.mark.parametrize("language", ["en", "de", "es", "fr", "it"])
+def test_real_options_are_read_in_every_form(shared_data: Path, language: str) -> None:
+    lines = (shared_data / "belebele" / f"belebele_{language}.jsonl").read_text(encoding="utf-8").splitlines()
+    final = literals.word(language, "answers.final")
+    for number, line in enumerate(lines[::9]):
+        row = json.loads(line)
+        options = [row[letter] for letter in LETTERS]
+        index = number % 4
+        letter, text = LETTERS[index], options[index]
+        listed = [f"{name}. {option}" for name, option in zip(LETTERS, options, strict=True)]
+        others = "\n".join(f"- {line}: no" for line in listed if line != listed[index])
+        assert read_choice("\n".join(listed), options, LETTERS, language) is None
+        for written in (
+            letter,
+            text,
+            f"{letter}. {text}",
+            f"**{letter}) {text}**",
+            final.format(answer=letter),
+            final.format(answer=text),
+            final.format(answer=f"{letter}. {text}"),
+            "\n".join([*listed, "", final.format(answer=letter)]),
+            f"**{letter}. {text}**\n\nExplanation:\n{others}",
+        ):
+            assert read_choice(written, options, LETTERS, language) == index, (written, options)
 
 
 LABELS = {

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 
-from lm_eval_xling.metrics.fidelity import MINIMUM_LETTERS, fidelity_scores, is_in_language
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.metrics import fidelity
+from lm_eval_xling.metrics.fidelity import MINIMUM_LETTERS, can_detect, fidelity_scores, is_in_language
 
 ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
 
@@ -98,3 +101,14 @@ def test_of_an_unknown_language_nothing_is_told(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         assert fidelity_scores(SENTENCES["en"], "am") == {"language_told": 0.0}
     assert "cannot identify Amharic" in caplog.text
+
+
+def test_a_missing_detector_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_detect()
+    fidelity._langid.cache_clear()
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    monkeypatch.setattr(fidelity, "find_spec", lambda name: None if name == "py3langid" else object())
+    assert not can_detect()
+    with pytest.raises(UserError, match="needs the package py3langid"):
+        is_in_language(SENTENCES["en"], "en")
+    fidelity._langid.cache_clear()
