@@ -38,7 +38,8 @@ def evaluate(context: typer.Context) -> None:
 
     `--model hf` scores with the shared-prefix backend (same numbers, computed once a prefix). `pretrained` may be an
     embedded model. `--include_path` may stand several times, and our tasks are always among them. `--use_cache` and
-    `--cache_requests` keep apart what belongs to different models, parameters and data.
+    `--cache_requests` keep apart what belongs to different models, parameters and data. `--skip-missing` leaves out
+    the tasks of ours whose data is not here; without it they are all named before a model is loaded.
     """
     from lm_eval_xling.harness import check_version
 
@@ -46,6 +47,7 @@ def evaluate(context: typer.Context) -> None:
     with _messages():
         arguments = _parse(list(context.args))
         _complete(arguments)
+        _check_data(arguments)
         arguments.func(arguments)
 
 
@@ -57,7 +59,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     setup_logging()
     several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     several.add_argument("--include_path", action="append", default=[])
-    folders, rest = several.parse_known_args(words)
+    several.add_argument("--skip-missing", action="store_true")
+    own, rest = several.parse_known_args(words)
     sys.argv = ["lm_eval", "run", *(rest or ["--help"])]
     try:
         arguments: argparse.Namespace = HarnessCLI().parse_args()
@@ -68,7 +71,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
             where="--metadata, --model_args or --gen_kwargs",
             fix="""quote the whole for the shell, names in double quotes: --metadata '{"xling": {"demos": 3}}'""",
         ) from None
-    arguments.include_path = folders.include_path
+    arguments.include_path = own.include_path
+    arguments.skip_missing = own.skip_missing
     return arguments
 
 
@@ -104,6 +108,26 @@ def _complete(arguments: argparse.Namespace) -> None:
     if given.get("use_cache"):
         arguments.use_cache = response_cache(str(given["use_cache"]), arguments.model, arguments.model_args)
         _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    """Refuse, or leave out, the leaves of ours that lack data, all of them and before any model is loaded."""
+    from lm_eval_xling.families.available import matching, missing_data, missing_error
+
+    skip = arguments.__dict__.pop("skip_missing")
+    tasks = arguments.tasks
+    patterns = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
+    parameters = (arguments.metadata or {}).get("xling")
+    wanted = matching(patterns)
+    missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
+    if not missing:
+        return
+    if not skip or len(missing) == len(wanted):
+        raise missing_error(missing)
+    others = [pattern for pattern in patterns if not matching([pattern])]
+    arguments.tasks = ",".join([*others, *(task for task in wanted if task not in missing)])
+    arguments.metadata = {**(arguments.metadata or {}), "left_out": sorted(missing)}
+    _LOGGER.warning("left out for want of data: %s", ", ".join(sorted(missing)))
 
 
 def _known_model(name: str) -> str:

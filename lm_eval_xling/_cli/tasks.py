@@ -16,6 +16,7 @@ _EPILOG = """
 Examples:\n
   xling tasks\n
   xling tasks --family atlas\n
+  xling tasks --available --missing\n
   xling tasks --show xling_atlas_fr_es --row 3\n
   xling tasks --show xling_mmlu_mixup --row 0 --num-fewshot 1 --metadata '{"xling": {"demos": "placement"}}'\n
   xling tasks new capitals.yaml --to capitals_tasks\n
@@ -42,6 +43,8 @@ def tasks(
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON as for lm_eval --metadata.")] = None,
     include_path: IncludePath = None,
+    available: Annotated[bool, typer.Option("--available", help="Say which leaves can be evaluated here.")] = False,
+    missing: Annotated[bool, typer.Option("--missing", help="Only those that cannot, and what each needs.")] = False,
 ) -> None:
     """List the families and their leaf tasks, print their folder, or show the exact prompt of a row."""
     if context.invoked_subcommand is not None:
@@ -52,6 +55,8 @@ def tasks(
         print(tasks_folder())
     elif show is not None:
         _show(show, row, num_fewshot, metadata, include_path or [])
+    elif available or missing:
+        _list_available(family, only_missing=missing)
     elif family is not None:
         _list_leaves(family)
     else:
@@ -93,6 +98,26 @@ def new(
     items = write_tasks(description, family, to)
     print(f"{items} items, {len(family.leaves)} tasks in {to}")
     print(f"xling eval --include_path {to} --tasks 'xling_{family.name}_*' --model hf --model_args pretrained=MODEL")
+
+
+def _list_available(name: str | None, *, only_missing: bool) -> None:
+    from lm_eval_xling.families import FAMILIES, family_named
+    from lm_eval_xling.families.available import missing_data
+
+    commands: dict[str, None] = {}
+    runs = total = 0
+    for family in FAMILIES.values() if name is None else [family_named(name)]:
+        for leaf in family.leaves:
+            lacks = missing_data(family, leaf)
+            commands.update(dict.fromkeys(part.command for part in lacks))
+            runs, total = runs + (not lacks), total + 1
+            if not lacks and not only_missing:
+                print(f"{family.task(leaf)}  can be evaluated")
+            for part in lacks:
+                print(f"{family.task(leaf)}  lacks {part.dataset} in {part.language}, split {part.split}: {part.why}")
+    print(f"{runs} of {total} leaves can be evaluated")
+    for command in commands:
+        print(f"  {command}")
 
 
 def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, include_path: list[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lm_eval_xling.composing import explicit_placement
+from lm_eval_xling.composing import Placement, explicit_placement
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Group, Leaf
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters, leaf_placement
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Document, TaskDocuments
 
@@ -59,12 +60,7 @@ def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocume
     for relation in parameters.relations:
         if relation not in RELATIONS:
             raise unknown_name("relation", relation, RELATIONS, where="xling_atlas")
-    if leaf.condition.get("placement") == "mixup":
-        placement = leaf_placement(leaf, parameters)
-    else:
-        asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
-        answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
-        placement = explicit_placement(f"{asked_in}_{answered_in}", {"subject": asked_in, "options": answered_in})
+    placement = _placement(leaf, parameters)
     any_of_them = next(iter(_DESCRIPTIONS.values()))
     shown = [
         _document(item, placement.name, form, parameters)
@@ -72,6 +68,18 @@ def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocume
         if item.extra["relation"] in parameters.relations
     ]
     return TaskDocuments(shown, demonstrations=shown)
+
+
+def _placement(leaf: Leaf, parameters: AtlasParameters) -> Placement:
+    if leaf.condition.get("placement") == "mixup":
+        return leaf_placement(leaf, parameters)
+    asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
+    answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
+    return explicit_placement(f"{asked_in}_{answered_in}", {"subject": asked_in, "options": answered_in})
+
+
+def _needs(leaf: Leaf, form: Form, parameters: AtlasParameters) -> list[Part]:
+    return parts_of("atlas", "test", (*_placement(leaf, parameters).languages, "en"))
 
 
 def _document(item: ComposedItem, placement: str, form: Form, parameters: AtlasParameters) -> Document:
@@ -123,6 +131,7 @@ FAMILY = Family(
         ),
     ),
     documents=documents,
+    needs=_needs,
     # The matrix's diagonal and the rest, whose difference is the barrier.
     groups=(_average("same_language", True), _average("crosslingual", False)),
     words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),

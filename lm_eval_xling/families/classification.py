@@ -11,8 +11,8 @@ from typing import Any, Literal
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE
-from lm_eval_xling.families.family import Family, Form, Group, Leaf
-from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
+from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 
@@ -114,6 +114,10 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
     return TaskDocuments(scored, [documents[identifier] for identifier in task.demonstrations])
 
 
+def _needs(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationParameters) -> list[Part]:
+    return parts_of(task.name, "test", (resolve(parameters.language or leaf.condition["language"]).code, "en"))
+
+
 def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Document:
     if gold.answer is None or not 0 <= gold.answer < len(task.labels):
         where = f"{task.name} in {row.language}, id {row.id}"
@@ -162,6 +166,7 @@ def _family(task: _Task) -> Family:
         },
         leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in _LANGUAGES),
         documents=partial(_documents, task),
+        needs=partial(_needs, task),
         groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),
         average=("acc", "acc_bytes"),
         words=task.words(),

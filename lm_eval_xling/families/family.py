@@ -10,7 +10,7 @@ from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Document, Response, Row, TaskDocuments
 
-__all__ = ["Family", "Form", "Group", "Leaf", "Metric", "Scores", "mean"]
+__all__ = ["Family", "Form", "Group", "Leaf", "Metric", "Part", "Scores", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Metric:
     higher_is_better: bool = True
     """Its direction."""
 
+
+Part = tuple[str, str, str]
+"""Dataset, split and language of rows that a leaf needs."""
 
 Scores = Callable[[Document, Sequence[Response]], Mapping[str, Any]]
 """Metric name to the value of one document, from the responses in the order of its choices, or the one that was
@@ -109,6 +112,8 @@ class Family:
     """Its leaf tasks."""
     documents: Callable[[Leaf, Form, Any], TaskDocuments]
     """The documents of a leaf in one of its forms, with an instance of ``parameters``."""
+    needs: Callable[[Leaf, Form, Any], Sequence[Part]] | None = None
+    """Parts of datasets that ``documents`` reads, given the same arguments; ``None`` for own data."""
     groups: tuple[Group | str, ...] = ()
     """Members of the group ``crosslingual_<name>``: averages, and names of leaves that stand alone."""
     average: tuple[str, ...] = ()

@@ -7,9 +7,10 @@ from typing import Literal
 
 from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Leaf
+from lm_eval_xling.families.family import Family, Form, Leaf, Part
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.records import TaskDocuments
 
 __all__ = ["FAMILY", "HpParameters"]
@@ -44,6 +45,10 @@ def documents(leaf: Leaf, form: Form, parameters: HpParameters) -> TaskDocuments
     )
 
 
+def _needs(leaf: Leaf, form: Form, parameters: HpParameters) -> list[Part]:
+    return parts_of("hp", "test", (*leaf_placement(leaf, parameters).languages, "en"))
+
+
 FAMILY = Family(
     name="hp",
     summary="Harry Potter quiz, monolingual and code-switched",
@@ -55,6 +60,7 @@ FAMILY = Family(
         *placement_leaves("generate", ("option_ids", "prompt"), ("letters",), prefix="generate_"),
     ),
     documents=documents,
+    needs=_needs,
     groups=(*placement_groups(("acc",)), *placement_groups(("acc", "answered"), prefix="generate_")),
     words=_DESCRIPTION.words,
 )

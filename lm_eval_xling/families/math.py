@@ -18,8 +18,8 @@ import yaml
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, mean
-from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, mean
+from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.numbers import final_number
@@ -91,14 +91,13 @@ def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocume
     ``reasoning``.
     """
     dataset = leaf.condition["dataset"]
-    asked_in = parameters.question_language or leaf.condition["question"]
+    asked_in, shown = _shown(leaf, parameters)
     demonstrated_in = parameters.demos_language or leaf.condition["demos"]
     answered_in = parameters.reasoning_language or leaf.condition["reasoning"]
-    shown = parameters.languages if asked_in == SWITCHED else (asked_in,)
     languages = {"question": asked_in, "demonstrations": demonstrated_in, "answer": answered_in}
     condition = Condition("", form.name, languages)
     evaluated = []
-    for rows in parallel_rows(dataset, "test", (*shown, "en"), parameters.missing):
+    for rows in parallel_rows(dataset, "test", shown, parameters.missing):
         more: dict[str, Any] = {}
         if asked_in == SWITCHED:
             mixed = switched_question(rows, parameters.languages, unit="sentence", seed=parameters.seed)
@@ -108,6 +107,16 @@ def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocume
         evaluated.append(_document(rows["en"].id, question, heading, condition, _target(rows["en"], dataset), more))
     pool = [_demonstration(index, demonstrated_in, condition) for index in range(_SHOTS)]
     return TaskDocuments(evaluated, pool)
+
+
+def _shown(leaf: Leaf, parameters: MathParameters) -> tuple[str, tuple[str, ...]]:
+    """Return the question's language, and all whose rows are read."""
+    asked_in = parameters.question_language or leaf.condition["question"]
+    return asked_in, (*(parameters.languages if asked_in == SWITCHED else (asked_in,)), "en")
+
+
+def _needs(leaf: Leaf, form: Form, parameters: MathParameters) -> list[Part]:
+    return parts_of(leaf.condition["dataset"], "test", _shown(leaf, parameters)[1])
 
 
 def _document(
@@ -210,6 +219,7 @@ FAMILY = Family(
     },
     leaves=tuple(_leaves()),
     documents=_documents,
+    needs=_needs,
     groups=tuple(_groups()),
     words=("fields.question", "fields.answer", "fields.step_by_step_answer", "answers.final"),
     questions=dict.fromkeys(_DATASETS, _question),

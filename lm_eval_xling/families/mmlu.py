@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.families.choosing import GENERATE, LETTERS, letter_scores, spoken_scores
-from lm_eval_xling.families.family import Family, Form, Leaf, mean
+from lm_eval_xling.families.family import Family, Form, Leaf, Part, mean
 from lm_eval_xling.families.placed import (
     PlacedParameters,
     compose_rows,
@@ -20,6 +20,7 @@ from lm_eval_xling.families.placed import (
     placement_leaves,
 )
 from lm_eval_xling.families.prompts import option_lines
+from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
@@ -62,6 +63,17 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
         evaluated=[document(item, None) for item in _items(leaf, "test", parameters)],
         demonstrations=[document(item, english[item.id] if translate else None) for item in pool],
     )
+
+
+def _needs(leaf: Leaf, form: Form, parameters: MmluParameters) -> list[Part]:
+    shown = form.name == "translate" or parameters.demos == "placement"
+    splits = ("test", "dev") if shown else ("test",)
+    if leaf.condition["placement"] == _PUBLISHED:
+        parts = [("mmlu_mixup", split, "mul") for split in splits]
+    else:
+        languages = (*leaf_placement(leaf, parameters).languages, "en")
+        parts = [part for split in splits for part in parts_of("mmlu", split, languages)]
+    return [*parts, *(() if ("mmlu", "dev", "en") in parts else [("mmlu", "dev", "en")])]
 
 
 def _english() -> list[ComposedItem]:
@@ -182,6 +194,7 @@ FAMILY = Family(
         ),
     ),
     documents=documents,
+    needs=_needs,
     # An average over placements means nothing, so every placement has its own.
     groups=(
         *placement_groups(tuple(metric.name for metric in _METRICS)),

@@ -15,10 +15,10 @@ from lm_eval_xling.composing import explicit_placement
 from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
-from lm_eval_xling.families.family import Family, Form, Group, Leaf
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.families.rows import parallel_rows
+from lm_eval_xling.families.rows import parallel_rows, parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row, TaskDocuments
 
@@ -94,18 +94,33 @@ def _leaves() -> list[Leaf]:
 
 def _documents(leaf: Leaf, form: Form, parameters: QaParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``dataset``, and the languages of ``context``, ``question`` and ``options``."""
-    context = resolve(parameters.context_language or leaf.condition["context"]).code
-    question = resolve(parameters.question_language or leaf.condition["question"]).code
+    languages = _languages(leaf, parameters)
+    context, question = languages["context"], languages["question"]
     if leaf.condition["dataset"] == "xquad":
         pairs = parallel_rows("xquad", "validation", (context, question), parameters.missing)
         return TaskDocuments([_extractive(rows[context], rows[question], form) for rows in pairs])
-    options = resolve(parameters.options_language or leaf.condition["options"]).code
-    languages = {"context": context, "question": question, "options": options}
-    placement = explicit_placement(f"{context}_{question}_{options}", languages)
+    placement = explicit_placement("_".join(languages.values()), languages)
     shown = PlacedParameters(
         option_ids=parameters.option_ids, missing=parameters.missing, equal_options=parameters.equal_options
     )
     return TaskDocuments([_chosen(item, placement.name, form, shown) for item in _CHOSEN.items(placement, shown)])
+
+
+def _languages(leaf: Leaf, parameters: QaParameters) -> dict[str, str]:
+    """Return the language of each part that the leaf has."""
+    named = {
+        "context": parameters.context_language,
+        "question": parameters.question_language,
+        "options": parameters.options_language,
+    }
+    return {part: resolve(named[part] or leaf.condition[part]).code for part in named if part in leaf.condition}
+
+
+def _needs(leaf: Leaf, form: Form, parameters: QaParameters) -> list[Part]:
+    languages = tuple(_languages(leaf, parameters).values())
+    if leaf.condition["dataset"] == "xquad":
+        return parts_of("xquad", "validation", languages)
+    return parts_of("belebele", "test", (*languages, "en"))
 
 
 def _chosen(item: ComposedItem, placement: str, form: Form, parameters: PlacedParameters) -> Document:
@@ -161,6 +176,7 @@ FAMILY = Family(
     },
     leaves=tuple(_leaves()),
     documents=_documents,
+    needs=_needs,
     groups=tuple(_groups()),
     words=_CHOSEN.words,
 )

@@ -7,9 +7,10 @@ from typing import Literal
 
 from lm_eval_xling import catalog
 from lm_eval_xling.composing import join
+from lm_eval_xling.families.family import Part
 from lm_eval_xling.records import Row
 
-__all__ = ["Missing", "parallel_rows"]
+__all__ = ["Missing", "parallel_rows", "parts_of"]
 
 Missing = Literal["error", "drop"]
 """What to do with ids that a language lacks."""
@@ -31,3 +32,8 @@ def parallel_rows(
     """
     rows = {language: catalog.load_rows(dataset, language, split) for language in dict.fromkeys(languages)}
     return [dict(parallel) for parallel in join(rows, missing=missing, where=f"{dataset}, split {split}")]
+
+
+def parts_of(dataset: str, split: str, languages: Sequence[str]) -> list[Part]:
+    """Return the parts that ``parallel_rows`` reads for the same arguments."""
+    return [(dataset, split, language) for language in dict.fromkeys(languages)]

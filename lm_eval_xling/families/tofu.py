@@ -13,9 +13,9 @@ from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
 from lm_eval_xling.families.choosing import GENERATE, letter_scores, sent_lengths
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, mean
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part, mean
 from lm_eval_xling.families.prompts import identifiers, option_lines
-from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.tofu import (
@@ -106,12 +106,10 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
     if (split in _CHOICE_SPLITS) != (leaf.condition["split"] in _CHOICE_SPLITS) and leaf.form != "generate":
         kind = "real_authors and world_facts have options, the splits on invented authors have none"
         raise UserError(f"split {split!r} does not fit the leaf: {kind}", where=f"leaf {leaf.name}")
-    asked_in = parameters.question_language or leaf.condition["question"]
-    answered_in = parameters.answer_language or leaf.condition["answer"]
-    shown = parameters.languages if asked_in == SWITCHED else (asked_in,)
+    asked_in, answered_in, needed = _shown(leaf, parameters)
     condition = Condition("", form.name, {"question": asked_in, "answer": answered_in})
     evaluated = []
-    for rows in parallel_rows("tofu", split, (answered_in, *shown, "en"), parameters.missing):
+    for rows in parallel_rows("tofu", split, needed, parameters.missing):
         question, heading, more = _question(rows, asked_in, answered_in, parameters)
         document = Document(
             id=rows["en"].id,
@@ -130,6 +128,18 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
             document = _given(document, rows[answered_in], rows["en"])
         evaluated.append(document)
     return TaskDocuments(evaluated)
+
+
+def _shown(leaf: Leaf, parameters: TofuParameters) -> tuple[str, str, tuple[str, ...]]:
+    """Return the languages of question and answer, and all whose rows are read."""
+    asked_in = parameters.question_language or leaf.condition["question"]
+    answered_in = parameters.answer_language or leaf.condition["answer"]
+    shown = parameters.languages if asked_in == SWITCHED else (asked_in,)
+    return asked_in, answered_in, (answered_in, *shown, "en")
+
+
+def _needs(leaf: Leaf, form: Form, parameters: TofuParameters) -> list[Part]:
+    return parts_of("tofu", parameters.split or leaf.condition["split"], _shown(leaf, parameters)[2])
 
 
 def _question(
@@ -260,6 +270,7 @@ FAMILY = Family(
     },
     leaves=tuple(_leaves()),
     documents=_documents,
+    needs=_needs,
     groups=tuple(_groups()),
     words=("fields.question", "fields.answer", "instructions.choose"),
 )

@@ -15,9 +15,9 @@ import yaml
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part
 from lm_eval_xling.families.placed import FIVE
-from lm_eval_xling.families.rows import Missing, parallel_rows
+from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.metrics.corpus import signatures
 from lm_eval_xling.records import Condition, Document, Response, TaskDocuments
@@ -45,6 +45,10 @@ def _documents(leaf: Leaf, form: Form, parameters: TranslationParameters) -> Tas
         for index, sentences in enumerate(_demonstrations())
     ]
     return TaskDocuments(evaluated, pool)
+
+
+def _needs(leaf: Leaf, form: Form, parameters: TranslationParameters) -> list[Part]:
+    return parts_of("flores", "devtest", (leaf.condition["source"], leaf.condition["target"]))
 
 
 def _document(id: str, form: Form, source: str, target: str, sentence: str, translation: str) -> Document:
@@ -116,6 +120,7 @@ FAMILY = Family(
         for source, target in _DIRECTIONS
     ),
     documents=_documents,
+    needs=_needs,
     groups=(
         _mean("from_english", [pair for pair in _DIRECTIONS if pair[0] == "en"]),
         _mean("into_english", [pair for pair in _DIRECTIONS if pair[1] == "en"]),
