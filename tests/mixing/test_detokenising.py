@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lm_eval_xling.mixing.wikitext import articles, detokenise
+from lm_eval_xling.mixing.detokenising import articles, detokenise
 
 
 @pytest.mark.parametrize(
