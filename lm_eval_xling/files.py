@@ -16,7 +16,16 @@ from typing import BinaryIO, TextIO, cast
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["UNFINISHED", "disk_full", "file_sha256", "plain_suffix", "read_text", "text_lines", "write_atomically"]
+__all__ = [
+    "UNFINISHED",
+    "atomic_file",
+    "disk_full",
+    "file_sha256",
+    "plain_suffix",
+    "read_text",
+    "text_lines",
+    "write_atomically",
+]
 
 UNFINISHED = ".*.part"
 """Names, as a glob pattern, that unfinished files have: what a killed run may leave."""
@@ -106,11 +115,23 @@ def write_atomically(path: Path, data: bytes) -> None:
         path: the file; its folder is made if it is not there.
         data: the whole content.
     """
+    with atomic_file(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path, *, folder: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file for writing that gets its name when all is written, and is removed if that fails.
+
+    Args:
+        path: the file; its folder is made if it is not there.
+        folder: where the unfinished file stands, on the same file system; by default beside the whole one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}-", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
+            yield cast(BinaryIO, stream)
         # mkstemp lets nobody else read the file.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

@@ -9,14 +9,14 @@ from typing import NamedTuple, Protocol
 
 from lm_eval_xling.records import Row
 
-__all__ = ["Dataset", "Fetched", "Format", "Part", "Source"]
+__all__ = ["Dataset", "Fetched", "Format", "Part", "DataSource"]
 
 
 class Part(NamedTuple):
     """The rows of a dataset in one language and one split: what is stored in one file of the mirror."""
 
     language: str
-    """Language code, or ``mul`` (ISO 639-2: multiple languages) for the published rows that mix them."""
+    """Language code, or ``languages.MULTIPLE`` for published rows that mix languages."""
     split: str
     """A name in ``Dataset.splits``."""
 
@@ -53,7 +53,7 @@ class Fetched:
     """How many bad rows were left out."""
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """A place that a dataset can be fetched from."""
 
     @property
@@ -103,7 +103,7 @@ class Dataset:
     text_field: str | None = None
     """The field of ``Row.fields`` with the row's own text, in every language the same content: what measures of
     parallel texts read (MEXA). Of two such fields the one that repeats less. ``None`` where rows are not parallel."""
-    sources: tuple[Source, ...] = ()
+    sources: tuple[DataSource, ...] = ()
     """Where to fetch from; the first that covers a part gives it."""
     formats: tuple[Format, ...] = ()
     """Layouts that can be imported; the first that finds a part gives it."""
@@ -123,6 +123,6 @@ class Dataset:
             if self.built_in is not None or self.source_of(part) is not None
         ]
 
-    def source_of(self, part: Part) -> Source | None:
+    def source_of(self, part: Part) -> DataSource | None:
         """The source that gives a part, or ``None`` if no source publishes it."""
         return next((source for source in self.sources if source.covers(part)), None)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lm_eval_xling.catalog.checking import check_aligned, check_rows
-from lm_eval_xling.catalog.dataset import Dataset, Fetched, Part, Source
+from lm_eval_xling.catalog.dataset import Dataset, DataSource, Fetched, Part
 from lm_eval_xling.catalog.mirror import MANIFEST, Mirror, StoredPart, decode_rows, encode_manifest, encode_rows
 from lm_eval_xling.catalog.raw import skipping_bad_rows
 from lm_eval_xling.catalog.sources import Unreachable, unreachable
@@ -348,7 +348,7 @@ def _published_parts(dataset: Dataset, languages: Sequence[str] | None, splits: 
     return parts
 
 
-def _revision(dataset: Dataset, source: Source, mirror: MirrorWriter) -> str | None:
+def _revision(dataset: Dataset, source: DataSource, mirror: MirrorWriter) -> str | None:
     """The commit to fetch: going on with an unfinished mirror must not mix two."""
     held = {stored.revision for stored in mirror.stored(dataset.name) if stored.source == source.name}
     pinned = source.pinned

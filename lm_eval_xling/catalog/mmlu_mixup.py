@@ -8,18 +8,17 @@ from pathlib import Path
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.mmlu import hendrycks_files, holds_mixup, read_hendrycks
 from lm_eval_xling.catalog.sources import HubFiles
+from lm_eval_xling.languages import MULTIPLE
 
 __all__ = ["DATASET"]
 
-_MIXED = "mul"  # ISO 639-2: multiple languages
-
 
 def _find_anywhere(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
-    return hendrycks_files(folders, part.split, part.split) if part.language == _MIXED else ()
+    return hendrycks_files(folders, part.split, part.split) if part.language == MULTIPLE else ()
 
 
 def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
-    if part.language != _MIXED:
+    if part.language != MULTIPLE:
         return ()
     copies = [folder for folder in folders if holds_mixup(folder)]
     return _find_anywhere(copies, part) or hendrycks_files(folders, f"{part.split}_mixup", part.split)
@@ -34,12 +33,12 @@ DATASET = Dataset(
     homepage="https://huggingface.co/datasets/cross-ling-know/mixup-lang-mmlu",
     schema="fields question; 4 options; answer; extra subject, category; ids as in mmlu",
     splits=("test", "dev"),
-    languages=(_MIXED,),
+    languages=(MULTIPLE,),
     sources=(
         # Their CSV files have no header, and `datasets` would take the first row of each for one.
         HubFiles(
             "cross-ling-know/mixup-lang-mmlu",
-            lambda part: (f"data/{part.split}/*_{part.split}.csv",) if part.language == _MIXED else (),
+            lambda part: (f"data/{part.split}/*_{part.split}.csv",) if part.language == MULTIPLE else (),
             Format("CSV files below data/", _find_anywhere, read_hendrycks),
         ),
     ),

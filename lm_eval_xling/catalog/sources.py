@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from lm_eval_xling.cache_folder import cache_folder
 from lm_eval_xling.catalog.checking import check_rows
-from lm_eval_xling.catalog.dataset import Dataset, Fetched, Format, Part, Source
+from lm_eval_xling.catalog.dataset import Dataset, DataSource, Fetched, Format, Part
 from lm_eval_xling.catalog.raw import Record
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256, read_text, write_atomically
@@ -42,7 +42,7 @@ class Unreachable(Exception):
     """A source does not answer, or does not have what the catalog says it has."""
 
 
-def unreachable(dataset: Dataset, part: Part, source: Source, reason: Unreachable) -> UserError:
+def unreachable(dataset: Dataset, part: Part, source: DataSource, reason: Unreachable) -> UserError:
     """Return the error that a dataset's source cannot be reached, with the way round it."""
     return UserError(
         f"dataset {dataset.name!r} ({part}) cannot be reached: {reason}",

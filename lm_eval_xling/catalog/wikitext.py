@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, locate
@@ -13,29 +15,61 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import Row
 
-__all__ = ["DATASET"]
+__all__ = ["DATASET", "Article", "split_articles"]
 
 _TITLE = re.compile(r"= ([^=].*[^=]|[^=]) =")
 _FILES = {"train": "train", "validation": "valid", "test": "test"}
 
 
-def _articles(lines: Iterable[str], where: str) -> Iterator[Row]:
-    """Join the lines of each article; an article begins with a title between two blank lines."""
-    stripped = ["", *(line.strip() for line in lines), ""]
-    starts = [
-        index
-        for index in range(1, len(stripped) - 1)
-        if _TITLE.fullmatch(stripped[index]) and not stripped[index - 1] and not stripped[index + 1]
-    ]
-    if not starts:
-        raise UserError("there is no article: no line like ' = Title = ' between blank lines", where=where)
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(stripped)], strict=True)):
+class Article(NamedTuple):
+    """One article."""
+
+    title: str | None
+    """Without marks; None for what stands before the first title."""
+    lines: list[str]
+    """All lines that are not blank, the title's first, without white space at their ends."""
+
+
+def split_articles(lines: Iterable[str]) -> Iterator[Article]:
+    """Divide WikiText into articles; memory holds one at a time.
+
+    An article begins with a title (`` = Title = ``) between two blank lines.
+
+    Args:
+        lines: of the published files, or the rows of the hub's dataset.
+    """
+    article = Article(None, [])
+    blank, candidate = True, ""
+    for line in chain(map(str.strip, lines), [""]):
+        if candidate:
+            # A line that only looks like a title has text below it.
+            if not line:
+                if article.lines:
+                    yield article
+                article = Article(candidate.strip("= "), [])
+            article.lines.append(candidate)
+            candidate = ""
+        if blank and _TITLE.fullmatch(line):
+            candidate = line
+        elif line:
+            article.lines.append(line)
+        blank = not line
+    if article.lines:
+        yield article
+
+
+def _rows(lines: Iterable[str], where: str) -> Iterator[Row]:
+    titled = (article for article in split_articles(lines) if article.title is not None)
+    number = -1
+    for number, article in enumerate(titled):
         yield Row(
             id=str(number),
             language="en",
-            fields={"text": "\n".join(line for line in stripped[start:end] if line)},
-            extra={"title": stripped[start].strip("= ")},
+            fields={"text": "\n".join(article.lines)},
+            extra={"title": article.title},
         )
+    if number < 0:
+        raise UserError("there is no article: no line like ' = Title = ' between blank lines", where=where)
 
 
 def _tables(part: Part) -> tuple[HubTable, ...]:
@@ -45,7 +79,7 @@ def _tables(part: Part) -> tuple[HubTable, ...]:
 
 
 def _read_tables(part: Part, tables: Sequence[Iterable[Record]]) -> Iterator[Row]:
-    return _articles((record.value("text") for record in tables[0]), f"Salesforce/wikitext, {part.split}")
+    return _rows((record.value("text") for record in tables[0]), f"Salesforce/wikitext, {part.split}")
 
 
 def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
@@ -57,7 +91,7 @@ def _find(folders: Sequence[Path], part: Part) -> tuple[Path, ...]:
 
 
 def _read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
-    return _articles(text_lines(paths[0]), str(paths[0]))
+    return _rows(text_lines(paths[0]), str(paths[0]))
 
 
 _HUB = HubTables("Salesforce/wikitext", _tables, _read_tables)

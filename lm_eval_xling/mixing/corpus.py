@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.files import write_atomically
+from lm_eval_xling.files import atomic_file, write_atomically
 from lm_eval_xling.mixing.documents import Corpus
 from lm_eval_xling.mixing.drawing import Mixture
 from lm_eval_xling.mixing.statistics import MixingStatistics
@@ -347,9 +346,8 @@ def _joined(out: Path, work: Path, parts: int, plan: Mapping[str, Any]) -> dict[
     digest = hashlib.sha256()
     statistics = MixingStatistics()
     refused: Counter[str] = Counter()
-    # A name of its own: the same command may run twice at once.
-    descriptor, whole = tempfile.mkstemp(dir=work, suffix=".whole")
-    with os.fdopen(descriptor, "wb") as stream:
+    # A name of its own among the parts: the same command may run twice at once.
+    with atomic_file(out, folder=work) as stream:
         for part in range(parts):
             data = _part_file(work, part).read_bytes()
             digest.update(data)
@@ -364,8 +362,6 @@ def _joined(out: Path, work: Path, parts: int, plan: Mapping[str, Any]) -> dict[
         "statistics": statistics.summary(),
         "refused_texts": dict(sorted(refused.items())),
     }
-    os.chmod(whole, 0o644)
-    os.replace(whole, out)
     write_atomically(manifest_path(out), json.dumps(manifest, ensure_ascii=False, indent=1).encode() + b"\n")
     # Parts of runs that were killed and then given up for other settings are of no use either.
     for folder in out.parent.glob(f".{glob.escape(out.name)}.*.parts"):

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import file_sha256, plain_suffix, text_lines
-from lm_eval_xling.mixing.wikitext import articles
+from lm_eval_xling.mixing.detokenising import articles
 from lm_eval_xling.translation.parallel_texts import read_parallel
 
-__all__ = ["FORMATS", "Corpus", "Document", "open_corpus"]
+__all__ = ["FORMATS", "Corpus", "CorpusDocument", "open_corpus"]
 
 FORMATS = ("text", "lines", "jsonl", "wikitext")
 """How a file or a hub dataset is divided into documents: at blank lines, at every line, JSON lines with a field
@@ -24,8 +24,8 @@ _LONGEST = 50_000_000  # characters a document; a file without blank lines would
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """One document of the input."""
+class CorpusDocument:
+    """One document of a corpus to be mixed."""
 
     id: str
     """Unique in the corpus."""
@@ -47,7 +47,7 @@ class Corpus(Protocol):
     def digest(self) -> str:
         """Return a hash that changes when the documents do."""
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[CorpusDocument]:
         """Yield the documents in a fixed order, without holding them all."""
 
 
@@ -93,12 +93,12 @@ class _File:
     def digest(self) -> str:
         return f"{self.format}:{file_sha256(self.path)}"
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[CorpusDocument]:
         # newline="": documents of plain text keep their line ends, byte for byte.
         yield from _documents(text_lines(self.path, newline=""), self.format, self.language, self.path)
 
 
-def _documents(lines: Iterable[str], format: str, language: str, where: object) -> Iterator[Document]:
+def _documents(lines: Iterable[str], format: str, language: str, where: object) -> Iterator[CorpusDocument]:
     if format == "jsonl":
         yield from _json_documents(lines, language, where)
         return
@@ -108,7 +108,7 @@ def _documents(lines: Iterable[str], format: str, language: str, where: object) 
             raise UserError(
                 f"document {number} has {len(text):,} characters", where=where, fix="--format lines, or add blank lines"
             )
-        yield Document(str(number), {language: text})
+        yield CorpusDocument(str(number), {language: text})
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[str]:
         yield "".join(block)
 
 
-def _json_documents(lines: Iterable[str], language: str, where: object) -> Iterator[Document]:
+def _json_documents(lines: Iterable[str], language: str, where: object) -> Iterator[CorpusDocument]:
     for number, line in enumerate(lines):
         if not line.strip():
             continue
@@ -143,7 +143,7 @@ def _json_documents(lines: Iterable[str], language: str, where: object) -> Itera
                 where=where,
                 fix='write {"text": "…"}, "id" if you have one',
             ) from None
-        yield Document(str(row.get("id", number)), {language: text})
+        yield CorpusDocument(str(row.get("id", number)), {language: text})
 
 
 class _Hub:
@@ -186,7 +186,7 @@ class _Hub:
         # The fingerprint of a loaded dataset comes from the hash of its files.
         return f"{self.format}:{self._rows._fingerprint}"
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[CorpusDocument]:
         texts = (row[self.field] for row in self._rows)
         if self.format == "jsonl":
             raise UserError("rows of a dataset are no JSON lines", where=self.name, fix="leave --format out")
@@ -203,13 +203,13 @@ class _Parallel:
         self.pattern = pattern
         self.languages = languages
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[CorpusDocument]:
         texts = read_parallel(self.pattern, self.languages)
         for code in self.languages:
             if code not in texts:
                 raise UserError(f"no {code!r} texts among the parallel texts ({', '.join(texts)})", where=self.name)
         for number, row in enumerate(zip(*(texts[code] for code in self.languages), strict=True)):
-            yield Document(str(number), dict(zip(self.languages, row, strict=True)))
+            yield CorpusDocument(str(number), dict(zip(self.languages, row, strict=True)))
 
     def digest(self) -> str:
         return _digest(self)
@@ -229,7 +229,7 @@ class _Catalog:
         self.dataset, self.split, self.field = parts
         self.parallel = self.dataset != "wikitext"
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[CorpusDocument]:
         from lm_eval_xling.catalog import load_rows
 
         languages = self.languages if self.parallel else self.languages[:1]
@@ -243,13 +243,13 @@ class _Catalog:
             texts = {code: rows[code][id].fields[self.field] for code in languages}
             if not self.parallel:
                 texts = {code: "\n".join(articles(text.split("\n"))) for code, text in texts.items()}
-            yield Document(id, texts)
+            yield CorpusDocument(id, texts)
 
     def digest(self) -> str:
         return _digest(self)
 
 
-def _digest(documents: Iterable[Document]) -> str:
+def _digest(documents: Iterable[CorpusDocument]) -> str:
     digest = hashlib.sha256()
     for document in documents:
         digest.update(json.dumps([document.id, dict(document.texts)], ensure_ascii=False).encode())

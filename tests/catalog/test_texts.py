@@ -74,10 +74,3 @@ def test_question_pairs_lose_only_the_instruction(raw_data: Path, use_mirror: No
         assert [row.target for row in rows] == [record["answer"] for record in raw]
         instruction = f"\nTranslate the input from {name} to English:\n"
         assert [row.fields["question"] + instruction for row in rows] == [record["input"] for record in raw]
-
-
-def test_a_pair_of_another_language_is_found(tmp_path: Path, imported: Callable[..., list[Row]]) -> None:
-    record = {"input": 'x "\nTranslate the input from French to English:\n', "answer": "y"}
-    (tmp_path / "snli_de10k_train_question.json").write_text(json.dumps([record]))
-    with pytest.raises(UserError, match=r"'input' does not end with 'Translate the input from German to English:'"):
-        imported("question_pairs", tmp_path, "de", "train")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lm_eval_xling.mixing.wikitext import articles, detokenise
+from lm_eval_xling.mixing.detokenising import articles, detokenise
 
 
 @pytest.mark.parametrize(

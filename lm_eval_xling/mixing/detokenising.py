@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from lm_eval_xling.catalog.wikitext import split_articles
+
 __all__ = ["articles", "detokenise"]
 
-_TITLE = re.compile(r" ?= ([^=].*[^=]|[^=]) = ?")
 # "a (b" and "a “b”" as published: "a ( b", "a " b "". Each rule takes away the spaces that tokenisation put in.
 _RULES = [
     (re.compile(pattern), replacement)
@@ -50,29 +51,10 @@ def detokenise(line: str) -> str:
 
 
 def articles(lines: Iterable[str]) -> Iterator[str]:
-    """Join the lines of each article, detokenised, without blank lines; memory holds one article at a time.
-
-    An article begins with a title (`` = Title = ``) between two blank lines.
+    """Yield WikiText's articles detokenised, without blank lines; memory holds one article at a time.
 
     Args:
         lines: of the published files, or the rows of the hub's dataset.
     """
-    article: list[str] = []
-    blank, title = True, ""
-    for line in map(str.strip, lines):
-        if title:
-            # A line that only looks like a title has text below it.
-            if not line and article:
-                yield "\n".join(article)
-                article = []
-            article.append(detokenise(title))
-            title = ""
-        if blank and _TITLE.fullmatch(line):
-            title = line
-        elif line:
-            article.append(detokenise(line))
-        blank = not line
-    if title:
-        article.append(detokenise(title))
-    if article:
-        yield "\n".join(article)
+    for article in split_articles(lines):
+        yield "\n".join(map(detokenise, article.lines))
