@@ -18,8 +18,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lm_eval_xling.models import model_folder
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.models import model_folder
 from lm_eval_xling.report import write_report
 from lm_eval_xling.report.plots import heat_map
 
