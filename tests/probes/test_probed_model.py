@@ -100,3 +100,14 @@ def test_the_manifest_names_model_and_weights(tiny: Callable[[str], Path], adapt
     found = ProbedModel(str(tiny("llama")), [weak, strong]).describe()
     assert found["architecture"] == "LlamaForCausalLM"
     assert found["adapters"]["one"]["sha256"] != found["adapters"]["two"]["sha256"]
+
+
+def test_without_the_accelerator_that_is_asked_for_the_cpu_is_used(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = ProbedModel(str(tiny("llama")), device="cuda")
+    assert model.device == "cpu" and states(model, "base").device.type == "cpu"
+    assert [record.getMessage() for record in caplog.records if "device cuda" in record.getMessage()] == [
+        "device cuda: this torch sees none, so the CPU is used"
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import open_translator
-from lm_eval_xling.translation.causal import few_shot_prompt
+from lm_eval_xling.translation.causal import CausalTranslator, few_shot_prompt
 
 
 def test_prompt():
@@ -68,3 +68,16 @@ def test_a_real_model_translates(gemma):
     translator = open_translator(f"llm:hf,pretrained={gemma},dtype=float32,device=cpu,max_tokens=20")
     [french] = translator.translate(["The house is red."], "en", "fr")
     assert "maison" in french and "rouge" in french
+
+
+def test_an_embedded_model_is_named_as_everywhere(tiny, tmp_path, monkeypatch):
+    from lm_eval_xling.models import EMBEDDED_MODELS
+
+    name = "smollm2-135m-instruct"
+    folder = tmp_path / "models" / f"{name}-{EMBEDDED_MODELS[name].sha256[:12]}"
+    folder.parent.mkdir()
+    folder.symlink_to(tiny("llama"))
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path))
+    translator = CausalTranslator(f"hf,pretrained={name},dtype=float32,device=cpu")
+    assert translator._load().model.config.model_type == "llama"
+    assert name in translator.identity("en", "de"), "the cache's folder is no part of what made a translation"
