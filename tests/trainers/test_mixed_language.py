@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BloomConfig
 
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
@@ -141,6 +141,24 @@ def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: 
     folder = run(tiny("llama"), corpus, tmp_path / "run", "data.text=source", "training.max_steps=2")
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["languages"] == ["en"] and provenance["recipe"] == "source-language fine-tuning"
+
+
+def test_a_model_that_cannot_keep_texts_apart_reads_one_a_row(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    bloom = BloomConfig(vocab_size=260, hidden_size=32, n_layer=2, n_head=4, bos_token_id=256, eos_token_id=257)
+    AutoModelForCausalLM.from_config(bloom, dtype=torch.float32).save_pretrained(tmp_path / "bloom")
+    models.tokenizer().save_pretrained(tmp_path / "bloom")
+    folder = run(
+        tmp_path / "bloom", corpus, tmp_path / "run", "training.num_train_epochs=1", "data.held_out=0", "data.block=32"
+    )
+    assert "BloomForCausalLM cannot keep texts of one row apart" in capsys.readouterr().out
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["config"]["batching"] == "padded"
+    # 60 documents of 57 to 59 bytes and an end each are two rows of at most 32 each, in batches of 2 by 2; packed they
+    # would be 111.
+    assert provenance["scores"]["steps"] == 120 / 4
 
 
 def test_held_out_documents_are_not_trained_and_their_loss_is_printed_by_language(
