@@ -13,31 +13,28 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message
 
 from lm_eval_xling.catalog.mirror import VARIABLE
-from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, family_named
 from lm_eval_xling.families.own_data import own_family
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.task_files import SPLIT, base_content
 from lm_eval_xling.families.tokens import token_counter
 from lm_eval_xling.harness import check_version
+from lm_eval_xling.leaf_dataset import leaf_dataset
 from lm_eval_xling.metrics.lengths import continuation_lengths
 from lm_eval_xling.records import Document, Response
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    pass
 
-__all__ = ["LeafTask", "SamePool", "demonstrations", "evaluated"]
+__all__ = ["LeafTask"]
 
 
 class LeafTask(ConfigurableTask):  # type: ignore[misc]
@@ -72,7 +69,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Ask the family for the documents."""
         # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
-        made = _documents(self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE))
+        made = leaf_dataset(self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE))
         self.dataset = {SPLIT: made}
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, *args: Any, **options: Any) -> Any:
@@ -151,19 +148,6 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         return self._sent.get(document.id) or [(alone, f"{self.form.delimiter}{text}") for text in document.choices]
 
 
-@cache
-def _documents(family: Family, leaf: str, form: str, parameters: Any, mirror: str | None) -> Dataset:
-    """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
-    from datasets import Dataset
-
-    made = family.documents(replace(family.leaf(leaf), form=form), family.forms[form], parameters)
-    if not made.evaluated:
-        raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
-    rows = [{**document.as_row(), "role": "evaluated"} for document in made.evaluated]
-    rows += [{**document.as_row(), "role": "demonstration"} for document in made.demonstrations]
-    return Dataset.from_list(rows)
-
-
 def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
@@ -174,47 +158,3 @@ def _family(place: Mapping[str, Any], metadata: Mapping[str, Any]) -> Family:
         return family_named(place["family"])
     # The harness says which file a task comes from; the description stands at a path from there.
     return own_family(Path(metadata["config_source"]).parent / place["description"])
-
-
-def evaluated(dataset: Dataset) -> Dataset:
-    """Return the documents that are scored (``process_docs``)."""
-    return dataset.select(range(list(dataset["role"]).count("evaluated")))
-
-
-def demonstrations(dataset: Dataset) -> Dataset:
-    """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
-    first = list(dataset["role"]).count("evaluated")
-    return dataset.select(range(first, len(dataset)) if first < len(dataset) else [])
-
-
-class SamePool(ContextSampler):  # type: ignore[misc]
-    """Demonstrations of the evaluated document's pool: the first n, never the document itself."""
-
-    def sample(
-        self,
-        n: int,
-        eval_doc: Mapping[str, Any] | None = None,
-        df: Sequence[Mapping[str, Any]] | None = None,
-        **kwargs: Any,
-    ) -> list[Mapping[str, Any]]:
-        """Return n demonstrations.
-
-        Raises:
-            UserError: if the pool has fewer than n.
-        """
-        if n == 0:
-            return []
-        assert eval_doc is not None, "the few-shot split has the name of the test split, so the harness passes it"
-        if not hasattr(self, "_pools"):
-            self._pools: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-            for document in self.df:
-                self._pools[document["pool"]].append(document)
-        pool = self._pools.get(eval_doc["pool"], [])
-        chosen = [document for document in pool[: n + 1] if document["id"] != eval_doc["id"]][:n]
-        if len(chosen) < n:
-            raise UserError(
-                f"{n} demonstrations were asked for, but there are {len(chosen)}",
-                where=f"family {eval_doc['family']}, {eval_doc['pool']}",
-                fix=f"pass --num_fewshot {len(chosen)}",
-            )
-        return chosen

@@ -14,7 +14,8 @@ from lm_eval.tasks import TaskManager
 from lm_eval_xling import catalog
 from lm_eval_xling.families import FAMILIES, Family
 from lm_eval_xling.harness import tasks_folder
-from lm_eval_xling.leaf_task import LeafTask, _documents
+from lm_eval_xling.leaf_dataset import leaf_dataset
+from lm_eval_xling.leaf_task import LeafTask
 from tests.families.written import rows_of
 from tests.tiny import tokenizer
 
@@ -53,9 +54,9 @@ def leaves() -> Iterator[Callable[[Family], list[LeafTask]]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "load_rows", rows_of)
-        _documents.cache_clear()
+        leaf_dataset.cache_clear()
         yield load
-        _documents.cache_clear()
+        leaf_dataset.cache_clear()
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.harness import requests
-from lm_eval_xling.leaf_task import _documents
+from lm_eval_xling.leaf_dataset import leaf_dataset
 from lm_eval_xling.literals import word
 from lm_eval_xling.pairs import QUESTIONS, catalog_questions, pair_questions, published_questions, split_pairs
 from lm_eval_xling.records import Row
@@ -144,8 +144,8 @@ def test_spaces_around_a_problem_are_trained_on_no_more_than_they_are_scored(
         return [Row("0", language, {"question": question}, target="6")]
 
     monkeypatch.setattr(catalog, "load_rows", rows)
-    _documents.cache_clear()
+    leaf_dataset.cache_clear()
     (request,) = requests(f"xling_math_{dataset}_direct_de", num_fewshot=0)
-    _documents.cache_clear()
+    leaf_dataset.cache_clear()
     assert request.context == "Frage: Lena hat 6 Schachteln. Wie viele hat sie?\nAntwort:"
     assert catalog_questions(dataset, "test", ["de"]) == {"de": {"0": request.context}}

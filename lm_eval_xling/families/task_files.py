@@ -36,11 +36,11 @@ def base_content(family: Family, form: Form, function: Callable[[str], Any] = _F
         "class": function("lm_eval_xling.leaf_task.LeafTask"),
         "tag": f"xling_{family.name}",
         "test_split": SPLIT,
-        "process_docs": function("lm_eval_xling.leaf_task.evaluated"),
+        "process_docs": function("lm_eval_xling.leaf_dataset.evaluated"),
         "fewshot_config": {
             "split": SPLIT,
-            "process_docs": function("lm_eval_xling.leaf_task.demonstrations"),
-            "sampler": function("lm_eval_xling.leaf_task.SamePool"),
+            "process_docs": function("lm_eval_xling.leaf_dataset.demonstrations"),
+            "sampler": function("lm_eval_xling.leaf_dataset.SamePool"),
         },
         # The harness never overrides a 0, so it stands only where there are no demonstrations.
         **({} if form.shots is None else {"num_fewshot": form.shots}),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lm_eval_xling import catalog
-from lm_eval_xling.leaf_task import _documents
+from lm_eval_xling.leaf_dataset import leaf_dataset
 from lm_eval_xling.records import Row
 
 OPTIONS = range(4)
@@ -36,9 +36,9 @@ def written_rows(dataset: str, language: str, split: str) -> list[Row]:
 @pytest.fixture(autouse=True)
 def _fresh_documents() -> Iterator[None]:
     # Documents are made once a process; tests put other rows behind the same leaves.
-    _documents.cache_clear()
+    leaf_dataset.cache_clear()
     yield
-    _documents.cache_clear()
+    leaf_dataset.cache_clear()
 
 
 @pytest.fixture
