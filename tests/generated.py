@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.task_files import task_files
-from tests.generators import atlas, data, readme
+from tests.generators import atlas, data, parameters, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,7 +19,13 @@ def _task_yamls() -> Iterator[tuple[Path, str]]:
             yield ROOT / "tasks" / family.name / name, content
 
 
-GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [_task_yamls, atlas.files, data.files, readme.files]
+GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [
+    _task_yamls,
+    atlas.files,
+    data.files,
+    parameters.files,
+    readme.files,
+]
 """Each yields the path and the content of the files that it makes."""
 
 
