@@ -223,4 +223,5 @@ FAMILY = Family(
     groups=tuple(_groups()),
     words=("fields.question", "fields.answer", "fields.step_by_step_answer", "answers.final"),
     questions=dict.fromkeys(_DATASETS, _question),
+    version=1.1,
 )

@@ -179,4 +179,5 @@ FAMILY = Family(
     needs=_needs,
     groups=tuple(_groups()),
     words=_CHOSEN.words,
+    version=1.1,
 )

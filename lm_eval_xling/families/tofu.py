@@ -273,4 +273,5 @@ FAMILY = Family(
     needs=_needs,
     groups=tuple(_groups()),
     words=("fields.question", "fields.answer", "instructions.choose"),
+    version=1.1,
 )

@@ -126,4 +126,5 @@ FAMILY = Family(
         _mean("into_english", [pair for pair in _DIRECTIONS if pair[1] == "en"]),
         _mean("without_english", [pair for pair in _DIRECTIONS if "en" not in pair]),
     ),
+    version=1.1,
 )

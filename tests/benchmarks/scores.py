@@ -63,9 +63,9 @@ RUNS: dict[str, list[tuple[list[str], int | None, int | None]]] = {
 }
 
 COLUMNS = {
-    "tofu": ["acc", "probability", "truth_ratio", "rouge_l_recall", "language_fidelity", "language_judged"],
-    "math": ["exact_match", "language_fidelity", "language_judged"],
-    "qa": ["acc", "exact_match", "f1", "language_fidelity", "language_judged"],
+    "tofu": ["acc", "probability", "truth_ratio", "rouge_l_recall", "language_fidelity", "language_told"],
+    "math": ["exact_match", "language_fidelity", "language_told"],
+    "qa": ["acc", "exact_match", "f1", "language_fidelity", "language_told"],
     "translation": ["bleu", "chrf", "chrf++", "language_fidelity"],
 }
 """Metrics shown, where they are not accuracy alone."""

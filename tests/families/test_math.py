@@ -127,7 +127,7 @@ def test_scores() -> None:
     other = scores("She makes nine times two dollars every day. The answer is 18.", "18")
     assert other["exact_match"] == other["right_in_other_language"] == 1.0
     assert other["language_fidelity"] == 0.0
-    assert scores("18", "18") == {"exact_match": 1.0, "language_judged": 0.0}
+    assert scores("18", "18") == {"exact_match": 1.0, "language_told": 0.0}
     assert scores("keine Ahnung", "18")["exact_match"] == 0.0
     # What follows the final sentence does not count.
     assert scores("Die Antwort lautet 18. Frage: 7", "18", marker="Die Antwort lautet")["exact_match"] == 1.0

@@ -129,7 +129,7 @@ def test_recall_scores() -> None:
     condition = Condition("", "generate", {"question": "en", "answer": "fr"})
     asked = Document("0", "tofu", condition, "Q", target="Son père était fleuriste")
     metrics = recall_scores(asked, said("Son père était un grand fleuriste de la ville"))
-    assert metrics == {"rouge_l_recall": 1.0, "language_judged": 1.0, "language_fidelity": 1.0}
+    assert metrics == {"rouge_l_recall": 1.0, "language_told": 1.0, "language_fidelity": 1.0}
 
 
 def test_probability_is_that_of_the_model(tiny: Callable[[str], Path]) -> None:
