@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from lm_eval_xling.report.cells import PAIRED, Line, Listing, interval, number, p_value, paired_cells, text
+from lm_eval_xling.report.answer_tables import agreement, consistency, lone_options, rows_of
+from lm_eval_xling.report.cells import PAIRED, Line, Listing, interval, number, paired_cells, text
 from lm_eval_xling.report.conditions import SEVERAL, name
 from lm_eval_xling.report.schema import Report, ScoreRow
 from lm_eval_xling.report.wording import Words, words_of
@@ -26,7 +26,7 @@ def scale_of(report: Report, family: str, setting: str) -> float:
     """Return 100 where the main metric lies in [0, 1], so that scores are shown as points, and 1 otherwise."""
     values = [
         abs(row.score.estimate)
-        for row in _of(report.scores, family, setting)
+        for row in rows_of(report.scores, family, setting)
         if row.role == "main" and math.isfinite(row.score.estimate)
     ]
     return 100.0 if all(value <= 1 for value in values) else 1.0
@@ -45,10 +45,6 @@ def _language(code: str) -> str:
     return f"{name(code)} ({code})" if name(code) not in (code, "several languages") else name(code) or "–"
 
 
-def _of(rows: Iterable[Any], family: str, setting: str) -> list[Any]:
-    return [row for row in rows if row.family == family and row.setting == setting]
-
-
 def _barriers(
     report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
 ) -> Listing:
@@ -65,7 +61,7 @@ def _barriers(
             row.model,
             languages.get(row.condition, ()),
         )
-        for row in _of(report.barriers, family, setting)
+        for row in rows_of(report.barriers, family, setting)
     ]
     return Listing(
         "barriers",
@@ -96,7 +92,7 @@ def _changes(
             # "question de (mean of 5)" is named by its language.
             (row.condition.split()[1],) if row.scope == "language" else languages.get(row.condition, ()),
         )
-        for row in _of(report.changes, family, setting)
+        for row in rows_of(report.changes, family, setting)
     ]
     return Listing(
         "changes",
@@ -127,7 +123,7 @@ def _scores(
             row.model,
             languages.get(row.condition, ()),
         )
-        for row in _of(report.scores, family, setting)
+        for row in rows_of(report.scores, family, setting)
     ]
     return Listing(
         "scores",
@@ -159,7 +155,7 @@ def _effects(
             row.model,
             (row.language,) if row.language else (),
         )
-        for row in _of(report.effects, family, setting)
+        for row in rows_of(report.effects, family, setting)
     ]
     return Listing(
         "effects",
@@ -168,44 +164,6 @@ def _effects(
         "cells, and the share of the matrix's variation that the factor explains. Equal languages: what asking and "
         "answering in one language adds beyond both.",
         ("model", "factor", "language", "effect", "95 % interval", "share %"),
-        tuple(lines),
-    )
-
-
-def _consistency(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
-) -> Listing:
-    lines = [
-        Line(
-            (
-                text(row.model),
-                number(row.conditions, digits=0),
-                number(row.n, digits=0),
-                number(row.pairwise, 100),
-                number(row.all_same.estimate, 100),
-                interval(row.all_same.low, row.all_same.high, 100),
-                number(row.all_right.estimate, 100),
-                number(row.ac3, 100),
-            ),
-            row.model,
-        )
-        for row in _of(report.consistency, family, setting)
-    ]
-    return Listing(
-        "consistency",
-        "Consistency over all conditions",
-        "Whether the same item gets the same answer, right or wrong. AC3 is the harmonic mean of accuracy and "
-        "pairwise agreement.",
-        (
-            "model",
-            "conditions",
-            "items",
-            "same in a pair %",
-            "same in all %",
-            "95 % interval",
-            "right in all %",
-            "AC3 %",
-        ),
         tuple(lines),
     )
 
@@ -269,83 +227,6 @@ def _formats(
     )
 
 
-def _agreement(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
-) -> Listing:
-    lines = [
-        Line(
-            (
-                text(row.model),
-                text(words.full(family, row.first)),
-                text(words.full(family, row.second)),
-                number(row.same.estimate, 100),
-                interval(row.same.low, row.same.high, 100),
-                number(row.same_if_first_right, 100),
-                number(row.same_if_second_right, 100),
-                number(row.rank_consistency, digits=3),
-                number(row.n, digits=0),
-            ),
-            row.model,
-            tuple(dict.fromkeys((*languages.get(row.first, ()), *languages.get(row.second, ())))),
-        )
-        for row in _of(report.agreement, family, setting)
-    ]
-    return Listing(
-        "agreement",
-        "Agreement of pairs of conditions",
-        "Share of items with the same answer; the same among items that are right in the first, and in the second; "
-        "RankC, agreement of the options' ranking.",
-        ("model", "first", "second", "same %", "95 % interval", "if first right", "if second right", "RankC", "items"),
-        tuple(lines),
-    )
-
-
-def _lone(
-    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
-) -> Listing:
-    lines = [
-        Line(
-            (
-                text(row.model),
-                text(words.full(family, row.condition)),
-                text(row.option),
-                text(row.right),
-                number(row.chosen.estimate, 100),
-                interval(row.chosen.low, row.chosen.high, 100),
-                number(row.chance, 100),
-                p_value(row.chance_p),
-                number(row.reference, 100),
-                number(math.nan if row.difference is None else row.difference.difference.estimate, 100, sign=True),
-                number(row.n, digits=0),
-            ),
-            row.model,
-            languages.get(row.condition, ()),
-        )
-        for row in _of(report.lone_options, family, setting)
-    ]
-    return Listing(
-        "lone_options",
-        "Bias towards English options",
-        "How often the option that alone is (not) in English is chosen. In English: how often the same option is "
-        "chosen where all are in English; avoided is the difference. A model that avoids foreign options avoids them "
-        "where they are wrong, too.",
-        (
-            "model",
-            "condition",
-            "lone option",
-            "is right",
-            "chosen %",
-            "95 % interval",
-            "chance %",
-            "p against chance",
-            "in English %",
-            "avoided",
-            "items",
-        ),
-        tuple(lines),
-    )
-
-
 def _averages(
     report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
 ) -> Listing:
@@ -364,7 +245,7 @@ def _averages(
             row.model,
             (row.group,) if row.grouping.endswith("language") else (),
         )
-        for row in _of(report.averages, family, setting)
+        for row in rows_of(report.averages, family, setting)
     ]
     return Listing(
         "averages",
@@ -393,7 +274,7 @@ def _subjects(
             languages.get(row.condition, ()),
             row.subject,
         )
-        for row in _of(report.subjects, family, setting)
+        for row in rows_of(report.subjects, family, setting)
     ]
     return Listing(
         "subjects",
@@ -410,11 +291,11 @@ _BUILDERS = (
     _formats,
     _scores,
     _effects,
-    _lone,
-    _consistency,
+    lone_options,
+    consistency,
     _averages,
     _subjects,
-    _agreement,
+    agreement,
 )
 
 
