@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.models.adapters import adapter_tokenizer, attach, embedding_rows, read_adapter_config
+from lm_eval_xling.models.adapters import adapter_tokenizer, attach, embedding_rows
 
 __all__ = ["AdaptedModel"]
 
@@ -48,6 +48,9 @@ class AdaptedModel:
                 torch.manual_seed(0)
                 model.resize_token_embeddings(size)
             self.vocabulary = min(self.vocabulary, size)
+        # As parameters: a module that peft wraps gives the weight of the adapter that is on.
+        modules = (model.get_input_embeddings(), model.get_output_embeddings())
+        self._own = list({id(module.weight): module.weight for module in modules}.values())
         self._peft: Any = None
         self._names: dict[str, str] = {}
         self._embeddings: dict[str, list[tuple[torch.nn.Parameter, torch.Tensor]]] = {}
@@ -79,16 +82,15 @@ class AdaptedModel:
     def _attach(self, name: str, folder: Path, model_name: str) -> None:
         # A name of ours: names are parts of the weights' names, and one that is a module's would be taken for it.
         self._names[name] = f"xling{len(self._names)}"
-        # Embeddings that peft saved beside the adapter, without keeping them apart: they are written over the model's.
-        before: dict[int, tuple[torch.nn.Parameter, torch.Tensor]] = {}
-        if not read_adapter_config(folder).get("modules_to_save") and embedding_rows(self.model, folder):
-            for module in (self.model.get_input_embeddings(), self.model.get_output_embeddings()):
-                before[id(module.weight)] = (module.weight, module.weight.detach().clone())
+        brings_embeddings = embedding_rows(self.model, folder) is not None
+        before = [(weight, weight.detach().clone()) for weight in self._own] if brings_embeddings else []
         self._peft = attach(self._peft or self.model, folder, self._names[name], model_name=model_name)
         self.model = self._peft.get_base_model()
-        for weight, base in before.values():
-            self._embeddings.setdefault(name, []).append((weight, weight.detach().clone()))
-            weight.data.copy_(base)
+        for weight, base in before:
+            # Embeddings that peft saved without keeping them apart were written over the model's.
+            if not torch.equal(weight, base):
+                self._embeddings.setdefault(name, []).append((weight, weight.detach().clone()))
+                weight.data.copy_(base)
 
 
 def _common_tokenizer(tokenizer: Any, adapters: Mapping[str, Path]) -> Any:
