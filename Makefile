@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test coverage check generated format system clean
+.PHONY: demo test test-fast test-processors coverage check generated format system clean
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,11 +30,27 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
 # One thread a worker: two workers on two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+# For daily work: no real model, no fresh environment, no real rows, nothing slow.
+test-fast: $(VENV)/.test
+	$(PYTEST) -m "not real and not slow and not environment and not real_rows"
+
+# Numbers must not depend on the processor's instructions or on how a sum is parted among threads.
+NUMERIC := tests/scoring/test_model.py tests/probes/test_logit_lens.py tests/probes/test_activations.py \
+  tests/probes/test_structure.py tests/training/test_supervised_loss.py
+test-processors: $(VENV)/.test
+	for processor in default avx2 avx512; do for threads in 1 2; do \
+	  echo "instructions: $$processor, threads: $$threads"; \
+	  ATEN_CPU_CAPABILITY=$$processor OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest \
+	    -m "not real and not slow" $(NUMERIC) || exit 1; \
+	done; done
 
 coverage: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=lm_eval_xling
+	$(PYTEST) --cov=lm_eval_xling
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.selection import REAL_DATA
+from tests.selection import (  # noqa: F401  (pytest finds its hooks here)
+    REAL_DATA,
+    pytest_collection_modifyitems,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-pytest_plugins = ["tests.selection"]
 
 FIXTURES = Path(__file__).with_name("fixtures")
 
