@@ -10,7 +10,8 @@ __all__ = ["boxed", "plain", "said", "unmarked"]
 _THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<\s*(?:final[_ ]?)?answer\s*>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9_ ]{0,19}/?>")
+# HTML, and special tokens that a server left in: <|im_end|>.
+_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9_ ]{0,19}/?>|<\|[^|<>\n]{1,30}\|>")
 _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|it|sf|bb|cal)|mbox|boldsymbol|bm|operatorname)\s*\{([^{}]*)\}"
 )

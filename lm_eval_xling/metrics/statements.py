@@ -357,7 +357,7 @@ def _patterns(words: AnswerWords) -> dict[str, re.Pattern[str]]:
     deny = pattern((*words.wrong, *words.not_before, *words.not_after))
     binding, correct = pattern(words.binding), pattern(words.correct)
     nouns = pattern((*words.option, *words.answer))
-    marks = r"[:：=>\"“”«»„「『（(\[{|→'-]|–|—"
+    marks = r"[:：=>\]】》\"“”«»„「『（(\[{|→'-]|–|—"
     fill = rf"(?P<binding>{binding})|(?P<noun>{nouns})|(?P<correct>{correct})|(?P<mark>{marks})|\s+"
     sources = {
         "cue": rf"(?P<answer>{pattern(words.answer)})|(?P<choosing>{pattern(words.choosing)})"
