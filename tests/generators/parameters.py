@@ -72,9 +72,9 @@ def table(family: Family) -> str:
 def files() -> Iterator[tuple[Path, str]]:
     """Yield every task's README with a fresh table."""
     for family in FAMILIES.values():
-        path = TASKS / family.name / "README.md"
+        path, made = TASKS / family.name / "README.md", table(family)
         text = path.read_text(encoding="utf-8")
-        text, count = _BLOCK.subn(lambda match, made=table(family): match[1] + made + match[2], text)  # type: ignore[misc]
+        text, count = _BLOCK.subn(lambda match, made=made: match[1] + made + match[2], text)  # type: ignore[misc]
         if count != 1:
             raise ValueError(f"{path} must have one block of parameters, not {count}")
         yield path, text
