@@ -100,7 +100,7 @@ def pattern(words: Iterable[str]) -> str:
     for word in words:
         before = "" if _joins_freely(word[0]) or not word[0].isalnum() else f"(?<!{_IN_WORD})"
         # Korean sets particles directly behind a word.
-        after = "" if _joins_freely(word[-1]) or not word[-1].isalnum() else f"(?!{_IN_WORD})"
+        after = "" if _joins_freely(word[-1]) or not re.match(_IN_WORD, word[-1]) else f"(?!{_IN_WORD})"
         by_boundary[before, after].append(word)
     groups = [f"{before}(?:{_trie(group)}){after}" for (before, after), group in by_boundary.items()]
     return "|".join(groups) or r"(?!)"
