@@ -50,9 +50,6 @@ class Language:
     """Language family, with the branch for Indo-European; empty for languages outside the table."""
     decimal_mark: Literal[".", ","] | None = None
     """What parts the units from the tenths in numbers with ASCII digits (CLDR 47); None outside the table."""
-    grouping_space: bool = False
-    """Whether an ordinary space between digits may group thousands: where CLDR groups by a no-break space, and in
-    Spanish and Portuguese, which CLDR groups by the point but their academies by a space, as MGSM's Spanish does."""
     resource: int | None = None
     """Class 0 (left behind) to 5 (winners) of language resources: Joshi et al. 2020, The State and Fate of Linguistic
     Diversity and Inclusion in the NLP World, arXiv 2004.09095, list ``lang2tax``; None outside the table."""
@@ -80,21 +77,21 @@ class Language:
         return "rtl" if self.script in _RIGHT_TO_LEFT else "ltr"
 
 
-# One line a language: code, FLORES code, English name, native name, family, decimal mark (with _ where a space groups
-# thousands), class of resources, further aliases.
+# One line a language: code, FLORES code, English name, native name, family, decimal mark, class of resources,
+# further aliases.
 _TABLE = """
 am|amh_Ethi|Amharic|አማርኛ|Semitic|.|2|
 ar|arb_Arab|Arabic|العربية|Semitic|.|5|ara
-bg|bul_Cyrl|Bulgarian|български|Slavic|,_|3|
+bg|bul_Cyrl|Bulgarian|български|Slavic|,|3|
 bn|ben_Beng|Bengali|বাংলা|Indo-Aryan|.|3|
 ca|cat_Latn|Catalan|català|Romance|,|4|
-cs|ces_Latn|Czech|čeština|Slavic|,_|4|
+cs|ces_Latn|Czech|čeština|Slavic|,|4|
 de|deu_Latn|German|Deutsch|Germanic|,|5|
 el|ell_Grek|Greek|Ελληνικά|Hellenic|,|3|
 en|eng_Latn|English|English|Germanic|.|5|
-es|spa_Latn|Spanish|español|Romance|,_|5|
+es|spa_Latn|Spanish|español|Romance|,|5|
 fa|pes_Arab|Persian|فارسی|Iranian|.|4|fas Farsi
-fr|fra_Latn|French|français|Romance|,_|5|
+fr|fra_Latn|French|français|Romance|,|5|
 ha|hau_Latn|Hausa|Hausa|Chadic|.|2|
 he|heb_Hebr|Hebrew|עברית|Semitic|.|3|iw
 hi|hin_Deva|Hindi|हिन्दी|Indo-Aryan|.|4|
@@ -104,30 +101,30 @@ is|isl_Latn|Icelandic|íslenska|Germanic|,|2|
 it|ita_Latn|Italian|italiano|Romance|,|4|
 ja|jpn_Jpan|Japanese|日本語|Japonic|.|5|
 ko|kor_Hang|Korean|한국어|Koreanic|.|4|
-ky|kir_Cyrl|Kyrgyz|кыргызча|Turkic|,_|1|
-lt|lit_Latn|Lithuanian|lietuvių|Baltic|,_|3|
+ky|kir_Cyrl|Kyrgyz|кыргызча|Turkic|,|1|
+lt|lit_Latn|Lithuanian|lietuvių|Baltic|,|3|
 mg|plt_Latn|Malagasy|Malagasy|Austronesian|.|1|mlg
 ms|zsm_Latn|Malay|Bahasa Melayu|Austronesian|.|3|msa
 ne|npi_Deva|Nepali|नेपाली|Indo-Aryan|.|1|nep
 nl|nld_Latn|Dutch|Nederlands|Germanic|,|4|
-no|nob_Latn|Norwegian|norsk|Germanic|,_|1|nb nor
+no|nob_Latn|Norwegian|norsk|Germanic|,|1|nb nor
 ny|nya_Latn|Chichewa|Chichewa|Niger-Congo|.|1|Nyanja
-pl|pol_Latn|Polish|polski|Slavic|,_|4|
-pt|por_Latn|Portuguese|português|Romance|,_|4|
+pl|pol_Latn|Polish|polski|Slavic|,|4|
+pt|por_Latn|Portuguese|português|Romance|,|4|
 ro|ron_Latn|Romanian|română|Romance|,|3|
-ru|rus_Cyrl|Russian|русский|Slavic|,_|4|
+ru|rus_Cyrl|Russian|русский|Slavic|,|4|
 si|sin_Sinh|Sinhala|සිංහල|Indo-Aryan|.|0|
 sl|slv_Latn|Slovenian|slovenščina|Slavic|,|3|Slovene
 sn|sna_Latn|Shona|chiShona|Niger-Congo|.|1|
 so|som_Latn|Somali|Soomaali|Cushitic|.|1|
 sr|srp_Cyrl|Serbian|српски|Slavic|,|4|
-sv|swe_Latn|Swedish|svenska|Germanic|,_|4|
+sv|swe_Latn|Swedish|svenska|Germanic|,|4|
 sw|swh_Latn|Swahili|Kiswahili|Niger-Congo|.|2|swa
 te|tel_Telu|Telugu|తెలుగు|Dravidian|.|1|
 th|tha_Thai|Thai|ไทย|Kra-Dai|.|3|
 tl|tgl_Latn|Filipino|Filipino|Austronesian|.|3|fil Tagalog
 tr|tur_Latn|Turkish|Türkçe|Turkic|,|4|
-uk|ukr_Cyrl|Ukrainian|українська|Slavic|,_|3|
+uk|ukr_Cyrl|Ukrainian|українська|Slavic|,|3|
 vi|vie_Latn|Vietnamese|Tiếng Việt|Austroasiatic|,|4|
 yo|yor_Latn|Yoruba|Yorùbá|Niger-Congo|.|2|
 zh|zho_Hans|Chinese|中文|Sinitic|.|5|cmn zh-cn
@@ -135,15 +132,14 @@ zh|zho_Hans|Chinese|中文|Sinitic|.|5|cmn zh-cn
 
 
 def _parse(line: str) -> Language:
-    code, flores, name, native_name, family, marks, resource, aliases = line.split("|")
+    code, flores, name, native_name, family, mark, resource, aliases = line.split("|")
     return Language(
         code=code,
         flores=flores,
         name=name,
         native_name=native_name,
         family=family,
-        decimal_mark="," if marks[0] == "," else ".",
-        grouping_space=marks.endswith("_"),
+        decimal_mark="," if mark == "," else ".",
         resource=int(resource),
         aliases=tuple(aliases.split()),
     )

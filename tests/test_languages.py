@@ -102,9 +102,6 @@ def test_marks_and_directions_are_those_of_cldr() -> None:
         symbols = locale.number_symbols["latn"]
         assert (code, language.decimal_mark) == (code, symbols["decimal"])
         assert (code, language.direction) == (code, locale.text_direction)
-        # Spanish and Portuguese group by the point in CLDR, but by a space in their academies' rules.
-        spaced = symbols["group"].isspace() or code in ("es", "pt")
-        assert (code, language.grouping_space) == (code, spaced)
 
 
 def test_languages_without_spaces_between_words() -> None:

@@ -6,27 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
 from lm_eval_xling.families.family import Form, mean
-from lm_eval_xling.metrics.answers import best_exact_match, best_f1
+from lm_eval_xling.metrics.answers import answer_scores
 from lm_eval_xling.records import Document, Response
 
 __all__ = ["EXTRACTED", "extraction_scores"]
 
 
 def extraction_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
-    """Return ``exact_match`` and ``f1`` over the gold answers, and the metrics of the answer's language."""
+    """Return exact match and F1, as published and folded, and the metrics of the answer's language."""
     text, language = responses[0].text, document.condition.languages["answer"]
-    right = best_exact_match(text, document.fields["answers"], language)
-    return {
-        "exact_match": right,
-        "f1": best_f1(text, document.fields["answers"], language),
-        **language_scores(text, language, bool(right)),
-    }
+    scores = answer_scores(text, document.fields["answers"], language)
+    return {**scores, **language_scores(text, language, bool(scores["exact_match"]))}
 
 
 EXTRACTED = Form(
     "generate",
     extraction_scores,
-    (*mean("exact_match", "f1"), *LANGUAGE_METRICS),
+    (*mean("exact_match", "f1", "exact_match_folded", "f1_folded"), *LANGUAGE_METRICS),
     shots=0,
     max_tokens=64,
     stops=("\n",),

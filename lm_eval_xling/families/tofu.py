@@ -18,13 +18,7 @@ from lm_eval_xling.families.prompts import identifiers, option_lines
 from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.metrics.tofu import (
-    choice_probability,
-    normalised_probability,
-    rouge_l_recall,
-    truth_ratio,
-    truthfulness,
-)
+from lm_eval_xling.metrics.tofu import given_answer_scores, rouge_l_recall
 from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "TofuParameters"]
@@ -200,20 +194,14 @@ def given_scores(document: Document, responses: Sequence[Response]) -> Mapping[s
     Real authors and world facts have options: there ``probability`` is relative to all of them, and ``acc`` says
     whether the right one is the likeliest.
     """
-    has_options = bool(document.options)
-    answer, right, wrong = document.answer or 0, document.fields["right"], document.fields["wrong"]
-    metrics = dict(letter_scores(document, responses)) if has_options else {}
-    for unit, sizes in sent_lengths(responses).by_suffix().items():
-        each = [
-            normalised_probability(response.log_likelihood, size)
-            for response, size in zip(responses, sizes, strict=True)
-        ]
-        metrics[f"probability{unit}"] = choice_probability(each, answer) if has_options else each[answer]
-        if wrong:
-            ratio = truth_ratio(each[right], [each[index] for index in wrong])
-            metrics[f"truth_ratio{unit}"] = ratio
-            metrics[f"truthfulness{unit}"] = truthfulness(ratio)
-    return metrics
+    return given_answer_scores(
+        [response.log_likelihood for response in responses],
+        sent_lengths(responses),
+        answer=document.answer or 0,
+        right=document.fields["right"],
+        wrong=document.fields["wrong"],
+        options=bool(document.options),
+    )
 
 
 def recall_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:

@@ -12,17 +12,17 @@ import unicodedata
 from decimal import Decimal
 from functools import cache
 
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.metrics.answer_words import answer_words, pattern
 from lm_eval_xling.metrics.replies import boxed, said, unmarked
 
 __all__ = ["decimal_mark", "final_number", "numbers"]
 
-_DECIMAL_COMMA = frozenset("bg ca cs de el es fr id is it ky lt nl no pl pt ro ru sl sr sv tr uk vi".split())
-
 
 def decimal_mark(language: str) -> str:
     """Return the decimal mark of a language's Latin digits (CLDR): a comma or a point."""
-    return "," if language in _DECIMAL_COMMA else "."
+    known = LANGUAGES.get(language)
+    return (known and known.decimal_mark) or "."
 
 
 # No-break, thin, figure and narrow no-break space.

@@ -13,7 +13,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import FAMILIES, translation
 from lm_eval_xling.families.translation import translation_scores
 from lm_eval_xling.harness import requests
-from lm_eval_xling.metrics.fidelity import identify
+from lm_eval_xling.metrics.fidelity import is_in_language
 from lm_eval_xling.records import Row, TaskDocuments
 from tests.families.making import made, said
 
@@ -52,7 +52,7 @@ def test_five_shot_demonstrations_are_ours_and_all_sentences_are_scored() -> Non
 def test_demonstrations_are_in_their_languages() -> None:
     path = Path(translation.__file__).with_name("translation_demonstrations.yaml")
     for sentences in yaml.safe_load(path.read_text(encoding="utf-8")):
-        assert {code: identify(text) for code, text in sentences.items()} == {code: code for code in LANGUAGES}
+        assert all(is_in_language(text, code) for code, text in sentences.items())
 
 
 def test_results_hold_corpus_scores_and_signatures() -> None:
