@@ -283,10 +283,9 @@ def test_the_rows_of_the_catalog_are_taught_and_the_test_split_when_asked_for(
 ) -> None:
     from lm_eval_xling.catalog import DATASETS
     from lm_eval_xling.catalog.mirroring import import_dataset, writing
-    from tests.conftest import WRITTEN_DATA
 
     with writing(tmp_path / "mirror", DATASETS) as writer:
-        import_dataset(DATASETS["hp"], [WRITTEN_DATA / "hp"], writer)
+        import_dataset(DATASETS["hp"], [Path(__file__).parents[1] / "fixtures" / "hp"], writer)
     monkeypatch.setenv("XLING_DATA", str(tmp_path / "mirror"))
     with pytest.raises(UserError, match=r"test split[\s\S]*train_on_test=true"):
         read_facts(FactData(dataset="hp", split="test"))
