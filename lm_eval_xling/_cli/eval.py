@@ -100,6 +100,11 @@ def _complete(arguments: argparse.Namespace) -> None:
     arguments.include_path = [*folders, *([] if is_visible() else [str(tasks_folder())])]
     if arguments.model == MODEL_NAME:
         check_model_folders(arguments.model_args)
+        if not given.get("device"):
+            # The harness's default is cuda:0, which nobody asked for.
+            from lm_eval_xling.scoring.model import available_device
+
+            arguments.device = available_device(None)
     caching = given.get("cache_requests")
     if isinstance(caching, Mapping) and caching.get("delete_requests_cache"):
         delete_requests()
