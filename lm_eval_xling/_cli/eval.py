@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import typer
 
-from lm_eval_xling.errors import UserError
+from lm_eval_xling.errors import UserError, unknown_name
 
 __all__ = ["EPILOG", "evaluate"]
 
@@ -14,44 +21,157 @@ EPILOG = """
 Examples:\n
   xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --output_path results\n
   xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --output_path results\n
+  xling eval --model hf --model_args pretrained=gemma-3-270m --tasks crosslingual_atlas --batch_size 16\n
   xling eval --model dummy --tasks 'xling_*' --limit 1
 """
 
+_LOGGER = logging.getLogger(__name__)
+
+_LOADING = ("create_from_arg_obj", "create_from_arg_string")
+"""Functions of the harness in which a model is loaded."""
+_CHECKING = ("from_cli", "process_tasks", "load_yaml_config")
+"""Functions of the harness in which arguments are checked."""
+
 
 def evaluate(context: typer.Context) -> None:
-    """Run `lm_eval run` with every flag it knows.
+    """Run `lm_eval run` with every flag it knows; `lm_eval run --help` lists them.
 
-    Adds --include_path when the harness cannot see the tasks, and scores `--model hf` with the shared-prefix
-    backend (same numbers, computed once a prefix). `lm_eval run --help` lists the flags.
+    `--model hf` scores with the shared-prefix backend (same numbers, computed once a prefix). `pretrained` may be an
+    embedded model. `--include_path` may stand several times, and our tasks are always among them. `--use_cache` and
+    `--cache_requests` keep apart what belongs to different models, parameters and data.
     """
-    from lm_eval_xling.harness import check_version, is_visible, tasks_folder
+    from lm_eval_xling.harness import check_version
 
     check_version()
-    arguments = list(context.args)
-    if not is_visible():
-        if any(argument.split("=")[0] == "--include_path" for argument in arguments):
+    with _messages():
+        arguments = _parse(list(context.args))
+        _complete(arguments)
+        arguments.func(arguments)
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line with the harness's own parser, but for flags that may stand several times."""
+    from lm_eval._cli import HarnessCLI
+    from lm_eval.utils import setup_logging
+
+    setup_logging()
+    several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    several.add_argument("--include_path", action="append", default=[])
+    folders, rest = several.parse_known_args(words)
+    sys.argv = ["lm_eval", "run", *(rest or ["--help"])]
+    try:
+        arguments: argparse.Namespace = HarnessCLI().parse_args()
+    except ValueError as error:
+        # The harness reads JSON while it parses.
+        raise UserError(
+            str(error).partition(" Hint:")[0],
+            where="--metadata, --model_args or --gen_kwargs",
+            fix="""quote the whole for the shell, names in double quotes: --metadata '{"xling": {"demos": 3}}'""",
+        ) from None
+    arguments.include_path = folders.include_path
+    return arguments
+
+
+def _complete(arguments: argparse.Namespace) -> None:
+    """Add what this command knows and the harness does not, to what the command line and its configuration say."""
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    from lm_eval_xling.harness import is_visible, tasks_folder
+    from lm_eval_xling.scoring import MODEL_NAME, model_name
+    from lm_eval_xling.scoring.preflight import check_model_folders
+    from lm_eval_xling.scoring.request_cache import delete_requests, keep_runs_apart
+    from lm_eval_xling.scoring.response_cache import response_cache
+
+    given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
+    given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
+    if not given.get("tasks"):
+        raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
+    arguments.model = _known_model(model_name(given.get("model") or "hf"))
+    arguments.model_args = _model_arguments(given.get("model_args"))
+    folders = given.get("include_path") or []
+    folders = [folders] if isinstance(folders, str) else folders
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError("there is no such folder of tasks", where=f"--include_path {folder}", fix="check the path")
+    arguments.include_path = [*folders, *([] if is_visible() else [str(tasks_folder())])]
+    if arguments.model == MODEL_NAME:
+        check_model_folders(arguments.model_args)
+        if not given.get("device"):
+            # The harness's default is cuda:0, which nobody asked for.
+            from lm_eval_xling.scoring.model import available_device
+
+            arguments.device = available_device(None)
+    caching = given.get("cache_requests")
+    if isinstance(caching, Mapping) and caching.get("delete_requests_cache"):
+        delete_requests()
+    else:
+        keep_runs_apart({**given, "model_args": arguments.model_args})
+    if given.get("use_cache"):
+        arguments.use_cache = response_cache(str(given["use_cache"]), arguments.model, arguments.model_args)
+        _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)
+
+
+def _known_model(name: str) -> str:
+    from lm_eval.api.registry import model_registry
+
+    names = list(model_registry.keys())
+    if name not in names:
+        raise unknown_name("model", name, sorted(names), where="--model")
+    return name
+
+
+def _model_arguments(given: Any) -> dict[str, Any]:
+    """The model arguments as a dictionary, with folders in place of the names of embedded models."""
+    from lm_eval.utils import simple_parse_args_string
+
+    from lm_eval_xling.embedded import EMBEDDED_MODELS, model_folder
+
+    arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
+    for name in ("pretrained", "tokenizer"):
+        value = arguments.get(name)
+        if isinstance(value, str) and value in EMBEDDED_MODELS and not Path(value).exists():
+            arguments[name] = str(model_folder(value, say=lambda message: print(message, file=sys.stderr)))
+    return arguments
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Turn what the harness raises about the user's input into a message; what is nobody's input stays as it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        passed = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        _LOGGER.debug("raised by the harness", exc_info=True)
+        if str(error).startswith("Tasks not found: "):
+            raise _unknown_task(str(error).removeprefix("Tasks not found: ").split(", ")[0]) from None
+        if passed.intersection(_LOADING):
             raise UserError(
-                "the harness takes one --include_path, and this installation needs it for the xling tasks",
-                fix=f"link your task folder into one directory with {tasks_folder()}, or install the wheel",
-            )
-        arguments += ["--include_path", str(tasks_folder())]
-    sys.argv = ["lm_eval", "run", *_with_backend(arguments)]
-    from lm_eval.__main__ import cli_evaluate
+                f"the model could not be loaded: {_first_line(error)}",
+                where="--model_args",
+                fix="check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
+            ) from None
+        if passed.intersection(_CHECKING) and isinstance(error, ValueError | TypeError | OSError):
+            raise UserError(_first_line(error), fix="lm_eval run --help lists the arguments") from None
+        raise
 
-    cli_evaluate()
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = lines[0].strip() if lines else ""
+    return (
+        f"{type(error).__name__}: {text}"
+        if text and not isinstance(error, ValueError | OSError)
+        else text or repr(error)
+    )
 
 
-def _with_backend(arguments: list[str]) -> list[str]:
-    """Ask for the shared-prefix backend where the arguments ask for ``hf``, by name or by default."""
-    from lm_eval_xling.scoring import model_name
+def _unknown_task(name: str) -> UserError:
+    from lm_eval_xling.harness import task_names
 
-    for index, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag in ("--model", "-M"):
-            if equals:
-                return [*arguments[:index], f"{flag}={model_name(value)}", *arguments[index + 1 :]]
-            if index + 1 < len(arguments):
-                return [*arguments[: index + 1], model_name(arguments[index + 1]), *arguments[index + 2 :]]
-    # A configuration file may name the model.
-    by_file = any(argument.partition("=")[0] in ("--config", "-C") for argument in arguments)
-    return arguments if by_file else [*arguments, "--model", model_name("hf")]
+    names = [name for kind in ("all_subtasks", "all_groups", "all_tags") for name in task_names(kind)]
+    error = unknown_name("task", name, names, where="--tasks")
+    lists = "xling tasks lists ours, lm_eval ls tasks those of the harness"
+    near = str(error.fix).startswith("did you mean")
+    return UserError(error.what, where=error.where, fix=f"{error.fix} {lists}" if near else lists)

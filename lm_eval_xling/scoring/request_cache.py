@@ -2,11 +2,12 @@
 
 The harness names a cached file after the task, the number of demonstrations and the tokenizer. Our tasks also change
 with their parameters and their data, and any task with the generation arguments, the seed and the template. Each
-combination gets a folder of its own below the harness's cache, named by a digest.
+combination gets a folder of its own beside the harness's cache, named by digests.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -22,7 +23,9 @@ from lm_eval_xling.files import file_sha256
 
 __all__ = ["delete_requests", "digest", "keep_requests_apart", "keep_runs_apart"]
 
-_OURS = re.compile(r"xling-(?:run|data)-[0-9a-f]{16}")
+_NOTHING = "0" * 16
+_OURS = re.compile(r"-xling-(?P<run>[0-9a-f]{16})-(?P<data>[0-9a-f]{16})$")
+"""End of a folder's name: digest of the command line, and of the setting of our tasks."""
 _TEMPLATE_ARGUMENTS = ("chat_template_args", "enable_thinking", "revision", "subfolder", "trust_remote_code")
 """Model arguments that change what a chat template writes, or which tokenizer is loaded."""
 _TOKENIZER_FILES = ("tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "chat_template*")
@@ -44,7 +47,7 @@ def keep_requests_apart(parameters: Mapping[str, Any] | None, model_arguments: M
         "model": _tokenizer(model_arguments),
         "version": _version(),
     }
-    _enter("data", setting)
+    _enter(None, digest(setting))
 
 
 def keep_runs_apart(arguments: Mapping[str, Any]) -> None:
@@ -55,14 +58,15 @@ def keep_runs_apart(arguments: Mapping[str, Any]) -> None:
     """
     names = ("apply_chat_template", "system_instruction", "fewshot_as_multiturn", "gen_kwargs", "seed", "samples")
     setting = {name: arguments.get(name) for name in (*names, "metadata")}
-    _enter("run", {**setting, "model": _tokenizer(arguments.get("model_args") or {}), "version": _version()})
+    setting["model"] = _tokenizer(arguments.get("model_args") or {})
+    _enter(digest({**setting, "version": _version()}), _NOTHING)
 
 
 def delete_requests() -> None:
-    """Delete what stands in the folders of this module; the harness deletes only what stands beside them."""
+    """Delete the folders of this module; the harness deletes only what stands in its own."""
     base = _base()
-    for folder in (*base.glob("xling-run-*"), *base.glob("xling-data-*")):
-        if _OURS.fullmatch(folder.name):
+    for folder in base.parent.glob(f"{glob.escape(base.name)}-xling-*"):
+        if _OURS.search(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -72,22 +76,19 @@ def digest(setting: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _enter(kind: str, setting: object) -> None:
+def _enter(run: str | None, data: str) -> None:
     from lm_eval.caching import cache
 
-    # A command's folder is the parent of those of its tasks' settings.
-    current = Path(cache.PATH)
-    parent = current.parent if current.name.startswith("xling-data-") and _OURS.fullmatch(current.name) else current
-    cache.PATH = str((_base() if kind == "run" else parent) / f"xling-{kind}-{digest(setting)}")
+    # One folder beside the harness's own, and none inside another: releases up to 0.4.12 make only the last of a path.
+    known = _OURS.search(cache.PATH)
+    run = run or (known["run"] if known else _NOTHING)
+    cache.PATH = f"{_base()}-xling-{run}-{data}"
 
 
 def _base() -> Path:
     from lm_eval.caching import cache
 
-    folder = Path(cache.PATH)
-    while _OURS.fullmatch(folder.name):
-        folder = folder.parent
-    return folder
+    return Path(_OURS.sub("", cache.PATH))
 
 
 def _version() -> str:

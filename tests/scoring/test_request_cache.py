@@ -54,7 +54,7 @@ def test_another_pair_of_languages_is_not_sent_the_cached_prompts(folder: Path) 
     assert hindi[0].startswith("Nchi")
     assert prompts("zh", "en") == chinese
     # The third run found what the first had written.
-    assert len(list(folder.rglob("*.pickle"))) == 2
+    assert len(list(folder.parent.rglob("*.pickle"))) == 2
 
 
 def test_the_same_through_the_command(tmp_path: Path) -> None:
@@ -99,20 +99,22 @@ def test_parameters_data_and_tokenizer_have_folders_of_their_own(
     (tmp_path / "manifest.json").write_text('{"new": 1}')
     found += [place()]
     assert len(set(found)) == len(found)
-    assert {Path(path).parent for path in found} == {folder}
+    assert all(path.startswith(f"{folder}-xling-") for path in found)
     assert place() == found[-1]
 
 
 @pytest.mark.parametrize("changed", [{"gen_kwargs": {"do_sample": True}}, {"apply_chat_template": "tool"}, {"seed": 1}])
 def test_a_command_that_changes_requests_has_a_folder_of_its_own(changed: dict[str, Any], folder: Path) -> None:
     keep_runs_apart({})
-    first = Path(cache.PATH)
+    first = cache.PATH
     keep_runs_apart(changed)
-    second = Path(cache.PATH)
-    assert first != second and first.parent == second.parent == folder
+    second = cache.PATH
+    assert first != second
     keep_requests_apart(None, {})
-    keep_requests_apart(None, {})
-    assert Path(cache.PATH).parent == second
+    assert cache.PATH[:-16] == second[:-16]
+    assert cache.PATH[-16:] != second[-16:]
+    # Releases of the harness up to 0.4.12 make only the last folder of the path.
+    assert Path(cache.PATH).parent == folder.parent
 
 
 def test_deleting_reaches_all_settings_and_nothing_else(folder: Path) -> None:
@@ -120,5 +122,4 @@ def test_deleting_reaches_all_settings_and_nothing_else(folder: Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
         Path(path, "requests-x.pickle").touch()
     delete_requests()
-    assert [path.name for path in folder.rglob("*.pickle")] == ["requests-x.pickle"]
-    assert (folder / "requests-x.pickle").exists()
+    assert list(folder.parent.rglob("*.pickle")) == [folder / "requests-x.pickle"]
