@@ -10,11 +10,34 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-__all__ = ["CachedPrefix", "GrowingCache", "SharedPrefixCache", "TreeCache", "UnsupportedModel"]
+__all__ = ["CachedPrefix", "GrowingCache", "Reach", "SharedPrefixCache", "TreeCache", "UnsupportedModel"]
 
 
 class UnsupportedModel(Exception):
     """The model computes attention in a way that cannot be divided at a cached prefix; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a token of a layer sees."""
+
+    window: int | None = None
+    """The last so many positions, its own included; None: all."""
+    chunk: int | None = None
+    """Sequences are divided into parts of so many positions, and a token sees its own part; None: all."""
+
+    def covers(self, length: int) -> bool:
+        """Whether every token of a sequence of so many tokens sees all before it."""
+        return all(limit is None or length <= limit for limit in (self.window, self.chunk))
+
+    def first(self, positions: Tensor) -> Tensor:
+        """The first position that tokens at the given positions see, of the same shape."""
+        seen = torch.zeros_like(positions)
+        if self.window is not None:
+            seen = torch.maximum(seen, positions - self.window + 1)
+        if self.chunk is not None:
+            seen = torch.maximum(seen, positions - positions % self.chunk)
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +68,8 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
         self.groups = groups
         self.positions = positions
         self.attended: set[int] = set()
-        self._own_hidden: dict[tuple[int | None, torch.device], Tensor] = {}
-        self._prefix_hidden: dict[tuple[int, int | None, torch.device], tuple[int, Tensor | None]] = {}
+        self._own_hidden: dict[tuple[Reach, torch.device], Tensor] = {}
+        self._prefix_hidden: dict[tuple[int, Reach, torch.device], tuple[int, Tensor | None]] = {}
 
     def next_pass(self, positions: Tensor) -> None:
         """Forget the masks of the pass before."""
@@ -54,29 +77,33 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
         self._own_hidden.clear()
         self._prefix_hidden.clear()
 
-    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+    def _own_seen(self, reach: Reach, device: torch.device) -> Tensor:
         """Which of its row's own tokens a token sees: bool, shape (rows, width of the pass, own tokens)."""
         raise NotImplementedError
 
-    def own_hidden(self, window: int | None, device: torch.device) -> Tensor:
+    def own_positions(self, device: torch.device) -> Tensor:
+        """Position in its sequence of each of a row's own tokens, shape (rows, own tokens)."""
+        raise NotImplementedError
+
+    def own_hidden(self, reach: Reach, device: torch.device) -> Tensor:
         """Which of its row's own tokens a token does not see: bool, shape (rows, 1, width of the pass, own tokens)."""
-        key = (window, device)
+        key = (reach, device)
         if key not in self._own_hidden:
-            self._own_hidden[key] = ~self._own_seen(window, device)[:, None]
+            self._own_hidden[key] = ~self._own_seen(reach, device)[:, None]
         return self._own_hidden[key]
 
-    def is_causal(self, window: int | None) -> bool:
+    def is_causal(self, reach: Reach) -> bool:
         """Whether every token sees just the tokens before it and itself, padding on the right aside."""
         return False
 
     def prefix_hidden(
-        self, group: int, window: int | None, device: torch.device, rows: slice, columns: slice
+        self, group: int, reach: Reach, device: torch.device, rows: slice, columns: slice
     ) -> tuple[int, Tensor | None]:
         """Which tokens of its prefix a token does not see.
 
         Args:
             group: index into ``groups``.
-            window: the sliding window of the layer.
+            reach: of the layer.
             device: of the result.
             rows: which rows of the group.
             columns: which tokens of the pass.
@@ -85,22 +112,22 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
             The first position of the prefix that any token of the group sees, and from there on a bool tensor of
             shape (rows, 1, columns, rest of the prefix), or None where all is seen.
         """
-        key = (group, window, device)
+        key = (group, reach, device)
         if key not in self._prefix_hidden:
-            self._prefix_hidden[key] = self._window_on_prefix(group, window, device)
+            self._prefix_hidden[key] = self._reach_on_prefix(group, reach, device)
         first, hidden = self._prefix_hidden[key]
         return first, None if hidden is None else hidden[rows, :, columns]
 
-    def _window_on_prefix(self, group: int, window: int | None, device: torch.device) -> tuple[int, Tensor | None]:
+    def _reach_on_prefix(self, group: int, reach: Reach, device: torch.device) -> tuple[int, Tensor | None]:
         prefix, start, stop = self.groups[group]
         assert prefix is not None
         positions = self.positions[start:stop].to(device)
-        if window is None or int(positions.max()) < window:
+        if reach.covers(int(positions.max()) + 1):
             return 0, None
+        lowest = reach.first(positions)
         # A long generation leaves the whole prefix behind its window.
-        first = min(max(0, int(positions.min()) - window + 1), prefix.length)
-        seen = torch.arange(first, prefix.length, device=device)
-        return first, (positions[:, None, :, None] - seen >= window)
+        first = min(max(0, int(lowest.min())), prefix.length)
+        return first, torch.arange(first, prefix.length, device=device) < lowest[:, None, :, None]
 
 
 class TreeCache(SharedPrefixCache):
@@ -141,17 +168,21 @@ class TreeCache(SharedPrefixCache):
         """Length before this pass, which models ask for where they get no positions; they always get them here."""
         return 0
 
-    def is_causal(self, window: int | None) -> bool:
+    def is_causal(self, reach: Reach) -> bool:
         """Whether every token sees just the tokens before it and itself, padding on the right aside."""
-        return self.chains and (window is None or int(self.positions.max()) < window)
+        return self.chains and reach.covers(int(self.positions.max()) + 1)
 
-    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+    def own_positions(self, device: torch.device) -> Tensor:
+        """Position of each of a row's own tokens."""
+        return self.positions.to(device)
+
+    def _own_seen(self, reach: Reach, device: torch.device) -> Tensor:
         index = torch.arange(self.positions.shape[1], device=device)
         # 32 bits: the differences of positions of a long row are a large matrix.
         ends, positions = self.ends.to(device), self.positions.to(device, torch.int32)
         seen = (index[None, :, None] >= index) & (index[None, :, None] < ends[:, None, :])
-        if window is not None:
-            seen &= positions[:, :, None] - positions[:, None, :] < window
+        if not reach.covers(int(positions.max()) + 1):
+            seen &= positions[:, None, :] >= reach.first(positions)[:, :, None]
         return seen
 
     def row(self, index: int, length: int, parent: CachedPrefix | None) -> CachedPrefix:
@@ -216,13 +247,18 @@ class GrowingCache(SharedPrefixCache):
         """Columns that are padding, cached or computed."""
         return self.filled
 
-    def _own_seen(self, window: int | None, device: torch.device) -> Tensor:
+    def _own_seen(self, reach: Reach, device: torch.device) -> Tensor:
         columns = torch.arange(self.first, self.filled, device=device)
         asking = columns[-self.positions.shape[1] :]
         seen = (asking[:, None] >= columns) & (columns >= self.own.to(device)[:, None, None])
-        if window is not None:
-            seen &= asking[:, None] - columns < window
+        positions = self.own_positions(device)
+        if not reach.covers(int(positions.max()) + 1):
+            seen &= positions[:, None, :] >= reach.first(positions[:, -len(asking) :])[:, :, None]
         return seen
+
+    def own_positions(self, device: torch.device) -> Tensor:
+        """Position of each of a row's own tokens, negative for padding."""
+        return torch.arange(self.first, self.filled, device=device) - self.padding.to(device)[:, None]
 
 
 _NOTHING = (torch.empty(0), torch.empty(0))
