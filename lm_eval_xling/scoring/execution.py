@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lm_eval_xling.scoring.plan import Batch, Plan, Row
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import CachedPrefix, TreeCache
-from lm_eval_xling.scoring.plan import Batch, Plan, Row
 from lm_eval_xling.scoring.tree import ScoredToken
 
 __all__ = ["Executor", "TokenScore", "free_memory", "head_at", "is_out_of_memory"]

@@ -16,14 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm_eval_xling.scoring.prefix_attention import attending
-from lm_eval_xling.scoring.prefix_cache import CachedPrefix, GrowingCache, UnsupportedModel
-from lm_eval_xling.scoring.execution import Executor, is_out_of_memory
+from lm_eval_xling.scoring.execution import Executor
 from lm_eval_xling.scoring.plan import Costs, make_plan
-from lm_eval_xling.scoring.support import TOLERANCE
+from lm_eval_xling.scoring.prefix_cache import CachedPrefix, GrowingCache
 from lm_eval_xling.scoring.tree import ScoredSequence
 
-__all__ = ["PromptPlan", "PromptPrefixes", "has_own_cache", "plan_prompts", "reason_against_generation"]
+__all__ = ["PromptPlan", "PromptPrefixes", "has_own_cache", "plan_prompts"]
 
 _OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
 """Options of ``generate`` that bring or need a cache of their own."""
@@ -118,58 +116,6 @@ class PromptPrefixes:
 
     def _size(self) -> int:
         return sum(prefix.length for prefix in self._cached.values())
-
-
-def reason_against_generation(
-    model: Any, prefixes: PromptPrefixes, batch: GrowingCache, context: Tensor, attention_mask: Tensor, pad: int
-) -> str | None:
-    """Generate two tokens both ways and return why the ways differ, or None where they agree.
-
-    Args:
-        model: a causal language model.
-        prefixes: makes the caches.
-        batch: the cache of the batch, which is not used up.
-        context: token ids of the batch, padded on the left.
-        attention_mask: of the context.
-        pad: token id of padding.
-    """
-    cached = [row for prefix, start, stop in batch.groups if prefix is not None for row in range(start, stop)]
-    # The harness sorts by length: these are the longest and the shortest, which has the most padding.
-    rows = sorted({cached[0], cached[-1]})
-    context, attention_mask = context[rows], attention_mask[rows]
-    options: dict[str, Any] = {
-        "attention_mask": attention_mask,
-        "max_new_tokens": 2,
-        "do_sample": False,
-        "output_logits": True,
-        "return_dict_in_generate": True,
-        "pad_token_id": pad,
-    }
-    cache = prefixes.cache(context, attention_mask)
-    assert cache is not None
-    try:
-        with attending(model, cache):
-            found = model.generate(input_ids=context, past_key_values=cache, **options)
-    except UnsupportedModel as error:
-        return str(error)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
-        if is_out_of_memory(error):
-            raise
-        return f"generation from a cached prefix fails with {type(error).__name__}: {error}"
-    expected = model.generate(input_ids=context, **options)
-    width = context.shape[1]
-    # Later steps are comparable only in rows that chose the same token before.
-    agreeing = torch.ones(len(context), dtype=torch.bool, device=context.device)
-    for step, (ours, theirs) in enumerate(zip(found.logits, expected.logits, strict=False)):
-        chosen = theirs.argmax(dim=-1, keepdim=True)
-        ours, theirs = (torch.log_softmax(logits.float(), dim=-1).gather(-1, chosen)[:, 0] for logits in (ours, theirs))
-        differences = (ours - theirs).abs()[agreeing]
-        if not bool((differences <= TOLERANCE.get(found.logits[0].dtype, 0.0)).all()):
-            return (
-                f"log-probabilities differ by {float(differences.max()):.2g} nats when generating from a cached prefix"
-            )
-        agreeing &= found.sequences[:, width + step] == expected.sequences[:, width + step]
-    return None
 
 
 def has_own_cache(model: Any, options: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
@@ -17,17 +18,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
     PromptPrefixes,
     has_own_cache,
     plan_prompts,
-    reason_against_generation,
 )
+from lm_eval_xling.scoring.numbers import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
-from lm_eval_xling.scoring.support import reason_against
+from lm_eval_xling.scoring.prefix_attention import attending
+from lm_eval_xling.scoring.self_check import TEXT, SelfCheck
 from lm_eval_xling.scoring.tree import ScoredSequence
 
 __all__ = ["SharedPrefixLM"]
@@ -49,14 +50,28 @@ _Request = tuple[tuple[str, str] | None, list[int], list[int]]
 _Answer = tuple[float, bool]
 
 
+def available_device(wanted: str | None) -> str:
+    """Return a device that this machine has: the one asked for, or else the fastest there is, which a warning names."""
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted is None:
+        return best
+    kind = str(wanted).partition(":")[0]
+    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
+        _LOGGER.warning("this machine has no device %r that PyTorch can use: going on with %r", str(wanted), best)
+        return best
+    return str(wanted)
+
+
 class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     """``hf`` with shared prefixes computed once; takes the same arguments and gives the same numbers.
 
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
+        super().__init__(pretrained, *args, device=available_device(device), **kwargs)
+        self.set_cache_hook(self.cache_hook)
+        self._computes_numbers = True
         self._prompt_prefixes: PromptPrefixes | None = None
         self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
@@ -66,11 +81,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         elif kwargs.get("tp_plan") is not None:
             reason = "tensor parallelism needs the same batches in every process"
         else:
-            reason = reason_against(self.model, self._executor, self.max_length)
+            self._check = SelfCheck(self.model, self._executor, self.max_length, self.tok_encode(TEXT))
+            reason = self._check.reason_against_scoring()
+            self._computes_numbers = self._check.is_a_number
+            if not self._computes_numbers:
+                reason = "its log-probabilities are no numbers"
         self.fallback_reason = reason
         """Why ``hf``'s own code is used; None where it is not."""
         if reason is not None:
             _LOGGER.warning("shared-prefix scoring is off, hf's own code is used: %s", reason)
+
+    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+        """Store answers through ``NumbersOnly``, whichever code computes them."""
+        super().set_cache_hook(NumbersOnly(cache_hook))
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -216,6 +239,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         rows than ``batch_size`` take no more memory than that many rows of ``hf``.
         """
         options = [request.args[1] for request in requests]
+        if requests and not self._computes_numbers:
+            raise UserError(
+                "the model's log-probabilities are no numbers",
+                where=f"prompt ending in {requests[0].args[0][-60:]!r}",
+                fix="look at its weights for values that are no numbers",
+            )
         if self.fallback_reason is not None or self._generation_off or not requests:
             return self._generated(requests, disable_tqdm)
         encodings = dict(self._encode_all({request.args[0] for request in requests}))
@@ -305,7 +334,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             return
         cache = prefixes.cache(context, mask)
         if cache is not None and not self._generation_checked:
-            reason = reason_against_generation(self.model, prefixes, cache, context, mask, self.tokenizer.pad_token_id)
+            reason = self._check.reason_against_generation(self.tokenizer.pad_token_id)
             self._generation_checked = True
             if reason is not None:
                 _LOGGER.warning("generation uses hf's own code: %s", reason)

@@ -4,16 +4,18 @@ import logging
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    BloomConfig,
     LlamaConfig,
     MambaConfig,
+    MptConfig,
     T5Config,
 )
 
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
 from tests.scoring.prompts import decided_model, loglikelihood, pairs
@@ -27,8 +29,10 @@ def unsupported() -> dict[str, tuple[torch.nn.Module, str]]:
     return {
         "state space": (AutoModelForCausalLM.from_config(MambaConfig(**_SHAPE)), "recurrent state"),
         "position biases": (
-            AutoModelForCausalLM.from_config(BloomConfig(**_SHAPE, n_head=4)),
-            "0 compute their attention",
+            AutoModelForCausalLM.from_config(
+                MptConfig(vocab_size=tiny.VOCABULARY, d_model=32, n_layers=2, n_heads=4, eos_token_id=257)
+            ),
+            "the self-check failed",
         ),
         "rotation by length": (
             AutoModelForCausalLM.from_config(
@@ -102,12 +106,17 @@ def test_positions_that_the_model_gets_wrong_fail_the_self_check(
     assert "log-probabilities differ by" in str(backend.fallback_reason)
 
 
-def test_numbers_that_are_none_fail_the_self_check() -> None:
+def test_numbers_that_are_none_are_an_error_that_names_the_request() -> None:
     model = tiny.model("llama")
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
     backend = SharedPrefixLM(pretrained=model, tokenizer=tiny.tokenizer())
-    assert "differ by nan" in str(backend.fallback_reason)
+    assert "no numbers" in str(backend.fallback_reason)
+    with pytest.raises(UserError, match=r"log-likelihood is nan\n  in: request 'a context' ▸ ' and more'"):
+        backend.loglikelihood(loglikelihood([("a context", " and more")]))
+    prompts = [Instance("generate_until", {}, ("a context", {"until": ["."], "max_gen_toks": 2}), 0)]
+    with pytest.raises(UserError, match=r"no numbers\n  in: prompt ending in 'a context'"):
+        backend.generate_until(prompts)
 
 
 def test_the_self_check_exceeds_a_short_sliding_window(monkeypatch: pytest.MonkeyPatch) -> None:
