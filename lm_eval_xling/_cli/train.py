@@ -61,8 +61,8 @@ def _report(folder: Path) -> None:
     # accelerate launch starts this command once a process.
     if os.environ.get("RANK", "0") != "0":
         return
-    from lm_eval_xling.training.adapters import model_path
-    from lm_eval_xling.training.publishing import read_provenance
+    from lm_eval_xling.models import model_path
+    from lm_eval_xling.training.provenance import read_provenance
 
     provenance = read_provenance(folder)
     if losses := provenance["losses"]:

@@ -12,9 +12,9 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
 from lm_eval_xling.mixing.drawing import uniform
 from lm_eval_xling.records import MixedText
-from lm_eval_xling.training.adapters import vocabulary_hash
 from lm_eval_xling.training.batching import Batching
 from lm_eval_xling.training.configuration import CorpusData
+from lm_eval_xling.training.provenance import vocabulary_hash
 from lm_eval_xling.training.tokenizing import beginning, cut_texts, pack_texts
 
 __all__ = ["held_out_share", "held_out_texts", "packed_blocks", "read_corpus", "trained_languages"]
