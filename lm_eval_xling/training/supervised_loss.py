@@ -53,8 +53,8 @@ class LossHead:
     output: OutputHead
     """Output layer, scale and cap."""
     project: Callable[[Tensor], Tensor]
-    """The output layer's own method, ``(n, d_model)`` to ``(n, vocabulary)``: a call of the module would run hooks at every part, and
-    ``supervised_forward`` puts the loss in the method's place."""
+    """The output layer's own method, ``(n, d_model)`` to ``(n, vocabulary)``: a call of the module would run hooks at
+    every part, and ``supervised_forward`` puts the loss in the method's place."""
     vocabulary: int
     """Number of logits."""
 
