@@ -10,8 +10,21 @@ from lm_eval_xling.languages import LANGUAGES, UNSPACED_CHARACTER, identify, res
 ZHANG = "en zh de fr es it nl ja ru sv sl pl bg no ms is hi th sw bn".split()
 
 
+# FLORES-200's codes of the papers' languages, with ISO 15924's script of Japanese.
+FLORES = {
+    "en": "eng_Latn", "zh": "zho_Hans", "de": "deu_Latn", "fr": "fra_Latn", "es": "spa_Latn", "it": "ita_Latn",
+    "nl": "nld_Latn", "ja": "jpn_Jpan", "ru": "rus_Cyrl", "sv": "swe_Latn", "sl": "slv_Latn", "pl": "pol_Latn",
+    "bg": "bul_Cyrl", "no": "nob_Latn", "ms": "zsm_Latn", "is": "isl_Latn", "hi": "hin_Deva", "th": "tha_Thai",
+    "sw": "swh_Latn", "bn": "ben_Beng", "ar": "arb_Arab", "ko": "kor_Hang", "pt": "por_Latn", "tr": "tur_Latn",
+    "vi": "vie_Latn", "te": "tel_Telu",
+}  # fmt: skip
+
+
 def test_every_language_of_the_papers_is_known() -> None:
-    assert {*ZHANG, *"ar ko pt tr vi te".split()} <= LANGUAGES.keys()
+    assert set(ZHANG) < set(FLORES)
+    assert {code: (LANGUAGES[code].code, LANGUAGES[code].flores) for code in FLORES} == {
+        code: (code, flores) for code, flores in FLORES.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ def fetch(
     names: Names = None,
     everything: Everything = False,
     languages: Annotated[
-        str | None, typer.Option("--languages", metavar="A,B", help="Only these languages; default: all published.")
+        str | None,
+        typer.Option("--languages", metavar="A,B", help="Only these languages (mul: mixed); default: all published."),
     ] = None,
     splits: Annotated[
         str | None, typer.Option("--splits", metavar="A,B", help="Only these splits; default: all published.")
@@ -123,9 +124,13 @@ def fetch(
     """
     from lm_eval_xling.catalog import DATASETS
     from lm_eval_xling.catalog.mirroring import fetch_dataset, raise_all, writing
-    from lm_eval_xling.languages import resolve_all
+    from lm_eval_xling.languages import MULTIPLE, resolve_all
 
-    codes = None if languages is None else resolve_all(languages.split(","))
+    codes = None
+    if languages is not None:
+        named = [part.strip() for part in languages.split(",")]
+        # The rows that mix languages stand under a code that is no language's.
+        codes = (*resolve_all(name for name in named if name != MULTIPLE), *(n for n in named if n == MULTIPLE))
     chosen = _chosen(names, everything)
     problems: list[UserError] = []
     with writing(to, DATASETS) as mirror:

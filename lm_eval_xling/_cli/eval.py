@@ -102,9 +102,9 @@ def _complete(arguments: argparse.Namespace) -> None:
         check_model_folders(arguments.model_args)
         if not given.get("device"):
             # The harness's default is cuda:0, which nobody asked for.
-            from lm_eval_xling.scoring.model import available_device
+            from lm_eval_xling.models import choose_device
 
-            arguments.device = available_device(None)
+            arguments.device = choose_device()
     caching = given.get("cache_requests")
     if isinstance(caching, Mapping) and caching.get("delete_requests_cache"):
         delete_requests()

@@ -66,7 +66,8 @@ def position_scale(module: Any, query: Tensor, cache: SharedPrefixCache) -> Tens
 
     def scale(positions: Tensor) -> Tensor:
         steps = torch.floor((positions.float() + 1.0) / module.floor_scale)
-        return torch.log1p(steps) * module.attn_scale + 1.0
+        scales: Tensor = torch.log1p(steps) * module.attn_scale + 1.0
+        return scales
 
     columns = torch.arange(query.shape[2], device=query.device)
     factor = scale(cache.positions.to(query.device)) / scale(columns)

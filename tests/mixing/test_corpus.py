@@ -283,7 +283,10 @@ def test_the_command(book, tmp_path, lexicon):
     )
     assert done.returncode == 0, done.stderr
     assert "300 documents, 900 units" in done.stdout
-    assert any("Sentence number 0 est ici." in text.text or text.units for text in texts(tmp_path))
+    units = [unit for text in texts(tmp_path) for unit in text.units]
+    assert len(units) == 900 and {unit.language for unit in units} == {"en", "fr"}
+    translated = [unit for unit in units if unit.language == "fr"]
+    assert all(" est ici" in unit.text and " is here" in (unit.source or "") for unit in translated)
 
 
 @pytest.mark.parametrize(

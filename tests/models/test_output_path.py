@@ -41,7 +41,7 @@ def test_lens_of_the_last_layer_is_the_output(architecture: str) -> None:
         states = torch.stack(model.base_model(TEXT, output_hidden_states=True).hidden_states, dim=-2)
         lens = path.lens_logits(states)
     assert lens.shape == (2, 30, 4, tiny.VOCABULARY)
-    torch.testing.assert_close(lens[..., -1, :].log_softmax(-1), own.log_softmax(-1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(lens[..., -1, :].log_softmax(-1), own.log_softmax(-1), atol=1e-5, rtol=1e-5)
     # Inner layers speak differently in a random model: the lens does not read the last layer everywhere.
     assert (lens[..., 1, :] - lens[..., -1, :]).abs().max() > 1e-3
 
