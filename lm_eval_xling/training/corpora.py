@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.records import MixedText
 from lm_eval_xling.training.batching import Batching
 from lm_eval_xling.training.configuration import CorpusData

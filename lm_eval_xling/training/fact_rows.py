@@ -13,7 +13,7 @@ from typing import Any
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.records import Fact, Row
 from lm_eval_xling.training.batching import Example
 from lm_eval_xling.training.configuration import FactData

@@ -16,7 +16,7 @@ from lm_eval_xling.probes.activations import POOLINGS, representations
 from lm_eval_xling.probes.measures import levels_and_differences
 from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.prompts import common_items
+from lm_eval_xling.probes.prompt_sources import common_items
 
 __all__ = ["LAYER_QUANTITIES", "PROBE", "MexaSettings", "hits", "mexa"]
 

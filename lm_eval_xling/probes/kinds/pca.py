@@ -15,7 +15,7 @@ from lm_eval_xling.probes.activations import representations
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
 from lm_eval_xling.probes.probe import Findings, Measure, Picture, Point, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
-from lm_eval_xling.probes.prompts import common_items
+from lm_eval_xling.probes.prompt_sources import common_items
 
 __all__ = ["PROBE", "PcaSettings", "pca"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve_all
 from lm_eval_xling.mixing import PAPER_RATIO, Mixture, Source, switch_words
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import TokenBatch, Tokens, encode, end_of_text, pool, sweep
 from lm_eval_xling.probes.lexicons import Lexicons, read_lexicons

@@ -10,7 +10,7 @@ from lm_eval_xling.catalog import DATASETS, Dataset, load_rows
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.harness import requests
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
-from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
+from lm_eval_xling.probes.prompt_sources import from_files, from_tasks, parallel_sentences
 from lm_eval_xling.records import Row
 
 
