@@ -11,7 +11,7 @@ from typing import Any
 
 from lm_eval_xling.composing import stable_hash
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import plain_suffix, text_lines
+from lm_eval_xling.files import json_lines, plain_suffix, text_lines
 from lm_eval_xling.records import Row
 
 __all__ = ["SUFFIXES", "Columns", "OwnRow", "read_records", "rows_of"]
@@ -66,7 +66,8 @@ def read_records(path: Path) -> Iterator[OwnRow]:
     if not path.is_file():
         raise UserError("there is no such file", where=path, fix="check `rows` and the languages in the description")
     if suffix == ".jsonl":
-        yield from _json_lines(path)
+        for where, row in json_lines(path, fix='write {"column": value, …}'):
+            yield OwnRow(row, where)
     elif suffix == ".parquet":
         import pyarrow.parquet
 
@@ -77,19 +78,6 @@ def read_records(path: Path) -> Iterator[OwnRow]:
         yield from (OwnRow(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist()))
     else:
         yield from _delimited(path, "\t" if suffix == ".tsv" else ",")
-
-
-def _json_lines(path: Path) -> Iterator[OwnRow]:
-    for number, line in enumerate(text_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"the line is no JSON: {error}", where=f"{path}:{number}") from None
-        if not isinstance(value, dict):
-            raise UserError("the line is no JSON object", where=f"{path}:{number}", fix='write {"column": value, …}')
-        yield OwnRow(value, f"{path}:{number}")
 
 
 def _delimited(path: Path, delimiter: str) -> Iterator[OwnRow]:

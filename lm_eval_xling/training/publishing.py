@@ -19,6 +19,7 @@ from lm_eval_xling.models.adapters import attach
 from lm_eval_xling.training.card import model_card
 from lm_eval_xling.training.configuration import Config, as_mapping
 from lm_eval_xling.training.fitting import Fitted
+from lm_eval_xling.training.monitoring import plot_losses
 from lm_eval_xling.training.provenance import PROVENANCE, take_fingerprint, vocabulary_hash
 from lm_eval_xling.training.trainable import load_base
 
@@ -91,7 +92,7 @@ def publish(
     languages: Sequence[str],
     data: Sequence[DataFile],
 ) -> Path:
-    """Reload what was saved, compare, describe, and rename into place.
+    """Reload what was saved, compare, describe, plot the losses, and rename into place; what is published stays.
 
     Args:
         fitted: trained and saved weights.
@@ -108,6 +109,9 @@ def publish(
         UserError: if the reloaded model does not say what the trained one says, or says what the base said.
     """
     folder = _folder(config)
+    if folder.is_dir():  # by another process of the run
+        return folder
+    plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
     temporary = fitted.folder
     if config.lora is not None:
         _sort_modules(temporary / "adapter_config.json")

@@ -317,8 +317,8 @@ def test_the_atlas_is_taught_as_its_task_asks() -> None:
         ('{"question": ["Who?", 1], "answer": "I", "language": "en"}', "not a fact"),
         ('{"messages": [{"role": "user", "content": "Who?"}]}', "the format of chat messages"),
         ('{"instruction": "Who?", "output": "I"}', "the format of Alpaca"),
-        ("Who? I.", "nor JSON"),
-        ("[1]", "not a fact"),
+        ("Who? I.", "no JSON"),
+        ("[1]", "no JSON object"),
     ],
 )
 def test_what_is_not_a_fact_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -326,7 +326,7 @@ def test_what_is_not_a_fact_is_named(tmp_path: Path, line: str, message: str) ->
     path.write_text('{"question": "A?", "answer": "b", "language": "en"}\n' + line + "\n", encoding="utf-8-sig")
     with pytest.raises(UserError, match=message) as caught:
         list(read_file(path))
-    assert "line 2" in str(caught.value)
+    assert f"{path}:2" in str(caught.value)
 
 
 def test_no_facts_at_all(tmp_path: Path) -> None:
