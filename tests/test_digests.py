@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from lm_eval_xling.harness import task_names
+from lm_eval_xling.leaf_task import LeafTask
 from tests.generators import digests
+from tests.selection import REAL_DATA
 
-KNOWN = Path(__file__).with_name("fixtures") / "request_digests.json"
+FIXTURES = Path(__file__).with_name("fixtures")
 
 
 @pytest.fixture
@@ -23,13 +25,13 @@ def environment(full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
-def test_no_leaf_asks_or_scores_otherwise(tmp_path: Path) -> None:
+def test_no_leaf_asks_or_scores_otherwise(raw_data: Path) -> None:
     """After a wanted change: ``XLING_DIGESTS=write`` with this test, a raised task version, a line in the README."""
+    known = FIXTURES / ("request_digests_real.json" if raw_data == REAL_DATA else "request_digests.json")
     found = digests.digests()
     if os.environ.get("XLING_DIGESTS") == "write":
-        KNOWN.write_text(json.dumps(found, ensure_ascii=False, indent=0, sort_keys=True) + "\n", encoding="utf-8")
-    assert digests.changed(json.loads(KNOWN.read_text(encoding="utf-8")), found) == []
+        known.write_text(json.dumps(found, ensure_ascii=False, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+    assert digests.changed(json.loads(known.read_text(encoding="utf-8")), found) == []
     assert set(task_names()) < set(found)
 
 
@@ -37,20 +39,18 @@ def test_no_leaf_asks_or_scores_otherwise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 @pytest.mark.parametrize("changed", ["requests", "scores"])
 def test_a_changed_request_or_score_changes_its_digest(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lm_eval.api.task import ConfigurableTask
-
     names = ["xling_atlas_fr_es", "xling_nli_sw"]
     before = digests.digests(names)
     method = "doc_to_text" if changed == "requests" else "process_results"
-    original = getattr(ConfigurableTask, method)
+    original = getattr(LeafTask, method)
 
-    def other(self: ConfigurableTask, *arguments: Any, **more: Any) -> Any:
+    def other(self: LeafTask, *arguments: Any, **more: Any) -> Any:
         made = original(self, *arguments, **more)
         if self.config.task != "xling_nli_sw":
             return made
         return f"{made} " if changed == "requests" else {**made, "acc": 1 - made["acc"]}
 
-    monkeypatch.setattr(ConfigurableTask, method, other)
+    monkeypatch.setattr(LeafTask, method, other)
     lines = digests.changed(before, digests.digests(names))
     # Other prompts also have other log-likelihoods.
     assert f"xling_nli_sw: other {changed}" in lines

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,6 @@ def _complete(arguments: argparse.Namespace) -> None:
     from lm_eval_xling.harness import is_visible, tasks_folder
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
-    from lm_eval_xling.scoring.request_cache import delete_requests, keep_runs_apart
     from lm_eval_xling.scoring.response_cache import response_cache
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
@@ -105,11 +104,6 @@ def _complete(arguments: argparse.Namespace) -> None:
             from lm_eval_xling.models import choose_device
 
             arguments.device = choose_device()
-    caching = given.get("cache_requests")
-    if isinstance(caching, Mapping) and caching.get("delete_requests_cache"):
-        delete_requests()
-    else:
-        keep_runs_apart({**given, "model_args": arguments.model_args})
     if given.get("use_cache"):
         arguments.use_cache = response_cache(str(given["use_cache"]), arguments.model, arguments.model_args)
         _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)

@@ -6,12 +6,13 @@ its adapter too. The file's name gets a digest of all that makes a model's answe
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.files import file_sha256
-from lm_eval_xling.scoring.request_cache import digest
 
 __all__ = ["response_cache"]
 
@@ -41,7 +42,7 @@ def response_cache(path: str, model: str, arguments: Mapping[str, Any]) -> str:
             setting[f"content of {name}"] = _content(Path(value), arguments.get("subfolder"))
         elif name in _REPOSITORIES and isinstance(value, str):
             setting[f"commit of {name}"] = _commit(value, arguments.get("revision"))
-    return f"{path}-{digest(setting)}"
+    return f"{path}-{_digest(setting)}"
 
 
 def _content(path: Path, subfolder: object) -> list[tuple[str, object]]:
@@ -72,3 +73,9 @@ def _commit(name: str, revision: object) -> str | None:
     except ValueError:
         return None
     return next((Path(path).parent.name for path in found if isinstance(path, str)), None)
+
+
+def _digest(setting: object) -> str:
+    """Sixteen hexadecimal digits that tell settings apart."""
+    text = json.dumps(setting, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ import pytest
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.qa import extraction_scores
+from lm_eval_xling.families.extracting import extraction_scores
 from lm_eval_xling.harness import requests
 from lm_eval_xling.metrics.answers import normalise
 from lm_eval_xling.records import Condition, Document, Request, Row

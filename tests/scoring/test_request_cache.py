@@ -15,7 +15,6 @@ from lm_eval.caching import cache
 from lm_eval.tasks import TaskManager
 
 from lm_eval_xling.harness import tasks_folder
-from lm_eval_xling.scoring.request_cache import delete_requests, keep_requests_apart, keep_runs_apart
 
 TASK = "xling_atlas_pair"
 
@@ -50,7 +49,7 @@ def prompts(question: str, answer: str, **options: Any) -> list[str]:
 def test_another_pair_of_languages_is_not_sent_the_cached_prompts(folder: Path) -> None:
     chinese = prompts("zh", "en")
     hindi = prompts("sw", "hi")
-    assert chinese[0].startswith("国家") or "国" in chinese[0]
+    assert chinese[0].startswith("国家")
     assert hindi[0].startswith("Nchi")
     assert prompts("zh", "en") == chinese
     # The third run found what the first had written.
@@ -70,56 +69,3 @@ def test_the_same_through_the_command(tmp_path: Path) -> None:
         sent.append(json.loads(samples.read_text(encoding="utf-8").splitlines()[0])["arguments"]["gen_args_0"]["arg_0"])
     assert sent[0] != sent[1]
     assert sent[1].startswith("Nchi")
-
-
-def place(**changed: Any) -> str:
-    arguments = {"xling": {"demos": 1}, "model": {"pretrained": "org/model"}, **changed}
-    keep_requests_apart(arguments["xling"], arguments["model"])
-    return cache.PATH
-
-
-def test_parameters_data_and_tokenizer_have_folders_of_their_own(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XLING_DATA", raising=False)
-    tokenizer = tmp_path / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "tokenizer_config.json").write_text("{}")
-    own = tmp_path / "own.yaml"
-    own.write_text("a")
-    found = [place(), place(xling={"demos": 2}), place(model={"pretrained": "org/other"})]
-    found += [place(model={"tokenizer": str(tokenizer)})]
-    (tokenizer / "tokenizer_config.json").write_text('{"chat_template": "new"}')
-    found += [place(model={"tokenizer": str(tokenizer)}), place(xling={"data": str(own)})]
-    own.write_text("b")
-    found += [place(xling={"data": str(own)})]
-    (tmp_path / "manifest.json").write_text("{}")
-    monkeypatch.setenv("XLING_DATA", str(tmp_path))
-    found += [place()]
-    (tmp_path / "manifest.json").write_text('{"new": 1}')
-    found += [place()]
-    assert len(set(found)) == len(found)
-    assert all(path.startswith(f"{folder}-xling-") for path in found)
-    assert place() == found[-1]
-
-
-@pytest.mark.parametrize("changed", [{"gen_kwargs": {"do_sample": True}}, {"apply_chat_template": "tool"}, {"seed": 1}])
-def test_a_command_that_changes_requests_has_a_folder_of_its_own(changed: dict[str, Any], folder: Path) -> None:
-    keep_runs_apart({})
-    first = cache.PATH
-    keep_runs_apart(changed)
-    second = cache.PATH
-    assert first != second
-    keep_requests_apart(None, {})
-    assert cache.PATH[:-16] == second[:-16]
-    assert cache.PATH[-16:] != second[-16:]
-    # Releases of the harness up to 0.4.12 make only the last folder of the path.
-    assert Path(cache.PATH).parent == folder.parent
-
-
-def test_deleting_reaches_all_settings_and_nothing_else(folder: Path) -> None:
-    for path in (place(), place(xling={}), str(folder)):
-        Path(path).mkdir(parents=True, exist_ok=True)
-        Path(path, "requests-x.pickle").touch()
-    delete_requests()
-    assert list(folder.parent.rglob("*.pickle")) == [folder / "requests-x.pickle"]
