@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models.forward_switch import forward_method
 from lm_eval_xling.models.head import OutputHead, unserved
 from lm_eval_xling.training.packed_attention import by_text, set_texts
 
@@ -242,24 +243,10 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
 
     with (
         by_text(model) if packed else nullcontext(False) as attends_by_text,
-        _method(model, forward),
-        _method(module, summed_loss),
+        forward_method(model, forward),
+        forward_method(module, summed_loss),
     ):
         yield
-
-
-@contextmanager
-def _method(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Give an instance another ``forward`` inside the block."""
-    original = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if original is None:
-            del module.forward
-        else:
-            module.forward = original
 
 
 @torch.no_grad()
