@@ -27,12 +27,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import ComposedItem, Row
 
 __all__ = [
     "PLACEMENTS",
+    "PLACEMENT_WORDS",
     "Parts",
     "Placement",
     "compose",
@@ -100,6 +102,20 @@ _NAMED: Mapping[str, tuple[bool, _Choice]] = {
 
 PLACEMENTS = ("en", *_NAMED, "mixup")
 """Every placement of the paper, by the name that task names and ``--metadata`` use."""
+PLACEMENT_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "en": "all in {base}",
+        "full": "all in {target}",
+        "question": "question in {target}, options in {base}",
+        "options": "question in {base}, options in {target}",
+        "gt": "right option in {target}, the rest in {base}",
+        "gt_question": "question and right option in {target}, wrong options in {base}",
+        "onewrong": "one wrong option in {target}, the rest in {base}",
+        "threewrong": "wrong options in {target}, the rest in {base}",
+        "mixup": "each part in another language",
+    }
+)
+"""What each placement shows, for people: with places for the names of the base and of the target language."""
 
 
 def named_placement(name: str, *, base: str = "en", target: str | None = None, seed: int = 0) -> Placement:

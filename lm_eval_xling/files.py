@@ -6,13 +6,14 @@ import codecs
 import errno
 import gzip
 import hashlib
+import json
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from lm_eval_xling.errors import UserError
 
@@ -21,6 +22,7 @@ __all__ = [
     "atomic_file",
     "disk_full",
     "file_sha256",
+    "json_lines",
     "plain_suffix",
     "read_text",
     "text_lines",
@@ -46,6 +48,29 @@ def text_lines(path: Path, *, newline: str | None = None) -> Iterator[str]:
             yield from stream
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
+
+
+def json_lines(path: Path, *, fix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the object of every line of a file of JSON lines after its place, ``PATH:LINE``; blank lines are skipped.
+
+    Args:
+        path: the file, as of ``text_lines``.
+        fix: what a line looks like, for the message.
+
+    Raises:
+        UserError: as ``text_lines``, or if a line is no JSON object.
+    """
+    for number, line in enumerate(text_lines(path), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"the line is no JSON: {error}", where=where, fix=fix) from None
+        if not isinstance(value, dict):
+            raise UserError("the line is no JSON object", where=where, fix=fix)
+        yield where, value
 
 
 def read_text(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import plain_suffix, read_text, text_lines
+from lm_eval_xling.files import json_lines, plain_suffix, read_text, text_lines
 
 BOM = b"\xef\xbb\xbf"
 
@@ -66,3 +66,14 @@ def test_no_such_file(tmp_path):
 
 def test_suffix_of_a_compressed_file():
     assert [plain_suffix(Path(name)) for name in ("a.jsonl", "a.jsonl.gz", "a.gz", "a")] == [".jsonl"] * 2 + [""] * 2
+
+
+def test_json_lines_say_where_an_object_stands(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": "\u2028"}\n', encoding="utf-8-sig")
+    assert list(json_lines(path, fix="")) == [(f"{path}:1", {"a": 1}), (f"{path}:3", {"a": "\u2028"})]
+    for line, message in (("{", "no JSON: "), ("[1]", "no JSON object")):
+        path.write_text(f'{{"a": 1}}\n{line}\n')
+        with pytest.raises(UserError, match=message) as error:
+            list(json_lines(path, fix="write it so"))
+        assert f"{path}:2" in str(error.value) and "write it so" in str(error.value)

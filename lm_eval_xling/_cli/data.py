@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lm_eval_xling.catalog.dataset import Dataset, Part
     from lm_eval_xling.catalog.mirror import Mirror, StoredPart
 
+__all__ = ["app"]
+
 app = typer.Typer(
     help="List, fetch, import, translate and verify the datasets.", no_args_is_help=True, rich_markup_mode="rich"
 )

@@ -94,7 +94,7 @@ def _datasets() -> None:
 
 
 def _check_adapter(adapter: Path, model: str) -> None:
-    from lm_eval_xling.training.adapters import check_adapter
+    from lm_eval_xling.training.adapter_check import check_adapter
 
     check = check_adapter(adapter, model)
     modules = f" on {', '.join(check.modules)}" if check.modules else ""

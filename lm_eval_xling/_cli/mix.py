@@ -57,7 +57,7 @@ def mix(
     from lm_eval_xling.languages import resolve
     from lm_eval_xling.mixing.corpus import Settings, mix_corpus
     from lm_eval_xling.mixing.documents import open_corpus
-    from lm_eval_xling.mixing.drawing import Mixture
+    from lm_eval_xling.mixing.mixture import Mixture
     from lm_eval_xling.translation import default_cache
 
     source = resolve(from_).code

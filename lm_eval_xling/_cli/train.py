@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+__all__ = ["app"]
+
 app = typer.Typer(
     help="Train an adapter that lowers the barrier, or all weights.", no_args_is_help=True, rich_markup_mode="rich"
 )
@@ -61,8 +63,8 @@ def _report(folder: Path) -> None:
     # accelerate launch starts this command once a process.
     if os.environ.get("RANK", "0") != "0":
         return
-    from lm_eval_xling.training.adapters import model_path
-    from lm_eval_xling.training.publishing import read_provenance
+    from lm_eval_xling.models import model_path
+    from lm_eval_xling.training.provenance import read_provenance
 
     provenance = read_provenance(folder)
     if losses := provenance["losses"]:

@@ -10,9 +10,9 @@ from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
+from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters, leaf_placement
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Document, TaskDocuments
 

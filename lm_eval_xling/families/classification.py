@@ -12,7 +12,7 @@ from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
-from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
+from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 

@@ -8,9 +8,9 @@ from typing import Literal
 from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.family import Family, Form, Leaf, Part
+from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.records import TaskDocuments
 
 __all__ = ["FAMILY", "HpParameters"]

@@ -19,7 +19,7 @@ from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, mean
-from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
+from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.numbers import final_number

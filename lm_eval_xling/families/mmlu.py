@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.families.choosing import GENERATE, LETTERS, letter_scores, spoken_scores
 from lm_eval_xling.families.family import Family, Form, Leaf, Part, mean
+from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import (
     PlacedParameters,
     compose_rows,
@@ -20,7 +21,6 @@ from lm_eval_xling.families.placed import (
     placement_leaves,
 )
 from lm_eval_xling.families.prompts import option_lines
-from lm_eval_xling.families.rows import parts_of
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 

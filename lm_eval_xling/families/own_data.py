@@ -19,7 +19,7 @@ from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
-from lm_eval_xling.families.own_rows import Columns, Record, read_records, rows_of
+from lm_eval_xling.families.own_rows import Columns, OwnRow, read_records, rows_of
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, used_parameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.files import read_text
@@ -155,7 +155,7 @@ class _Own:
             self._rows[language] = rows_of(self._records(language), self.columns, language)
         return self._rows[language]
 
-    def _records(self, language: str) -> list[Record]:
+    def _records(self, language: str) -> list[OwnRow]:
         rows, spelling = self.data.rows, self.spelling[language]
         if isinstance(rows, str):
             return list(read_records(self.path.parent / rows.replace("{language}", spelling)))
@@ -168,7 +168,7 @@ class _Own:
         except Exception as error:  # datasets, the hub and the network fail in many ways.
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"the rows cannot be read: {line}", where=f"{name}, {config}, {split}") from error
-        return [Record(row, f"{name}, {config}, row {number}") for number, row in enumerate(table)]
+        return [OwnRow(row, f"{name}, {config}, row {number}") for number, row in enumerate(table)]
 
     def check(self) -> int:
         """Read all rows, check that they are parallel, and return the number of items."""

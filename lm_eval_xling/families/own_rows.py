@@ -11,17 +11,17 @@ from typing import Any
 
 from lm_eval_xling.composing import stable_hash
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import plain_suffix, text_lines
+from lm_eval_xling.files import json_lines, plain_suffix, text_lines
 from lm_eval_xling.records import Row
 
-__all__ = ["SUFFIXES", "Columns", "Record", "read_records", "rows_of"]
+__all__ = ["SUFFIXES", "Columns", "OwnRow", "read_records", "rows_of"]
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 """Endings of the files that are read; all but parquet may be compressed (``.gz``)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class OwnRow:
     """One row of a table, as it is published."""
 
     values: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Columns:
     """Column of what makes items dependent, such as a passage or an author."""
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path) -> Iterator[OwnRow]:
     """Yield the rows of a file: JSON lines, CSV or TSV with a header, or parquet.
 
     Raises:
@@ -66,7 +66,8 @@ def read_records(path: Path) -> Iterator[Record]:
     if not path.is_file():
         raise UserError("there is no such file", where=path, fix="check `rows` and the languages in the description")
     if suffix == ".jsonl":
-        yield from _json_lines(path)
+        for where, row in json_lines(path, fix='write {"column": value, …}'):
+            yield OwnRow(row, where)
     elif suffix == ".parquet":
         import pyarrow.parquet
 
@@ -74,25 +75,12 @@ def read_records(path: Path) -> Iterator[Record]:
             table = pyarrow.parquet.read_table(path)
         except (OSError, ValueError) as error:
             raise UserError(f"no parquet file: {error}", where=path) from error
-        yield from (Record(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist()))
+        yield from (OwnRow(row, f"{path}, row {number}") for number, row in enumerate(table.to_pylist()))
     else:
         yield from _delimited(path, "\t" if suffix == ".tsv" else ",")
 
 
-def _json_lines(path: Path) -> Iterator[Record]:
-    for number, line in enumerate(text_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"the line is no JSON: {error}", where=f"{path}:{number}") from None
-        if not isinstance(value, dict):
-            raise UserError("the line is no JSON object", where=f"{path}:{number}", fix='write {"column": value, …}')
-        yield Record(value, f"{path}:{number}")
-
-
-def _delimited(path: Path, delimiter: str) -> Iterator[Record]:
+def _delimited(path: Path, delimiter: str) -> Iterator[OwnRow]:
     lines = text_lines(path, newline="")
     unquoted = delimiter == "\t"
     reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL)
@@ -103,10 +91,10 @@ def _delimited(path: Path, delimiter: str) -> Iterator[Record]:
         where = f"{path}:{reader.line_num}"
         if len(cells) != len(header):
             raise UserError(f"{len(cells)} cells, but the first line names {len(header)} columns", where=where)
-        yield Record(dict(zip(header, cells, strict=True)), where)
+        yield OwnRow(dict(zip(header, cells, strict=True)), where)
 
 
-def rows_of(records: Sequence[Record], columns: Columns, language: str) -> list[Row]:
+def rows_of(records: Sequence[OwnRow], columns: Columns, language: str) -> list[Row]:
     """Return the rows of one language.
 
     Raises:
@@ -131,7 +119,7 @@ def rows_of(records: Sequence[Record], columns: Columns, language: str) -> list[
 class _Answers:
     """Options and answers of all items of one language; what is drawn depends on ids alone, so it is parallel."""
 
-    def __init__(self, records: Sequence[Record], ids: Sequence[str], columns: Columns) -> None:
+    def __init__(self, records: Sequence[OwnRow], ids: Sequence[str], columns: Columns) -> None:
         self.records, self.ids, self.columns = records, ids, columns
         self.subjects = [str(_value(record, columns.subject)) if columns.subject else "" for record in records]
         self.by_subject: dict[str, list[int]] = {}
@@ -189,7 +177,7 @@ class _Answers:
         return (*wrong[:position], right, *wrong[position:]), position
 
 
-def _value(record: Record, column: str) -> Any:
+def _value(record: OwnRow, column: str) -> Any:
     if column not in record.values:
         raise UserError(
             f"there is no column {column!r}",
@@ -199,7 +187,7 @@ def _value(record: Record, column: str) -> Any:
     return record.values[column]
 
 
-def _text(record: Record, column: str) -> str:
+def _text(record: OwnRow, column: str) -> str:
     value = _value(record, column)
     text = value if isinstance(value, str) else "" if value is None else str(value)
     if not text.strip():
@@ -207,7 +195,7 @@ def _text(record: Record, column: str) -> str:
     return text.strip()
 
 
-def _options(record: Record, columns: str | tuple[str, ...]) -> tuple[str, ...]:
+def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[str, ...]:
     if not isinstance(columns, str):
         return tuple(_text(record, column) for column in columns)
     value = _value(record, columns)
@@ -224,7 +212,7 @@ def _options(record: Record, columns: str | tuple[str, ...]) -> tuple[str, ...]:
     return options
 
 
-def _answer(record: Record, columns: Columns, options: Sequence[str]) -> int:
+def _answer(record: OwnRow, columns: Columns, options: Sequence[str]) -> int:
     value = _value(record, columns.answer)
     text = str(value).strip()
     if text in options and not isinstance(value, int):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from lm_eval_xling import catalog
-from lm_eval_xling.composing import PLACEMENTS, Placement, compose, placement_named
+from lm_eval_xling.composing import PLACEMENT_WORDS, PLACEMENTS, Placement, compose, placement_named
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.family import Form, Group, Leaf
 from lm_eval_xling.families.prompts import identifiers
@@ -106,22 +106,11 @@ def placement_leaves(
     ]
 
 
-_IN_WORDS = {
-    "en": "everything in the base language",
-    "full": "everything in {language}",
-    "question": "question in {language}, the rest in the base language",
-    "options": "options in {language}, the rest in the base language",
-    "gt": "right option in {language}, the rest in the base language",
-    "gt_question": "question and right option in {language}, the rest in the base language",
-    "onewrong": "one wrong option in {language}, the rest in the base language",
-    "threewrong": "all wrong options in {language}, the rest in the base language",
-    "mixup": "question and options each in another language",
-}
-
-
 def placement_in_words(placement: str, language: str | None = None) -> str:
     """Return what a placement shows in which language, as a person reads it."""
-    return _IN_WORDS[placement].format(language=identify(language).name if language else None)
+    return PLACEMENT_WORDS[placement].format(
+        base="the base language", target=identify(language).name if language else None
+    )
 
 
 def placement_groups(metrics: tuple[str, ...], prefix: str = "") -> tuple[Group | str, ...]:

@@ -16,9 +16,9 @@ from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
+from lm_eval_xling.families.parallel_rows import parallel_rows, parts_of
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.families.rows import parallel_rows, parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row, TaskDocuments
 

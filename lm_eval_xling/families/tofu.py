@@ -14,8 +14,8 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
 from lm_eval_xling.families.choosing import GENERATE, letter_scores, sent_lengths
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part, mean
+from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.prompts import identifiers, option_lines
-from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.tofu import given_answer_scores, rouge_l_recall

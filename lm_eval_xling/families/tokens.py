@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from lm_eval_xling.errors import UserError
 from lm_eval_xling.metrics.lengths import TokenCounter
+from lm_eval_xling.models import load_tokenizer
 
 __all__ = ["token_counter"]
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @cache
 def token_counter(name: str | None) -> TokenCounter | None:
-    """Return the counter of a tokenizer (folder or hub name), or ``None`` where no tokenizer is known.
+    """Return the counter of a tokenizer (folder, hub name or embedded model), or ``None`` where no tokenizer is known.
 
     Raises:
         UserError: if there is no such tokenizer.
@@ -23,15 +23,5 @@ def token_counter(name: str | None) -> TokenCounter | None:
     if not isinstance(name, str):
         log.warning("no tokenizer is known, so that probabilities are given per byte only")
         return None
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the tokenizer {name!r} cannot be loaded: {error}",
-            where="scores per token",
-            fix="""name one with --metadata '{"xling": {"tokenizer": "FOLDER"}}'""",
-        ) from error
-
+    tokenizer = load_tokenizer(name, fix="""name one with --metadata '{"xling": {"tokenizer": "FOLDER"}}'""")
     return lambda text: len(tokenizer(text)["input_ids"])

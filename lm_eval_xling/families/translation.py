@@ -16,10 +16,10 @@ import yaml
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part
+from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.placed import FIVE
-from lm_eval_xling.families.rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.metrics.corpus import signatures
+from lm_eval_xling.metrics.translation_quality import signatures
 from lm_eval_xling.records import Condition, Document, Response, TaskDocuments
 
 __all__ = ["FAMILY", "TranslationParameters"]
@@ -106,7 +106,7 @@ FAMILY = Family(
             (
                 Metric("bleu", "bleu"),
                 Metric("chrf", "chrf"),
-                Metric("chrf++", "lm_eval_xling.metrics.corpus.chrf_plus_plus"),
+                Metric("chrf++", "lm_eval_xling.metrics.translation_quality.chrf_plus_plus"),
                 # sacrebleu's signatures in place of a score, so that they stand in the results.
                 Metric("sacrebleu", "lm_eval_xling.families.translation.sacrebleu_signatures"),
                 *FIDELITY_METRICS,

@@ -5,17 +5,17 @@
 - ``answers``: exact match and F1 of extracted answers, as published and folded.
 - ``fidelity``: whether an answer is in the language that was asked for.
 - ``lengths``: of what was scored, and what follows from them; ``tofu``: TOFU's formulas.
-- ``corpus``: scores of a translated corpus.
+- ``translation_quality``: scores of a translated corpus.
 """
 
 from lm_eval_xling.metrics.answers import answer_scores, best_exact_match, best_f1
 from lm_eval_xling.metrics.choices import choice_scores, read_choice, read_label
-from lm_eval_xling.metrics.corpus import chrf_plus_plus, signatures
 from lm_eval_xling.metrics.fidelity import can_detect, fidelity_scores, is_in_language
 from lm_eval_xling.metrics.lengths import Lengths, continuation_lengths, likeliest
 from lm_eval_xling.metrics.numbers import final_number, numbers
 from lm_eval_xling.metrics.replies import said
 from lm_eval_xling.metrics.tofu import given_answer_scores, rouge_l_recall
+from lm_eval_xling.metrics.translation_quality import chrf_plus_plus, signatures
 
 __all__ = [
     "Lengths",

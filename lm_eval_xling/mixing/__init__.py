@@ -1,6 +1,6 @@
 """Text ▸ units ▸ mixed-language text."""
 
-from lm_eval_xling.mixing.drawing import Mixture
+from lm_eval_xling.mixing.mixture import Mixture
 from lm_eval_xling.mixing.texts import Source, Translate, mix_parallel, mix_texts
 from lm_eval_xling.mixing.words import PAPER_RATIO, switch_words
 from lm_eval_xling.splitting import UNIT_KINDS, UnitKind, split, word_spans

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeAlias
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import atomic_file, write_atomically
+from lm_eval_xling.mixing.code_mixing import MixingStatistics
 from lm_eval_xling.mixing.documents import Corpus
-from lm_eval_xling.mixing.drawing import Mixture
-from lm_eval_xling.mixing.statistics import MixingStatistics
+from lm_eval_xling.mixing.mixture import Mixture
 from lm_eval_xling.mixing.texts import Source, mix_parallel, mix_texts
 from lm_eval_xling.mixing.words import PAPER_RATIO, switch_words
 from lm_eval_xling.records import MixedText

@@ -11,7 +11,7 @@ from typing import Protocol
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.mixing.aligning import align
-from lm_eval_xling.mixing.drawing import Mixture
+from lm_eval_xling.mixing.mixture import Mixture
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.splitting import UNIT_KINDS, Span, UnitKind, separators, split
 

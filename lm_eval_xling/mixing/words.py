@@ -9,7 +9,7 @@ from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
-from lm_eval_xling.mixing.drawing import Mixture, uniform
+from lm_eval_xling.mixing.mixture import Mixture, uniform
 from lm_eval_xling.mixing.texts import Source, Translate, has_letters
 from lm_eval_xling.records import MixedText, Unit
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.models.loading import load_tokenizer, loading
+from lm_eval_xling.models.pretrained import load_tokenizer, loading
 
-__all__ = ["adapter_shapes", "adapter_tokenizer", "attach", "embedding_rows", "read_adapter_config"]
+__all__ = ["adapter_shapes", "adapter_tokenizer", "attach", "embedding_rows", "own_tokenizer", "read_adapter_config"]
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -62,6 +62,17 @@ def adapter_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
+def own_tokenizer(adapter: Path) -> Any | None:
+    """Return the tokenizer that an adapter's folder brings, or None.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    if not any((adapter / name).is_file() for name in _TOKENIZER_FILES):
+        return None
+    return load_tokenizer(str(adapter), fix="copy the tokenizer's files again, or remove them from the folder")
+
+
 def adapter_tokenizer(adapter: Path, tokenizer: Any) -> Any:
     """Return the tokenizer to read with: the adapter's own where its vocabulary is another one, or the model's.
 
@@ -74,10 +85,8 @@ def adapter_tokenizer(adapter: Path, tokenizer: Any) -> Any:
     Raises:
         UserError: if the folder's tokenizer is damaged.
     """
-    if not any((adapter / name).is_file() for name in _TOKENIZER_FILES):
-        return tokenizer
-    own = load_tokenizer(str(adapter), fix="copy the tokenizer's files again, or remove them from the folder")
-    return tokenizer if own.get_vocab() == tokenizer.get_vocab() else own
+    own = own_tokenizer(adapter)
+    return tokenizer if own is None or own.get_vocab() == tokenizer.get_vocab() else own
 
 
 def embedding_rows(model: Any, adapter: Path) -> int | None:

@@ -7,8 +7,8 @@ module of ``kinds``; ``PROBES`` has all by name. docs/probes.md shows how to cal
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
 from lm_eval_xling.probes.probe import Findings, Measure, Point, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
-from lm_eval_xling.probes.registry import PROBES, register
+from lm_eval_xling.probes.prompt_sources import from_files, from_tasks, parallel_sentences
+from lm_eval_xling.probes.registered import PROBES, register
 from lm_eval_xling.probes.spine import run
 
 __all__ = [

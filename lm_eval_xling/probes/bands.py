@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Band", "Statistic", "bootstrap", "correlation", "jackknife", "mean", "minus"]
+__all__ = ["Band", "Statistic", "bootstrap_band", "correlation", "jackknife_band", "mean", "minus"]
 
 Array = NDArray[np.float64]
 Statistic = Callable[[NDArray[Any]], Array]
@@ -22,8 +22,11 @@ _BLOCK = 10_000_000
 _GROUPS = 20
 
 
-def bootstrap(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
+def bootstrap_band(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
     """Return a statistic and its 95 % percentile bootstrap interval over items (Efron and Tibshirani 1993, ch. 13).
+
+    For arrays of any statistic of weighted items; a mean alone has ``lm_eval_xling.statistics.bootstrap_mean``, which
+    knows clusters and corrects the interval for small samples.
 
     Args:
         statistic: from weights ``(resamples, items)``, each row summing to 1, to ``(resamples, ...)``.
@@ -75,7 +78,7 @@ def correlation(x: Array, y: Array) -> Statistic:
     return statistic
 
 
-def jackknife(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
+def jackknife_band(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
     """Return a statistic and its 95 % interval from the delete-a-group jackknife with 20 groups (Kott 2001).
 
     For statistics of Gram matrices, where a bootstrap's repeated items would count as perfectly similar pairs.

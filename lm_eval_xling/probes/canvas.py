@@ -13,18 +13,28 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
-from lm_eval_xling.probes.probe import Measure, Quantity
+from lm_eval_xling.probes.probe import Measure, Picture, Quantity
 from lm_eval_xling.probes.probed_model import BASE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PALETTE", "Picture", "View", "canvas", "draw_band", "language_name", "layer_axis", "save", "views"]
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, distinct with every form of colour blindness, without the yellow that is pale on white."""
-_STYLES = ("-", "--", ":", "-.")
+__all__ = [
+    "View",
+    "canvas",
+    "draw_band",
+    "grid",
+    "hide_from",
+    "label_words",
+    "language_name",
+    "last_layer",
+    "layer_axis",
+    "save",
+    "select",
+    "unit_label",
+    "views",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +59,6 @@ class View:
         return f"{name}: {self.variant} minus {self.minus}" if self.minus else f"{name} with {self.variant}"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture on disk."""
-
-    path: Path
-    """The PNG; the SVG has the same stem."""
-    caption: str
-    """What it shows, for readers who do not know the paper."""
-
-
 def views(measures: Sequence[Measure]) -> list[View]:
     """Return the variants and differences of a run, the base first."""
     return list(dict.fromkeys(View(measure.variant, measure.minus) for measure in measures))
@@ -72,11 +72,6 @@ def language_name(code: str) -> str:
         return code
     same = language.native_name.lower() == language.name.lower()
     return language.name if same else f"{language.name} ({language.native_name})"
-
-
-def style(number: int) -> dict[str, Any]:
-    """Return colour and line of the n-th series: colours first, then other lines of the same colours."""
-    return {"color": PALETTE[number % len(PALETTE)], "linestyle": _STYLES[number // len(PALETTE) % len(_STYLES)]}
 
 
 @contextmanager

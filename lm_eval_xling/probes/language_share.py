@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from lm_eval_xling.languages import LANGUAGES
 
-__all__ = ["NO_LETTERS", "UNASSIGNED", "assign"]
+__all__ = ["NO_LETTERS", "SHARE", "UNASSIGNED", "assign"]
 
+SHARE = "share."
+"""Prefix of the quantities of the language share; the group's name follows."""
 UNASSIGNED = "unassigned"
 """Tokens with letters that no language, or more than one, claims."""
 NO_LETTERS = "no letters"

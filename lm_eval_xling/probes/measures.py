@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.probe import Measure
 from lm_eval_xling.probes.probed_model import BASE
+from lm_eval_xling.statistics import benjamini_hochberg
 
 __all__ = ["levels_and_differences", "to_measures"]
 
@@ -94,7 +95,7 @@ def levels_and_differences(
         counted = (~np.isnan(array)).sum(0)
         for minus, statistic in statistics:
             items = array if minus is None else array - values[BASE]
-            band = bands.bootstrap(statistic, len(array), seed=seed)
+            band = bands.bootstrap_band(statistic, len(array), seed=seed)
             measures += to_measures(
                 band,
                 names,
@@ -114,10 +115,10 @@ def _adjusted_p(differences: Array) -> Array:
     Args:
         differences: paired differences ``(items, layers + 1, quantities)``.
     """
-    from scipy.stats import false_discovery_control, wilcoxon
+    from scipy.stats import wilcoxon
 
     with np.errstate(invalid="ignore", divide="ignore"):
         p_values = wilcoxon(differences, axis=0).pvalue
     # Without any difference there is nothing against the hypothesis, and no ranks to test.
-    adjusted: Array = false_discovery_control(np.where(np.isnan(p_values), 1.0, p_values), axis=0)
-    return adjusted
+    tested = np.where(np.isnan(p_values), 1.0, p_values)
+    return np.apply_along_axis(benjamini_hochberg, 0, tested)

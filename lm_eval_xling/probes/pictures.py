@@ -7,33 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
+from lm_eval_xling.drawing import PALETTE, line_style
 from lm_eval_xling.probes import canvas
-from lm_eval_xling.probes.canvas import Picture, View, select
-from lm_eval_xling.probes.kinds import logit_lens, mexa, pca, similarity
-from lm_eval_xling.probes.kinds.logit_lens import SHARE
-from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
-from lm_eval_xling.probes.probe import Measure, Point
+from lm_eval_xling.probes.canvas import View, select
+from lm_eval_xling.probes.language_share import SHARE
+from lm_eval_xling.probes.probe import Measure, Picture, Point, Probe
 
 __all__ = ["draw_logit_lens", "draw_mexa", "draw_pca", "draw_similarity"]
 
 _LENS_LOOKS = {
-    "p_correct_en": {"color": canvas.PALETTE[0], "linestyle": "-"},
-    "p_all_en": {"color": canvas.PALETTE[0], "linestyle": "--"},
-    "p_correct_target": {"color": canvas.PALETTE[1], "linestyle": "-"},
-    "p_all_target": {"color": canvas.PALETTE[1], "linestyle": "--"},
+    "p_correct_en": {"color": PALETTE[0], "linestyle": "-"},
+    "p_all_en": {"color": PALETTE[0], "linestyle": "--"},
+    "p_correct_target": {"color": PALETTE[1], "linestyle": "-"},
+    "p_all_target": {"color": PALETTE[1], "linestyle": "--"},
     "p_shared": {"color": "#777777", "linestyle": ":"},
 }
 _BAND = "Lines are means, shaded bands their 95 % intervals."
 
 
 def draw_logit_lens(
-    measures: Sequence[Measure], folder: Path, *, model: str, labels: Mapping[str, Sequence[str]]
+    measures: Sequence[Measure], folder: Path, *, probe: Probe, model: str, labels: Mapping[str, Sequence[str]]
 ) -> list[Picture]:
     """Draw label probabilities with an entropy strip, and the share of each language, one panel a language.
 
     Args:
         measures: of the logit lens.
         folder: where the pictures go.
+        probe: names the quantities.
         model: name in the titles.
         labels: label words by language, where they are the same for all prompts.
     """
@@ -41,13 +41,13 @@ def draw_logit_lens(
     for view in canvas.views(measures):
         of_view = select(measures, view)
         if any(measure.quantity in _LENS_LOOKS for measure in of_view):
-            pictures.append(_labels(of_view, view, folder, model, labels))
-        pictures.append(_shares(of_view, view, folder, model))
+            pictures.append(_labels(of_view, view, folder, model, labels, probe))
+        pictures.append(_shares(of_view, view, folder, model, probe))
     return pictures
 
 
 def _labels(
-    measures: Sequence[Measure], view: View, folder: Path, model: str, labels: Mapping[str, Sequence[str]]
+    measures: Sequence[Measure], view: View, folder: Path, model: str, labels: Mapping[str, Sequence[str]], probe: Probe
 ) -> Picture:
     languages = list(dict.fromkeys(measure.language for measure in measures))
     titles = [canvas.language_name(language) for language in languages]
@@ -81,7 +81,7 @@ def _labels(
                 for name, look in _LENS_LOOKS.items():
                     series = [m for m in own if m.quantity == name]
                     if series:
-                        canvas.draw_band(panel, series, logit_lens.PROBE.quantity(name).label, **look)
+                        canvas.draw_band(panel, series, probe.quantity(name).label, **look)
                 if languages[number] != "en" and not any(m.quantity == "p_correct_target" for m in own):
                     panel.text(
                         0.02,
@@ -95,7 +95,7 @@ def _labels(
                 canvas.layer_axis(panel, last)
                 panel.set_xlim(-0.5, last + 0.5)
                 if column == 0:
-                    panel.set_ylabel(canvas.unit_label(logit_lens.PROBE.quantity("p_correct_en"), view))
+                    panel.set_ylabel(canvas.unit_label(probe.quantity("p_correct_en"), view))
         # The entropy strips are thin.
         axes[0, 0].get_gridspec().set_height_ratios([0.16, 1.84] * rows)
         figure.colorbar(image, ax=axes[:, -1].tolist(), shrink=0.5, label=_entropy_label(view), aspect=30)
@@ -118,7 +118,7 @@ def _entropy_label(view: View) -> str:
     return "difference of entropy (bits)" if view.minus else "entropy (bits)"
 
 
-def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str) -> Picture:
+def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str, probe: Probe) -> Picture:
     groups = list(dict.fromkeys(m.quantity for m in measures if m.quantity.startswith(SHARE)))
     languages = list(dict.fromkeys(measure.language for measure in measures))
     titles = [canvas.language_name(language) for language in languages]
@@ -129,12 +129,12 @@ def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str) -
     with canvas.canvas([*titles, *names.values()], rows, columns, (4.2, 3.2)) as (figure, axes):
         for number, (panel, language) in enumerate(zip(np.ravel(axes), languages, strict=False)):
             for index, group in enumerate(groups):
-                look = {"color": greys[group]} if group in greys else canvas.style(index)
+                look = {"color": greys[group]} if group in greys else line_style(index)
                 series = [m for m in measures if m.quantity == group and m.language == language]
                 canvas.draw_band(panel, series, names[group], **look)
             panel.set_title(f"text in {titles[number]}")
             canvas.layer_axis(panel, last)
-            panel.set_ylabel(canvas.unit_label(logit_lens.PROBE.quantity(groups[0]), view))
+            panel.set_ylabel(canvas.unit_label(probe.quantity(groups[0]), view))
         canvas.hide_from(axes, len(languages))
         handles, texts = np.ravel(axes)[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=4, frameon=False)
@@ -147,7 +147,9 @@ def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str) -
         )
 
 
-def draw_pca(measures: Sequence[Measure], points: Sequence[Point], folder: Path, *, model: str) -> list[Picture]:
+def draw_pca(
+    measures: Sequence[Measure], points: Sequence[Point], folder: Path, *, probe: Probe, model: str
+) -> list[Picture]:
     """Draw the scatter of every layer, and agreement between languages over the layers."""
     pictures = []
     for view in canvas.views(measures):
@@ -155,7 +157,7 @@ def draw_pca(measures: Sequence[Measure], points: Sequence[Point], folder: Path,
             own = [point for point in points if point.variant == view.variant]
             shares = select(measures, view, quantity="explained_variance")
             pictures.append(_scatter(own, shares, view, folder, model))
-        pictures.append(_agreement(select(measures, view), view, folder, model))
+        pictures.append(_agreement(select(measures, view), view, folder, model, probe))
     return pictures
 
 
@@ -176,7 +178,7 @@ def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, fol
                     s=7,
                     alpha=0.6,
                     linewidths=0,
-                    color=canvas.PALETTE[index % len(canvas.PALETTE)],
+                    color=PALETTE[index % len(PALETTE)],
                     marker=markers[index % len(markers)],
                     label=names[index],
                     rasterized=True,
@@ -202,11 +204,11 @@ def _scatter(points: Sequence[Point], shares: Sequence[Measure], view: View, fol
         )
 
 
-def _agreement(measures: Sequence[Measure], view: View, folder: Path, model: str) -> Picture:
+def _agreement(measures: Sequence[Measure], view: View, folder: Path, model: str, probe: Probe) -> Picture:
     quantities = ("pc1_correlation", "centred_cosine", "cka_debiased")
     pairs = list(dict.fromkeys((m.language, m.other) for m in measures if m.quantity in quantities))
     # More pairs than colours: those with the first language stand out, the others are thin and grey.
-    named = pairs if len(pairs) <= len(canvas.PALETTE) else [pair for pair in pairs if pair[0] == pairs[0][0]]
+    named = pairs if len(pairs) <= len(PALETTE) else [pair for pair in pairs if pair[0] == pairs[0][0]]
     names = {pair: " – ".join(canvas.language_name(str(code)) for code in pair) for pair in named}
     last = canvas.last_layer(measures)
     with canvas.canvas(list(names.values()), 1, 3, (4.2, 3.4)) as (figure, axes):
@@ -214,13 +216,13 @@ def _agreement(measures: Sequence[Measure], view: View, folder: Path, model: str
             for pair in pairs:
                 series = [m for m in measures if m.quantity == name and (m.language, m.other) == pair]
                 if pair in names:
-                    canvas.draw_band(panel, series, names[pair], **canvas.style(named.index(pair)))
+                    canvas.draw_band(panel, series, names[pair], **line_style(named.index(pair)))
                 else:
                     ordered = sorted(series, key=lambda m: m.layer or 0)
                     panel.plot([m.layer for m in ordered], [m.value for m in ordered], color="#bbbbbb", linewidth=0.7)
             panel.axhline(0, color="#444444", linewidth=0.8)
-            panel.set_title(pca.PROBE.quantity(name).label)
-            panel.set_ylabel(canvas.unit_label(pca.PROBE.quantity(name), view))
+            panel.set_title(probe.quantity(name).label)
+            panel.set_ylabel(canvas.unit_label(probe.quantity(name), view))
             canvas.layer_axis(panel, last)
         handles, texts = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False)
@@ -233,10 +235,19 @@ def _agreement(measures: Sequence[Measure], view: View, folder: Path, model: str
         )
 
 
-def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) -> list[Picture]:
-    """Draw similarity to the original of every version, and translation minus each control."""
+def draw_similarity(
+    measures: Sequence[Measure], folder: Path, *, probe: Probe, model: str, kinds: Sequence[str]
+) -> list[Picture]:
+    """Draw similarity to the original of every version, and translation minus each control.
+
+    Args:
+        measures: of similarity.
+        folder: where the pictures go.
+        probe: names the quantities.
+        model: name in the titles.
+        kinds: of versions; each has the same colour in all panels.
+    """
     pictures = []
-    kinds = (TRANSLATIONS, *CONTROLS)
     for view in canvas.views(measures):
         own = select(measures, view)
         last = canvas.last_layer(own)
@@ -248,7 +259,7 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
                         series = [m for m in own if m.quantity == name and m.other == kind]
                         if not series:
                             continue
-                        canvas.draw_band(panel, series, kind, **canvas.style(index))
+                        canvas.draw_band(panel, series, kind, **line_style(index))
                         sure = [m for m in series if m.p is not None and m.p < 0.05]
                         panel.plot(
                             [m.layer for m in sure],
@@ -256,10 +267,10 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
                             linestyle="none",
                             marker="o",
                             markersize=3.5,
-                            color=canvas.PALETTE[index],
+                            color=PALETTE[index % len(PALETTE)],
                         )
-                    panel.set_title(similarity.PROBE.quantity(name).label, fontsize=9)
-                    panel.set_ylabel(canvas.unit_label(similarity.PROBE.quantity(name), view))
+                    panel.set_title(probe.quantity(name).label, fontsize=9)
+                    panel.set_ylabel(canvas.unit_label(probe.quantity(name), view))
                     canvas.layer_axis(panel, last)
                     if prefix == "advantage" or view.minus:
                         panel.axhline(0, color="#444444", linewidth=0.8)
@@ -278,7 +289,7 @@ def draw_similarity(measures: Sequence[Measure], folder: Path, *, model: str) ->
     return pictures
 
 
-def draw_mexa(measures: Sequence[Measure], folder: Path, *, model: str) -> list[Picture]:
+def draw_mexa(measures: Sequence[Measure], folder: Path, *, probe: Probe, model: str) -> list[Picture]:
     """Draw MEXA and retrieval accuracy over the layers, one line a language."""
     pictures = []
     quantities = ("mexa", "retrieval_to", "retrieval_from")
@@ -292,15 +303,15 @@ def draw_mexa(measures: Sequence[Measure], folder: Path, *, model: str) -> list[
             for panel, name in zip(axes[0], quantities, strict=True):
                 for index, language in enumerate(languages):
                     series = [m for m in own if m.quantity == name and m.language == language]
-                    canvas.draw_band(panel, series, names[index], **canvas.style(index))
+                    canvas.draw_band(panel, series, names[index], **line_style(index))
                 if view.minus:
                     panel.axhline(0, color="#444444", linewidth=0.8)
                 else:
                     chance = 1 / (2 * n - 1) if name == "mexa" else 1 / n
                     panel.axhline(chance, color="#444444", linewidth=0.8, linestyle=":", label="chance")
                     panel.set_ylim(-0.02, 1.02)
-                panel.set_title(mexa.PROBE.quantity(name).label, fontsize=9)
-                panel.set_ylabel(canvas.unit_label(mexa.PROBE.quantity(name), view))
+                panel.set_title(probe.quantity(name).label, fontsize=9)
+                panel.set_ylabel(canvas.unit_label(probe.quantity(name), view))
                 canvas.layer_axis(panel, last)
             handles, texts = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, texts, loc="outside lower center", ncols=6, frameon=False)

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lm_eval_xling.probes.canvas import Picture
     from lm_eval_xling.probes.probed_model import ProbedModel
 
-__all__ = ["Findings", "Measure", "Point", "Probe", "Prompt", "Quantity", "one_of", "setting"]
+__all__ = ["Findings", "Measure", "Picture", "Point", "Probe", "Prompt", "Quantity", "one_of", "setting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,16 @@ class Findings:
     """Language of each text."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else was found, for ``run.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture on disk."""
+
+    path: Path
+    """The PNG; the SVG has the same stem."""
+    caption: str
+    """What it shows, for readers who do not know the paper."""
 
 
 @dataclass(frozen=True, slots=True)

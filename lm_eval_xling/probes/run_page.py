@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lm_eval_xling.drawing import SORTING, content_policy, read_script
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.probes.canvas import Picture, language_name
+from lm_eval_xling.probes.canvas import language_name
 from lm_eval_xling.probes.fonts import shipped_fonts
-from lm_eval_xling.probes.probe import Measure, Probe
+from lm_eval_xling.probes.probe import Measure, Picture, Probe
 
 __all__ = ["write_page"]
 
@@ -43,9 +45,12 @@ def write_page(
         manifest: what made the run.
     """
     from jinja2 import Environment
+    from markupsafe import Markup
 
+    source = files("lm_eval_xling.probes")
+    script = read_script(SORTING) + source.joinpath("run_page.js").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+        source.joinpath("run_page.html").read_text(encoding="utf-8")
     )
     model = Path(str(manifest["model"])).name
     rows = [_row(probe, measure) for measure in measures]
@@ -58,6 +63,8 @@ def write_page(
             for picture in pictures
         ],
         columns=_COLUMNS,
+        script=Markup(script),
+        policy=content_policy(script),
         rows=rows,
         fonts=[{"kind": path.suffix[1:], "data": base64.b64encode(path.read_bytes()).decode()} for path in brought],
         quantities=[probe.quantity(name) for name in dict.fromkeys(measure.quantity for measure in measures)],

@@ -19,7 +19,7 @@ from lm_eval_xling.files import write_atomically
 from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 
 if TYPE_CHECKING:
-    from lm_eval_xling.probes.canvas import Picture
+    from lm_eval_xling.probes.probe import Picture
 
 __all__ = ["Run", "observation_rows"]
 

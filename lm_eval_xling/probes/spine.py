@@ -12,7 +12,7 @@ from typing import Any
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.registry import PROBES
+from lm_eval_xling.probes.registered import PROBES
 from lm_eval_xling.probes.runs import Run
 
 __all__ = ["run"]

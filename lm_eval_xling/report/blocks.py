@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from lm_eval_xling.report.conditions import BASE, Condition
+from lm_eval_xling.report.conditions import BASE, LoggedCondition
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Samples, Setting
 
 __all__ = [
@@ -190,7 +190,7 @@ def matrix_of(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str], 
     return ordered(q for q, _ in cells), ordered(a for _, a in cells), cells
 
 
-def _roles(condition: Condition, part: str, code: str) -> list[tuple[str, str]]:
+def _roles(condition: LoggedCondition, part: str, code: str) -> list[tuple[str, str]]:
     roles = [(part, role) for role in ("question", "answer") if code == condition.language(role)]
     return [*roles, (part, f"in {code}")]
 

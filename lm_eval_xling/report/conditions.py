@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lm_eval_xling.composing import PLACEMENT_WORDS
 from lm_eval_xling.languages import LANGUAGES
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
     "FORMS",
     "SEVERAL",
     "UNKNOWN",
-    "Condition",
+    "LoggedCondition",
     "combined",
     "condition_of",
     "condition_of_leaf",
@@ -37,7 +38,7 @@ _BESIDE = frozenset({"demonstrations", "reasoning", "labels"})
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class LoggedCondition:
     """How a document, or every document of a task, was shown."""
 
     placement: str = ""
@@ -86,7 +87,7 @@ class Condition:
         return self.question == BASE and bool(self.answer) and all(code == BASE for code in parts)
 
 
-UNKNOWN = Condition()
+UNKNOWN = LoggedCondition()
 """Of a task that says nothing of its condition."""
 
 
@@ -98,14 +99,14 @@ def _numbered(languages: Iterable[tuple[str, str]]) -> Iterable[tuple[int, str]]
     return ((int(part[7:]), code) for part, code in languages if _is_option(part) and part[7:].isdigit())
 
 
-def _condition(placement: str, form: str, languages: Mapping[str, str]) -> Condition:
+def _condition(placement: str, form: str, languages: Mapping[str, str]) -> LoggedCondition:
     codes = {code for part, code in languages.items() if part not in _BESIDE and code != SEVERAL}
-    return Condition(placement, form, tuple(sorted(languages.items())), tuple(sorted(codes)))
+    return LoggedCondition(placement, form, tuple(sorted(languages.items())), tuple(sorted(codes)))
 
 
 def condition_of(
     condition: Any, placement: Any, question_language: Any, answer_language: Any, languages: Any, *, form: str
-) -> Condition | None:
+) -> LoggedCondition | None:
     """Return the condition of a document, in either shape, or None where the document has neither.
 
     Args:
@@ -131,7 +132,7 @@ def condition_of(
     return _condition(str(placement or ""), form, parts)
 
 
-def combined(conditions: Iterable[Condition]) -> Condition:
+def combined(conditions: Iterable[LoggedCondition]) -> LoggedCondition:
     """Return what all documents of a task have in common: a part that differs from item to item is ``mul``."""
     distinct = set(conditions)
     if not distinct:
@@ -140,7 +141,7 @@ def combined(conditions: Iterable[Condition]) -> Condition:
     for condition in distinct:
         for part, code in condition.languages:
             parts.setdefault(part, set()).add(code)
-    return Condition(
+    return LoggedCondition(
         placement=_one(condition.placement for condition in distinct),
         form=_one(condition.form for condition in distinct),
         languages=tuple(sorted((part, _one(codes)) for part, codes in parts.items())),
@@ -168,7 +169,7 @@ _PLACED = {
 _UNEQUAL = frozenset({"gt", "gt_question", "onewrong", "threewrong"})
 
 
-def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[Condition, str]:
+def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[LoggedCondition, str]:
     """Return the condition that the settings of a leaf name, and what else they name.
 
     For runs without samples alone, which say it better.
@@ -209,17 +210,9 @@ def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[Condition, str]:
 # words
 # ---------------------------------------------------------------------------------------------------------------
 
-_WORDS = {
-    "full": "all in {}",
-    "question": "question in {}, options in English",
-    "options": "question in English, options in {}",
-    "gt": "right option in {}, the rest in English",
-    "gt_question": "question and right option in {}, wrong options in English",
-    "onewrong": "one wrong option in {}, the rest in English",
-    "threewrong": "wrong options in {}, the rest in English",
-    "mixup": "each part in another language",
-    "mixup_paper": "each part in another language, as published",
-}
+# "en" stands in English only where the base language is, which the parts say.
+_WORDS = {placement: words for placement, words in PLACEMENT_WORDS.items() if placement != "en"}
+_WORDS["mixup_paper"] = f"{_WORDS['mixup']}, as published"
 
 
 def rank_of(condition: str) -> int:
@@ -233,12 +226,12 @@ def name(code: str) -> str:
     return "several languages" if code == SEVERAL else LANGUAGES[code].name if code in LANGUAGES else code
 
 
-def _is_as_named(condition: Condition, other: str) -> bool:
+def _is_as_named(condition: LoggedCondition, other: str) -> bool:
     asked, answered = (code.replace("?", other) for code in _PLACED[condition.placement])
     return (condition.question, condition.answer) == (asked, answered)
 
 
-def in_words(condition: Condition, *, any_language: bool = False) -> str:
+def in_words(condition: LoggedCondition, *, any_language: bool = False) -> str:
     """Return what a reader calls a condition, or an empty string where nothing is known.
 
     Args:
@@ -248,11 +241,11 @@ def in_words(condition: Condition, *, any_language: bool = False) -> str:
     others = [code for code in condition.codes if code != BASE]
     told = "another language" if any_language else name(others[0]) if len(others) == 1 else ""
     words = _WORDS.get(condition.placement)
-    if words is not None and "{}" not in words:
+    if words is not None and "{target}" not in words:
         return words
     # With another base language the names mean something else, which the words below say.
     if words is not None and told and (any_language or _is_as_named(condition, others[0])):
-        return words.format(told)
+        return words.format(target=told, base=name(BASE))
     if any_language:
         return ""
     if condition.is_english:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lm_eval_xling.report.conditions import Condition
+from lm_eval_xling.report.conditions import LoggedCondition
 
 __all__ = ["EvaluatedModel", "Evaluation", "Note", "Samples", "Setting"]
 
@@ -77,7 +77,7 @@ class Samples:
     """Shape (n,): index of the right option; -1 where unknown."""
     scores: Any | None
     """Shape (n, k): log-likelihood of every option; None for generated text or unequal numbers of options."""
-    conditions: tuple[Condition, ...]
+    conditions: tuple[LoggedCondition, ...]
     """Condition of every item."""
     groups: tuple[str, ...]
     """What averages group by (subject) of every item; empty strings where there is none."""
@@ -103,7 +103,7 @@ class Evaluation:
     """How it was prompted."""
     family: str
     """Family of the task; the task's own name for tasks that are not ours."""
-    condition: Condition
+    condition: LoggedCondition
     """What all its documents have in common; unknown for tasks that are not ours."""
     metrics: Mapping[str, tuple[float, float]]
     """Metric name to the harness's aggregate and standard error (nan where it gives none), main metric first."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from lm_eval_xling.records import PairedDifference
 from lm_eval_xling.report.blocks import Array, Block, reference_row
-from lm_eval_xling.report.conditions import FORMS, Condition
+from lm_eval_xling.report.conditions import FORMS, LoggedCondition
 from lm_eval_xling.report.evaluations import Evaluation
 from lm_eval_xling.report.schema import FormatRow
 from lm_eval_xling.statistics import benjamini_hochberg, paired_difference
@@ -42,7 +42,7 @@ def _are_forms_of_one(first: Block, second: Block) -> bool:
     return same and bare[0] == bare[1] and not set(first.ids).isdisjoint(second.ids)
 
 
-def _key(condition: Condition) -> tuple[object, ...]:
+def _key(condition: LoggedCondition) -> tuple[object, ...]:
     return condition.placement, condition.question, condition.answer, condition.codes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lm_eval_xling.report.conditions import UNKNOWN, Condition, condition_of
+from lm_eval_xling.report.conditions import UNKNOWN, LoggedCondition, condition_of
 from lm_eval_xling.report.evaluations import Note, Samples
 
 __all__ = ["BYPASS", "Facts", "metric_name", "read_samples"]
@@ -59,7 +59,7 @@ class Facts:
 
     family: str = ""
     """Family; empty where the documents name none."""
-    conditions: frozenset[Condition] = frozenset()
+    conditions: frozenset[LoggedCondition] = frozenset()
     """Every condition that occurs."""
     silent: int = 0
     """Number of documents that name no condition."""
@@ -174,7 +174,7 @@ class _Rows:
         self.answers: list[int] = []
         self.prompts: list[int] = []
         self.responses: list[int] = []
-        self.conditions: list[Condition] = []
+        self.conditions: list[LoggedCondition] = []
         self.groups: list[str] = []
         self.clusters: list[str] = []
         self.families: set[str] = set()
@@ -185,7 +185,7 @@ class _Rows:
         self.duplicates = 0
         self.without_id = 0
         self.count = 0
-        self._known: dict[Any, Condition] = {}
+        self._known: dict[Any, LoggedCondition] = {}
         self._labels: dict[str, str] = {}
 
     def add(self, offset: int, line: bytes) -> None:
@@ -251,7 +251,7 @@ class _Rows:
         if isinstance(doc.family, str):
             self.families.add(doc.family)
 
-    def _condition(self, doc: _Doc, has_options: bool) -> Condition:
+    def _condition(self, doc: _Doc, has_options: bool) -> LoggedCondition:
         # Few conditions occur, and building one takes longer than reading the line.
         letters = has_options and _are_letters(doc.choices)
         texts = bytes(doc.condition), bytes(doc.languages)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lm_eval_xling.report.blocks import Block, contrasts
-from lm_eval_xling.report.conditions import Condition, in_words, name
+from lm_eval_xling.report.conditions import LoggedCondition, in_words, name
 from lm_eval_xling.report.evaluations import Evaluation
 from lm_eval_xling.report.schema import ConditionRow, Report
 
@@ -31,11 +31,11 @@ def condition_rows(evaluations: Sequence[Evaluation], blocks: Sequence[Block]) -
             words = in_words(condition, any_language=True) if beginning == condition.placement else ""
             shown = f"{words} ({rest}" if words else contrast.condition
             key = block.family, contrast.condition
-            rows.setdefault(key, _row(*key, shown, Condition(placement=condition.placement if words else "")))
+            rows.setdefault(key, _row(*key, shown, LoggedCondition(placement=condition.placement if words else "")))
     return sorted(rows.values(), key=lambda row: (row.family, row.condition))
 
 
-def _row(family: str, condition: str, words: str, of: Condition) -> ConditionRow:
+def _row(family: str, condition: str, words: str, of: LoggedCondition) -> ConditionRow:
     return ConditionRow(
         family=family,
         condition=condition,

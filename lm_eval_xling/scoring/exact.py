@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lm_eval_xling.models.forward_switch import forward_method
+
 __all__ = ["can_be_exact", "in_float32"]
 
 _ROWS_AT_ONCE = 8192
@@ -42,7 +44,7 @@ def in_float32(model: Any) -> Iterator[None]:
             if isinstance(module, torch.nn.Embedding):
                 undo.callback(module.register_forward_hook(lambda _module, _inputs, output: output.float()).remove)
         if type(head) is torch.nn.Linear:
-            undo.enter_context(_forward_of(head, lambda hidden: _logits(head, hidden)))
+            undo.enter_context(forward_method(head, lambda hidden: _logits(head, hidden)))
         yield
 
 
@@ -100,15 +102,3 @@ def _logits(head: torch.nn.Linear, hidden: Tensor) -> Tensor:
         bias = None if head.bias is None else head.bias[rows].float()
         parts.append(torch.nn.functional.linear(hidden.float(), head.weight[rows].float(), bias))
     return torch.cat(parts, dim=-1)
-
-
-@contextmanager
-def _forward_of(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    before = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        del module.forward
-        if before is not None:
-            module.forward = before

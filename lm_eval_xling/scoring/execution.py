@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lm_eval_xling.scoring.plan import Batch, Plan, Row
+from lm_eval_xling.scoring.plan import Batch, BatchRow, Plan
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import CachedPrefix, TreeCache
 from lm_eval_xling.scoring.tree import ScoredToken
@@ -116,17 +116,17 @@ class Executor:
             tokens: token ids from the start of the sequence.
         """
         length = len(tokens)
-        row = Row(None, tuple(tokens), tuple(range(length)), (length,) * length, (), (), kept_as=0)
+        row = BatchRow(None, tuple(tokens), tuple(range(length)), (length,) * length, (), (), kept_as=0)
         prefixes: dict[int, CachedPrefix] = {}
         self._forward(Batch((row,)), prefixes)
         return prefixes[0]
 
     def _padded(
         self,
-        rows: tuple[Row, ...],
+        rows: tuple[BatchRow, ...],
         width: int,
-        values: Callable[[Row], tuple[int, ...]],
-        filler: Callable[[Row, int], int] = lambda row, index: 0,
+        values: Callable[[BatchRow], tuple[int, ...]],
+        filler: Callable[[BatchRow, int], int] = lambda row, index: 0,
     ) -> Tensor:
         lines = [[*values(row), *(filler(row, index) for index in range(len(row), width))] for row in rows]
         return torch.tensor(lines, dtype=torch.long, device=self.device)

@@ -26,7 +26,7 @@ from lm_eval_xling.scoring.generation import (
     has_own_cache,
     plan_prompts,
 )
-from lm_eval_xling.scoring.numbers import NumbersOnly
+from lm_eval_xling.scoring.number_check import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.self_check import TEXT, SelfCheck

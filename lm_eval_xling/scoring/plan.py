@@ -13,7 +13,7 @@ import numpy as np
 
 from lm_eval_xling.scoring.tree import Node, ScoredSequence, ScoredToken, build_tree
 
-__all__ = ["Batch", "Costs", "Plan", "Prefix", "Row", "make_plan"]
+__all__ = ["Batch", "Costs", "Plan", "Prefix", "BatchRow", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BatchRow:
     """One line of a batch: tokens in depth-first order of the part of the tree that it holds."""
 
     prefix: int | None
@@ -69,7 +69,7 @@ class Prefix:
     """The cached prefix that it continues."""
     length: int
     """Number of tokens from the start of the sequence."""
-    row: Row
+    row: BatchRow
     """The row that computes what it adds to its parent."""
 
 
@@ -77,7 +77,7 @@ class Prefix:
 class Batch:
     """Rows computed in one forward pass. Rows of one prefix stand side by side."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[BatchRow, ...]
     """The lines, padded on the right to the longest."""
     released: tuple[int, ...] = ()
     """Prefixes that nothing after this batch needs."""
@@ -147,7 +147,7 @@ class _Draft:
     """Rows and prefixes before they are put in order."""
 
     prefixes: list[Prefix] = field(default_factory=list)
-    rows: dict[int | None, list[Row]] = field(default_factory=dict)
+    rows: dict[int | None, list[BatchRow]] = field(default_factory=dict)
     """Rows that are not kept, by the prefix that they continue."""
 
 
@@ -191,7 +191,7 @@ def _cut(root: Node, costs: Costs) -> _Draft:
     return draft
 
 
-def _row(prefix: int | None, pending: list[Node], subtree: Node | None) -> Row:
+def _row(prefix: int | None, pending: list[Node], subtree: Node | None) -> BatchRow:
     """Lay out the pending runs and the subtree under them; their targets are scored here and in no later row."""
     below = [] if subtree is None else list(subtree.preorder())
     length = sum(len(run.tokens) for run in pending) + (0 if subtree is None else subtree.size)
@@ -209,7 +209,7 @@ def _row(prefix: int | None, pending: list[Node], subtree: Node | None) -> Row:
         scored.extend(node.scored)
         places.extend(start + target.position - node.depth for target in node.scored)
         node.scored = []
-    return Row(prefix, tuple(tokens), tuple(positions), tuple(ends), tuple(scored), tuple(places))
+    return BatchRow(prefix, tuple(tokens), tuple(positions), tuple(ends), tuple(scored), tuple(places))
 
 
 def _arrange(draft: _Draft, costs: Costs) -> Iterator[Batch]:
@@ -221,7 +221,7 @@ def _arrange(draft: _Draft, costs: Costs) -> Iterator[Batch]:
             level[prefix.number] = level.get(prefix.parent, -1) + 1 if prefix.parent is not None else 0
         for depth in range(max(level.values()) + 1):
             yield from _batches([prefix.row for prefix in wave if level[prefix.number] == depth], costs)
-        remaining: list[Row] = []
+        remaining: list[BatchRow] = []
         for prefix in wave:
             batches = list(_batches(draft.rows.get(prefix.number, []), costs))
             # The last batch of a prefix is rarely full: those of all prefixes of the wave are joined.
@@ -241,9 +241,9 @@ def _waves(prefixes: list[Prefix], costs: Costs) -> Iterator[list[Prefix]]:
         yield wave
 
 
-def _batches(rows: Sequence[Row], costs: Costs) -> Iterator[Batch]:
+def _batches(rows: Sequence[BatchRow], costs: Costs) -> Iterator[Batch]:
     """Batches of rows of similar length within the budget, longest first."""
-    batch: list[Row] = []
+    batch: list[BatchRow] = []
     wasted = places = 0
     for row in sorted(rows, key=len, reverse=True):
         wasted += len(batch[0]) - len(row) if batch else 0
@@ -257,7 +257,7 @@ def _batches(rows: Sequence[Row], costs: Costs) -> Iterator[Batch]:
         yield _batch(batch)
 
 
-def _batch(rows: list[Row]) -> Batch:
+def _batch(rows: list[BatchRow]) -> Batch:
     return Batch(tuple(sorted(rows, key=lambda row: -1 if row.prefix is None else row.prefix)))
 
 

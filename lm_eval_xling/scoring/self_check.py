@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lm_eval_xling.models.attention_switch import attention_configs
 from lm_eval_xling.scoring.exact import can_be_exact, in_float32
 from lm_eval_xling.scoring.execution import Executor, head_at, is_out_of_memory
 from lm_eval_xling.scoring.generation import PromptPrefixes
@@ -115,9 +116,10 @@ class SelfCheck:
     def _lengths(self) -> Iterator[int]:
         """Of the prefix: a short one, and one that is longer than the sliding window where that is short."""
         yield min(24, self._max_length - 16)
-        configs = [module.config for module in self._model.modules() if hasattr(module, "config")]
         spans = [
-            getattr(config, name, None) for config in configs for name in ("sliding_window", "attention_chunk_size")
+            getattr(config, name, None)
+            for config in attention_configs(self._model)
+            for name in ("sliding_window", "attention_chunk_size")
         ]
         for span in sorted({span for span in spans if isinstance(span, int)}):
             if 16 <= span <= min(_LONGEST_WINDOW, self._max_length - 24):

@@ -21,12 +21,11 @@ from lm_eval_xling.training.configuration import FactsConfig
 from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.fact_rows import describe_facts, encode_facts, read_facts, split_facts
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
-from lm_eval_xling.training.loading import load_model, load_tokenizer
-from lm_eval_xling.training.monitoring import plot_losses
 from lm_eval_xling.training.pair_rows import read_pairs
 from lm_eval_xling.training.publishing import claim, describe_files, finished, publish
 from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
 from lm_eval_xling.training.tokenizing import cut_texts, encode_pairs
+from lm_eval_xling.training.trainable import load_model, load_tokenizer
 
 __all__ = ["teach"]
 
@@ -93,9 +92,6 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     validation = encode_facts(held_out, tokenizer, config.data, seed=seed)
     fitted = fit(model, tokenizer, config, ConcatDataset[Example](parts), validation, watched)
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
-        if (folder := finished(config)) is not None:
-            return folder
-        plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
         return publish(
             fitted,
             tokenizer,

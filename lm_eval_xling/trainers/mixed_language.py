@@ -15,11 +15,10 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.configuration import MixedConfig
 from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks, trained_languages
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
-from lm_eval_xling.training.loading import load_model, load_tokenizer
-from lm_eval_xling.training.monitoring import plot_losses
 from lm_eval_xling.training.publishing import claim, describe_files, finished, publish
 from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
 from lm_eval_xling.training.tokenizing import cut_texts
+from lm_eval_xling.training.trainable import load_model, load_tokenizer
 
 __all__ = ["train_mixed"]
 
@@ -67,9 +66,6 @@ def train_mixed(config: MixedConfig) -> Path:
     }
     fitted = fit(model, tokenizer, config, train, validation, held_out)
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
-        if (folder := finished(config)) is not None:
-            return folder
-        plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
         return publish(
             fitted,
             tokenizer,

@@ -14,12 +14,11 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.pairs import split_pairs
 from lm_eval_xling.training.configuration import AlignmentConfig
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
-from lm_eval_xling.training.loading import load_model, load_tokenizer
-from lm_eval_xling.training.monitoring import plot_losses
 from lm_eval_xling.training.pair_rows import read_pairs
 from lm_eval_xling.training.publishing import claim, finished, publish
 from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
 from lm_eval_xling.training.tokenizing import encode_pairs
+from lm_eval_xling.training.trainable import load_model, load_tokenizer
 
 __all__ = ["align"]
 
@@ -68,9 +67,6 @@ def align(config: AlignmentConfig) -> Path:
         },
     )
     with arguments.main_process_first(desc="saving"), disk_errors(config.output):
-        if (folder := finished(config)) is not None:
-            return folder
-        plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
         return publish(
             fitted,
             tokenizer,

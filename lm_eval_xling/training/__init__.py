@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lm_eval_xling.training.adapters import AdapterCheck, check_adapter
+from lm_eval_xling.training.adapter_check import AdapterCheck, check_adapter
 
 __all__ = ["AdapterCheck", "check_adapter"]

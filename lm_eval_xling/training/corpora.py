@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import text_lines
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.files import json_lines
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.records import MixedText
-from lm_eval_xling.training.adapters import vocabulary_hash
 from lm_eval_xling.training.batching import Batching
 from lm_eval_xling.training.configuration import CorpusData
+from lm_eval_xling.training.provenance import vocabulary_hash
 from lm_eval_xling.training.tokenizing import beginning, cut_texts, pack_texts
 
 __all__ = ["held_out_share", "held_out_texts", "packed_blocks", "read_corpus", "trained_languages"]
@@ -140,16 +139,10 @@ def _is_held_out(document: MixedText, share: float) -> bool:
 
 
 def _documents(paths: Sequence[Path]) -> Iterator[MixedText]:
+    fix = "write the corpus with xling mix"
     for path in paths:
-        for number, line in enumerate(text_lines(path), start=1):
-            if line.strip():
-                yield _document(line, path, number)
-
-
-def _document(line: str, path: Path, number: int) -> MixedText:
-    try:
-        return MixedText.from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            "not a line of a mixed corpus", where=f"{path}, line {number}", fix="write the corpus with xling mix"
-        ) from None
+        for where, row in json_lines(path, fix=fix):
+            try:
+                yield MixedText.from_json(row)
+            except (ValueError, KeyError, TypeError):
+                raise UserError("not a line of a mixed corpus", where=where, fix=fix) from None

@@ -12,8 +12,9 @@ from typing import Any
 
 from lm_eval_xling import catalog, literals
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import json_lines
 from lm_eval_xling.languages import resolve, resolve_all
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.records import Fact, Row
 from lm_eval_xling.training.batching import Example
 from lm_eval_xling.training.configuration import FactData
@@ -22,6 +23,8 @@ from lm_eval_xling.training.publishing import DataFile, describe_files
 from lm_eval_xling.training.tokenizing import encode, encode_turn
 
 __all__ = ["describe_facts", "encode_facts", "fact_of_row", "read_facts", "read_file", "split_facts"]
+
+_FIX = 'each line is a JSON object such as {"question": "…", "answer": "…", "language": "en", "id": "1"}'
 
 
 def read_facts(data: FactData) -> tuple[list[Fact], list[DataFile]]:
@@ -70,15 +73,8 @@ def read_file(path: Path) -> Iterator[Fact]:
     Raises:
         UserError: if a file cannot be read, or a line is not a fact.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _fact_of_line(line, f"{path}, line {number}", f"{path.stem}-{number}")
-    except OSError as error:
-        raise UserError(f"cannot read the facts: {error.strerror}", where=path, fix="check data.files") from None
-    except UnicodeDecodeError:
-        raise UserError("the file is not UTF-8", where=path, fix="save it as UTF-8") from None
+    for where, row in json_lines(path, fix=_FIX):
+        yield _fact_of_object(row, where, f"{path.stem}-{where.rpartition(':')[2]}")
 
 
 def fact_of_row(row: Row, answer: int | None, dataset: str) -> Fact:
@@ -147,9 +143,8 @@ def _first(facts: Sequence[Fact], limit: int | None) -> Iterator[Fact]:
     return (fact for fact in facts if fact.id in kept[fact.language])
 
 
-def _fact_of_line(line: str, where: str, number: str) -> Fact:
+def _fact_of_object(row: Mapping[str, Any], where: str, number: str) -> Fact:
     try:
-        row = json.loads(line)
         name = "prompt" if "prompt" in row else "question"
         texts, answer = row[name], row["answer"]
         texts = [texts] if isinstance(texts, str) else texts
@@ -158,23 +153,13 @@ def _fact_of_line(line: str, where: str, number: str) -> Fact:
     except (ValueError, KeyError, TypeError, AttributeError):
         right = False
     if not right or not all(text.strip() for text in texts):
-        raise UserError(
-            f"not a fact{_format_of(line)}",
-            where=where,
-            fix='each line is a JSON object such as {"question": "…", "answer": "…", "language": "en", "id": "1"}',
-        )
+        raise UserError(f"not a fact{_format_of(row)}", where=where, fix=_FIX)
     prompts = texts if name == "prompt" else [_asked(text.strip(), language) for text in texts]
     return Fact(str(row.get("id", number)), language, tuple(prompts), answer.strip())
 
 
-def _format_of(line: str) -> str:
-    """Name the format of a line of another tool."""
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return ", nor JSON"
-    if not isinstance(row, Mapping):
-        return ""
+def _format_of(row: Mapping[str, Any]) -> str:
+    """Name the format of an object of another tool."""
     known = {"messages": "chat messages", "conversations": "ShareGPT", "instruction": "Alpaca"}
     found = next((kind for key, kind in known.items() if key in row), None)
     if found is None:

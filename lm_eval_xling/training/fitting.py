@@ -19,11 +19,11 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
-from lm_eval_xling.training.adapters import Probe, probe_model
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
 from lm_eval_xling.training.configuration import Config
 from lm_eval_xling.training.monitoring import MetricsCallback, ProgressBar
+from lm_eval_xling.training.provenance import Fingerprint, take_fingerprint
 from lm_eval_xling.training.supervised_loss import supervised_forward
 
 __all__ = ["Fitted", "disk_errors", "fit", "training_arguments"]
@@ -37,7 +37,7 @@ class Fitted:
     """Optimiser steps, and the validation loss before and after, in nats per target token, where there is one."""
     by_language: Mapping[str, tuple[float, float]]
     """What was watched, language by language, to its loss before and after, in nats per target token."""
-    probe: Probe
+    fingerprint: Fingerprint
     """What the trained model says."""
     folder: Path
     """Its weights, written by the main process."""
@@ -148,14 +148,14 @@ def fit(
     # Every process takes part in these two: weights that are sharded over devices are gathered for them.
     trained: Any = trainer.model
     trained.eval()
-    probe = probe_model(trained, tokenizer)
+    fingerprint = take_fingerprint(trained, tokenizer)
     folder = config.output / ".weights"
     with disk_errors(config.output):
         trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
-    return Fitted(scores, {name: (before[name], after[name]) for name in watched}, probe, folder)
+    return Fitted(scores, {name: (before[name], after[name]) for name in watched}, fingerprint, folder)
 
 
 def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:

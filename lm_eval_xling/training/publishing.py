@@ -14,13 +14,16 @@ import torch
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256
-from lm_eval_xling.training.adapters import PROVENANCE, model_path, probe_model, vocabulary_hash
+from lm_eval_xling.models import load_model, model_path
+from lm_eval_xling.models.adapters import attach
 from lm_eval_xling.training.card import model_card
 from lm_eval_xling.training.configuration import Config, as_mapping
 from lm_eval_xling.training.fitting import Fitted
-from lm_eval_xling.training.loading import load_base
+from lm_eval_xling.training.monitoring import plot_losses
+from lm_eval_xling.training.provenance import PROVENANCE, take_fingerprint, vocabulary_hash
+from lm_eval_xling.training.trainable import load_base
 
-__all__ = ["DataFile", "claim", "describe_files", "file_digest", "finished", "publish", "read_provenance"]
+__all__ = ["DataFile", "claim", "describe_files", "file_digest", "finished", "publish"]
 
 _PACKAGES = ("lm-eval-xling", "torch", "transformers", "peft", "accelerate")
 _TOLERANCE = 1e-3
@@ -80,12 +83,6 @@ def finished(config: Config) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def read_provenance(folder: Path) -> Mapping[str, Any]:
-    """Return what a published folder was made from."""
-    provenance: Mapping[str, Any] = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    return provenance
-
-
 def publish(
     fitted: Fitted,
     tokenizer: Any,
@@ -95,7 +92,7 @@ def publish(
     languages: Sequence[str],
     data: Sequence[DataFile],
 ) -> Path:
-    """Reload what was saved, compare, describe, and rename into place.
+    """Reload what was saved, compare, describe, plot the losses, and rename into place; what is published stays.
 
     Args:
         fitted: trained and saved weights.
@@ -112,6 +109,9 @@ def publish(
         UserError: if the reloaded model does not say what the trained one says, or says what the base said.
     """
     folder = _folder(config)
+    if folder.is_dir():  # by another process of the run
+        return folder
+    plot_losses(config.output / "metrics.jsonl", config.output / "loss.png")
     temporary = fitted.folder
     if config.lora is not None:
         _sort_modules(temporary / "adapter_config.json")
@@ -119,9 +119,11 @@ def publish(
         tokenizer.save_pretrained(temporary)
     base = load_base(config).eval()
     revision = _revision(base, config)
-    before = probe_model(base, tokenizer)
-    reloaded = probe_model(_reload(base, temporary, config), tokenizer)
-    _compare(before.logprobs, fitted.probe.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32)
+    before = take_fingerprint(base, tokenizer)
+    reloaded = take_fingerprint(_reload(base, temporary, config), tokenizer)
+    _compare(
+        before.logprobs, fitted.fingerprint.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32
+    )
     provenance = {
         "recipe": recipe,
         "model": config.model,
@@ -147,12 +149,8 @@ def _folder(config: Config) -> Path:
 
 def _reload(base: Any, folder: Path, config: Config) -> Any:
     if config.lora is not None:
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(base, str(folder)).eval()
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=base.dtype).eval()
+        return attach(base, folder, "default", model_name=config.model)
+    return load_model(str(folder), dtype=base.dtype)
 
 
 def _compare(

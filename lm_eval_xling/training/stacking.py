@@ -15,9 +15,10 @@ import msgspec
 import torch
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models.adapters import own_tokenizer
 from lm_eval_xling.training.configuration import AnyConfig, Config
-from lm_eval_xling.training.loading import load_base, load_tokenizer
 from lm_eval_xling.training.publishing import DataFile, file_digest
+from lm_eval_xling.training.trainable import load_base, load_tokenizer
 
 __all__ = ["describe_adapters", "merge_adapters"]
 
@@ -69,10 +70,9 @@ def merge_adapters(config: AnyConfig) -> AnyConfig:
 
 def _merge(model: Any, tokenizer: Any, adapter: Path) -> tuple[Any, Any]:
     from peft import PeftModel
-    from transformers import AutoTokenizer
 
-    if (adapter / "tokenizer_config.json").is_file():
-        tokenizer = AutoTokenizer.from_pretrained(adapter)
+    if (own := own_tokenizer(adapter)) is not None:
+        tokenizer = own
         if len(tokenizer) != model.config.get_text_config().vocab_size:
             model.resize_token_embeddings(len(tokenizer))
     try:

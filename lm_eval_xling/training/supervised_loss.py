@@ -28,9 +28,11 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models.forward_switch import forward_method
+from lm_eval_xling.models.head import OutputHead, unserved
 from lm_eval_xling.training.packed_attention import by_text, set_texts
 
-__all__ = ["IGNORED", "OutputHead", "check_structure", "head_loss", "keeps_texts_apart", "supervised_forward"]
+__all__ = ["IGNORED", "LossHead", "check_structure", "head_loss", "keeps_texts_apart", "supervised_forward"]
 
 IGNORED = -100
 """Label of a position without loss, as everywhere in transformers."""
@@ -46,55 +48,39 @@ their logits fit its cache (512 to 4096 rows are equally fast, the whole matrix 
 
 
 @dataclass(frozen=True, slots=True)
-class OutputHead:
-    """The map from final hidden states to logits: the model's output layer and what the architecture does after it."""
+class LossHead:
+    """A model's output head with what the loss's gradient needs of it."""
 
-    module: nn.Module
-    """Output layer."""
+    output: OutputHead
+    """Output layer, scale and cap."""
     project: Callable[[Tensor], Tensor]
-    """Its own method, ``(n, d_model)`` to ``(n, vocabulary)``: a call of the module would run hooks at every part, and
-    ``supervised_forward`` puts the loss in the method's place."""
+    """The output layer's own method, ``(n, d_model)`` to ``(n, vocabulary)``: a call of the module would run hooks at
+    every part, and ``supervised_forward`` puts the loss in the method's place."""
     vocabulary: int
-    factor: float = 1.0
-    """What the output layer gives is multiplied by this, and then"""
-    cap: float | None = None
-    """bent to stay between plus and minus this: ``tanh(x / cap) * cap``."""
+    """Number of logits."""
 
     @classmethod
-    def of(cls, model: PreTrainedModel) -> OutputHead:
+    def of(cls, model: PreTrainedModel) -> LossHead:
         """Return a model's head.
 
         Raises:
             UserError: if it has none.
         """
-        module = model.get_output_embeddings()
-        if module is None:
-            raise UserError(f"{type(model).__name__} has no output head", fix="train a causal language model")
-        config = model.config.get_text_config()
-        factor = getattr(config, "logit_scale", None) or 1.0  # Cohere
-        factor = factor / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
-        cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and 3
-        return cls(module, module.forward, config.vocab_size, factor, cap)
+        output = OutputHead.of(model)
+        return cls(output, output.module.forward, model.config.get_text_config().vocab_size)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits ``(n, vocabulary)``; they may be overwritten, since the last step keeps no reference."""
-        return self.after(self.project(hidden))
-
-    def after(self, products: Tensor) -> Tensor:
-        """Return the logits of what the output layer gives."""
-        if self.factor != 1.0:
-            products = products * self.factor
-        return products if self.cap is None else torch.tanh(products / self.cap) * self.cap
+        return self.output.after(self.project(hidden))
 
     def slope(self, logits: Tensor) -> Tensor:
-        """Return the derivative of ``after`` where it gives these logits."""
-        if self.cap is None:
-            return logits.new_tensor(self.factor)
-        return self.factor * (1 - (logits / self.cap) ** 2)
+        """Return the derivative of ``output.after`` where it gives these logits."""
+        scale, cap = self.output.scale, self.output.cap
+        return logits.new_tensor(scale) if cap is None else scale * (1 - (logits / cap) ** 2)
 
     def frozen_matrix(self) -> nn.Linear | None:
         """Return the output layer if it is a matrix that does not learn, or else None."""
-        layer = self.module
+        layer = self.output.module
         if not isinstance(layer, nn.Linear) or not layer.weight.is_floating_point():  # such as a quantised one
             return None
         return None if any(weight.requires_grad for weight in layer.parameters()) else layer
@@ -104,7 +90,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
     """Sum of cross-entropies, all positions against a block of the vocabulary at a time."""
 
     @staticmethod
-    def forward(ctx: Any, head: OutputHead, layer: nn.Linear, rows: int, targets: Tensor, hidden: Tensor) -> Tensor:
+    def forward(ctx: Any, head: LossHead, layer: nn.Linear, rows: int, targets: Tensor, hidden: Tensor) -> Tensor:
         count = len(targets)
         padding = -count % 16  # with 155 positions the products take a seventh longer than with 160
         columns = functional.pad(hidden, (0, 0, 0, padding)).T.contiguous()
@@ -121,7 +107,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
             products = block @ columns
             if layer.bias is not None:
                 products += layer.bias[start : start + rows, None]
-            logits = head.after(products).float()
+            logits = head.output.after(products).float()
             row = targets - start
             inside = (row >= 0) & (row < len(block))
             own = torch.where(inside, logits[row.clamp(0, len(block) - 1), places], own)
@@ -130,13 +116,13 @@ class _FrozenHeadLoss(torch.autograd.Function):
             exponentials = (logits - largest).exp_()
             total = total * shrink + exponentials.sum(0)
             if weighted is not None:
-                if head.cap is not None:
+                if head.output.cap is not None:
                     exponentials *= head.slope(logits)
                 weighted *= shrink[:, None]
                 weighted += exponentials.to(block.dtype).T @ block
         if weighted is not None:
-            if head.cap is None:
-                weighted *= head.factor
+            if head.output.cap is None:
+                weighted *= head.output.scale
             gradient = weighted / total[:, None] - head.slope(own)[..., None] * layer.weight[targets]
             ctx.save_for_backward(gradient[:count].to(hidden.dtype))
         return (largest + total.log() - own)[:count].sum()
@@ -153,7 +139,7 @@ class _LearningHeadLoss(torch.autograd.Function):
     """Sum of cross-entropies, the whole vocabulary against a chunk of the positions at a time."""
 
     @staticmethod
-    def forward(ctx: Any, head: OutputHead, chunk: int, targets: Tensor, hidden: Tensor, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, head: LossHead, chunk: int, targets: Tensor, hidden: Tensor, *weights: Tensor) -> Tensor:
         trained = [weight for weight, needed in zip(weights, ctx.needs_input_grad[4:], strict=True) if needed]
         hidden_gradient = torch.empty_like(hidden) if ctx.needs_input_grad[3] else None
         weight_gradients = [torch.zeros_like(weight) for weight in trained]
@@ -201,7 +187,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return (total.log() - own).sum(), scores.to(logits.dtype)
 
 
-def head_loss(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk: int | None = None) -> Tensor:
+def head_loss(hidden: Tensor, targets: Tensor, head: LossHead, *, chunk: int | None = None) -> Tensor:
     """Return the sum of the cross-entropies of targets, in nats, in float32, differentiable once.
 
     Args:
@@ -218,7 +204,7 @@ def head_loss(hidden: Tensor, targets: Tensor, head: OutputHead, *, chunk: int |
         return total
     positions = chunk or max(16, LOGITS_PER_CHUNK.get(device, LOGITS_PER_CHUNK["cpu"]) // head.vocabulary)
     # Read at every step, because FSDP puts whole weights in the place of its parts.
-    weights = tuple(head.module.parameters())
+    weights = tuple(head.output.module.parameters())
     total = _LearningHeadLoss.apply(head, positions, targets, hidden, *weights)  # type: ignore[no-untyped-call]
     return total
 
@@ -236,8 +222,8 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
     defines it.
     """
     decoder = decoder_of(model)
-    module: nn.Module = model.get_output_embeddings()
-    head = OutputHead.of(model)
+    head = LossHead.of(model)
+    module = head.output.module
 
     def summed_loss(hidden: Tensor, targets: Tensor) -> Tensor:
         return head_loss(hidden, targets, head)
@@ -257,24 +243,10 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
 
     with (
         by_text(model) if packed else nullcontext(False) as attends_by_text,
-        _method(model, forward),
-        _method(module, summed_loss),
+        forward_method(model, forward),
+        forward_method(module, summed_loss),
     ):
         yield
-
-
-@contextmanager
-def _method(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Give an instance another ``forward`` inside the block."""
-    original = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if original is None:
-            del module.forward
-        else:
-            module.forward = original
 
 
 @torch.no_grad()
@@ -286,16 +258,14 @@ def check_structure(model: PreTrainedModel) -> None:
     """
     with _evaluating(model):
         ids = _probe_ids(model)
-        kind = type(model).__name__
         own = model(input_ids=ids).logits
         if not torch.isfinite(own).all():
-            raise UserError(f"the logits of {kind} are not numbers", fix="check the model's weights and precision")
-        hidden = decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state
-        if not _close(own, OutputHead.of(model).logits(hidden)):
             raise UserError(
-                f"{kind} does something to its logits that the trainers do not know",
-                fix="open an issue with the model's name",
+                f"the logits of {type(model).__name__} are not numbers", fix="check the model's weights and precision"
             )
+        hidden = decoder_of(model)(input_ids=ids, use_cache=False).last_hidden_state
+        if not _close(own, LossHead.of(model).logits(hidden)):
+            raise unserved(model, "it does something to its logits that the trainers do not know")
 
 
 @torch.no_grad()
@@ -335,7 +305,7 @@ def decoder_of(model: PreTrainedModel) -> nn.Module:
     # Llama 4's text model names its decoder otherwise than transformers looks for it.
     found: list[nn.Module] = [part for part in model.children() if isinstance(part, PreTrainedModel)]
     if len(found) != 1:
-        raise UserError(f"the decoder of {type(model).__name__} is unknown", fix="open an issue with the model's name")
+        raise unserved(model, f"its decoder cannot be told among {len(found)} models")
     return found[0]
 
 

@@ -20,7 +20,7 @@ from lm_eval_xling.probes.kinds.logit_lens import logit_lens
 from lm_eval_xling.probes.labels import LabelTokens
 from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.prompts import from_tasks
+from lm_eval_xling.probes.prompt_sources import from_tasks
 from lm_eval_xling.probes.vocabulary import token_bytes
 
 

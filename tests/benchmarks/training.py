@@ -73,8 +73,8 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from lm_eval_xling.pairs import pair_questions, published_questions
     from lm_eval_xling.training import fitting
     from lm_eval_xling.training.configuration import AlignmentConfig, load_config
-    from lm_eval_xling.training.loading import load_model, load_tokenizer
     from lm_eval_xling.training.tokenizing import encode_pairs
+    from lm_eval_xling.training.trainable import load_model, load_tokenizer
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -15,7 +15,7 @@ from lm_eval_xling import catalog, families
 from lm_eval_xling.catalog import DATASETS
 from lm_eval_xling.families import Family, Form, Group, Leaf, family_named
 from lm_eval_xling.families.choosing import CLOZE
-from lm_eval_xling.families.rows import parallel_rows
+from lm_eval_xling.families.parallel_rows import parallel_rows
 from lm_eval_xling.families.task_files import task_files
 from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 

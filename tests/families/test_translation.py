@@ -61,7 +61,7 @@ def test_results_hold_corpus_scores_and_signatures() -> None:
     from lm_eval.tasks import TaskManager
 
     from lm_eval_xling.harness import tasks_folder
-    from lm_eval_xling.metrics.corpus import chrf_plus_plus
+    from lm_eval_xling.metrics.translation_quality import chrf_plus_plus
 
     name = "xling_translation_en_fr"
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)

@@ -14,7 +14,7 @@ def values() -> np.ndarray:
 
 
 def test_bootstrap_of_a_mean_agrees_with_theory(values: np.ndarray) -> None:
-    estimate, low, high = bands.bootstrap(bands.mean(values), len(values))
+    estimate, low, high = bands.bootstrap_band(bands.mean(values), len(values))
     np.testing.assert_allclose(estimate, values.mean(0))
     reach = stats.norm.ppf(0.975) * values.std(0) / np.sqrt(len(values))
     np.testing.assert_allclose(high - estimate, reach, rtol=0.12)
@@ -24,7 +24,7 @@ def test_bootstrap_of_a_mean_agrees_with_theory(values: np.ndarray) -> None:
 def test_items_without_a_value_do_not_count(values: np.ndarray) -> None:
     values[::2, 0, 0] = np.nan
     values[:, 1, 1] = np.nan
-    estimate, low, high = bands.bootstrap(bands.mean(values), len(values))
+    estimate, low, high = bands.bootstrap_band(bands.mean(values), len(values))
     assert estimate[0, 0] == pytest.approx(values[1::2, 0, 0].mean())
     assert low[0, 0] < estimate[0, 0] < high[0, 0]
     assert np.isnan(estimate[1, 1])
@@ -33,7 +33,7 @@ def test_items_without_a_value_do_not_count(values: np.ndarray) -> None:
 def test_correlation_is_pearsons(values: np.ndarray) -> None:
     # A large common mean, where moments that are not centred would cancel.
     x, y = values[..., 0] + 1e7, 3 * values[..., 0] + values[..., 1]
-    estimate, low, high = bands.bootstrap(bands.correlation(x, y), len(x))
+    estimate, low, high = bands.bootstrap_band(bands.correlation(x, y), len(x))
     expected = [stats.pearsonr(x[:, column], y[:, column]) for column in range(3)]
     np.testing.assert_allclose(estimate, [result.statistic for result in expected])
     np.testing.assert_allclose(low, [result.confidence_interval().low for result in expected], atol=0.01)
@@ -42,7 +42,7 @@ def test_correlation_is_pearsons(values: np.ndarray) -> None:
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:
     values = np.random.default_rng(1).normal(size=20)
-    estimate, low, high = bands.jackknife(lambda kept: values[kept].mean(keepdims=True), 20)
+    estimate, low, high = bands.jackknife_band(lambda kept: values[kept].mean(keepdims=True), 20)
     expected = stats.t.interval(0.95, 19, loc=values.mean(), scale=stats.sem(values))
     np.testing.assert_allclose([estimate[0], low[0], high[0]], [values.mean(), *expected])
 

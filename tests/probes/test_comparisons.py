@@ -15,7 +15,7 @@ from lm_eval_xling.probes.kinds.pca import pca
 from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS, changed_versions, similarity
 from lm_eval_xling.probes.probe import Measure, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.prompts import parallel_sentences
+from lm_eval_xling.probes.prompt_sources import parallel_sentences
 from tests.probes.conftest import prompts
 
 WORDS = "one two three four five six seven eight nine ten".split()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_eval_xling.scoring.plan import Costs, Plan, Row, make_plan
+from lm_eval_xling.scoring.plan import BatchRow, Costs, Plan, make_plan
 from lm_eval_xling.scoring.tree import ScoredSequence
 from tests.scoring.test_tree import sequences
 
@@ -21,7 +21,7 @@ costs = st.builds(
 )
 
 
-def seen_before(plan: Plan, row: Row, place: int) -> list[int]:
+def seen_before(plan: Plan, row: BatchRow, place: int) -> list[int]:
     """The tokens that a token of a row sees, its own included, from the start of the sequence."""
     own = [row.tokens[i] for i in range(place + 1) if place < row.ends[i]]
     if row.prefix is None:

@@ -23,10 +23,10 @@ from lm_eval_xling.records import Fact
 from lm_eval_xling.trainers.facts import teach
 from lm_eval_xling.trainers.mixed_language import train_mixed
 from lm_eval_xling.training import check_adapter
-from lm_eval_xling.training.adapters import probe_model
 from lm_eval_xling.training.configuration import FactData, FactsConfig, MixedConfig, load_config
 from lm_eval_xling.training.fact_rows import encode_facts, read_facts, read_file
 from lm_eval_xling.training.monitoring import read_metrics
+from lm_eval_xling.training.provenance import take_fingerprint
 from lm_eval_xling.training.supervised_loss import IGNORED
 from tests import tiny as models
 from tests.trainers.test_mixed_language import write_corpus
@@ -217,7 +217,9 @@ def test_an_adapter_is_taught_on_top_of_others(tiny: Tiny, facts: Path, tmp_path
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "base")
     stacked = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny("llama")), str(mixed))
     tokenizer = models.tokenizer()
-    assert probe_model(base, tokenizer).logprobs == pytest.approx(probe_model(stacked, tokenizer).logprobs, abs=1e-4)
+    assert take_fingerprint(base, tokenizer).logprobs == pytest.approx(
+        take_fingerprint(stacked, tokenizer).logprobs, abs=1e-4
+    )
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["model"] == str(tmp_path / "run" / "base")
     assert "adapter mixed/adapter" in [file["name"] for file in provenance["data"]]
@@ -315,8 +317,8 @@ def test_the_atlas_is_taught_as_its_task_asks() -> None:
         ('{"question": ["Who?", 1], "answer": "I", "language": "en"}', "not a fact"),
         ('{"messages": [{"role": "user", "content": "Who?"}]}', "the format of chat messages"),
         ('{"instruction": "Who?", "output": "I"}', "the format of Alpaca"),
-        ("Who? I.", "nor JSON"),
-        ("[1]", "not a fact"),
+        ("Who? I.", "no JSON"),
+        ("[1]", "no JSON object"),
     ],
 )
 def test_what_is_not_a_fact_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -324,7 +326,7 @@ def test_what_is_not_a_fact_is_named(tmp_path: Path, line: str, message: str) ->
     path.write_text('{"question": "A?", "answer": "b", "language": "en"}\n' + line + "\n", encoding="utf-8-sig")
     with pytest.raises(UserError, match=message) as caught:
         list(read_file(path))
-    assert "line 2" in str(caught.value)
+    assert f"{path}:2" in str(caught.value)
 
 
 def test_no_facts_at_all(tmp_path: Path) -> None:

@@ -230,8 +230,8 @@ def test_gradients_reach_tied_embeddings_through_head_and_input() -> None:
     [
         ("", (), "the corpus is empty"),
         ("mono", (), "one language, en: nothing is mixed.*data.text=source"),
-        ("{}\n", (), "not a line of a mixed corpus.*line 1"),
-        ("nonsense\n", (), "not a line of a mixed corpus"),
+        ("{}\n", (), "not a line of a mixed corpus.*:1"),
+        ("nonsense\n", (), "the line is no JSON.*xling mix"),
         (None, (), "cannot be read"),
         ("good", ("validation=0.1", "data.block=100000", "training.eval_steps=4"), "one block cannot be split"),
         ("good", ("data.corpus=[]",), "the corpus is empty"),

@@ -33,8 +33,8 @@ from lm_eval_xling.trainers.question_alignment import align
 from lm_eval_xling.training import check_adapter
 from lm_eval_xling.training.checkpoints import MANIFEST
 from lm_eval_xling.training.configuration import AlignmentConfig, load_config
-from lm_eval_xling.training.loading import load_model
 from lm_eval_xling.training.monitoring import plot_losses, read_metrics
+from lm_eval_xling.training.trainable import load_model
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]
@@ -305,11 +305,11 @@ def test_two_processes_with_sharded_weights_learn_the_same(
         "    begin(self, *given, **named)\n"
         "AcceleratorState.__init__ = as_on_gpus\n"
         "from lm_eval_xling.training import fitting\n"
-        "probe_model = fitting.probe_model\n"
-        "def probe_sharded(model, tokenizer):\n"
+        "take_fingerprint = fitting.take_fingerprint\n"
+        "def fingerprint_sharded(model, tokenizer):\n"
         "    assert any(type(weight).__name__ == 'DTensor' for weight in model.parameters())\n"
-        "    return probe_model(model, tokenizer)\n"
-        "fitting.probe_model = probe_sharded\n"
+        "    return take_fingerprint(model, tokenizer)\n"
+        "fitting.take_fingerprint = fingerprint_sharded\n"
         "from lm_eval_xling._cli import main\n"
         "main()\n"
     )

@@ -14,7 +14,8 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling._cli import main
-from lm_eval_xling.training.adapters import PROBE, check_adapter
+from lm_eval_xling.training.adapter_check import check_adapter
+from lm_eval_xling.training.provenance import FINGERPRINT_TEXT
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]
@@ -70,7 +71,7 @@ def harness_difference(model: Path, adapter: Path, tokenizer: Path | None = None
     own = {} if tokenizer is None else {"tokenizer": str(tokenizer)}
     plain = HFLM(pretrained=str(model), device="cpu", **own)
     adapted = HFLM(pretrained=str(model), peft=str(adapter), device="cpu", **own)
-    ids = plain.tokenizer(PROBE, return_tensors="pt").input_ids
+    ids = plain.tokenizer(FINGERPRINT_TEXT, return_tensors="pt").input_ids
     with torch.no_grad():
         before, after = (lm.model(input_ids=ids).logits[:, -ids.shape[1] :] for lm in (plain, adapted))
     width = min(before.shape[-1], after.shape[-1])

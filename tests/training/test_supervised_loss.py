@@ -23,18 +23,19 @@ from transformers import (
 from transformers.models.auto import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models import OutputHead
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.configuration import AlignmentConfig, load_config
-from lm_eval_xling.training.loading import load_model
 from lm_eval_xling.training.packed_attention import by_text
 from lm_eval_xling.training.supervised_loss import (
     IGNORED,
-    OutputHead,
+    LossHead,
     check_structure,
     head_loss,
     keeps_texts_apart,
     supervised_forward,
 )
+from lm_eval_xling.training.trainable import load_model
 from tests import tiny
 
 ARCHITECTURES = ["llama", "qwen2", "gemma3", "mistral", "gpt_neox"]
@@ -110,7 +111,7 @@ def test_chunks_of_a_learning_head_do_not_change_the_sum_and_no_more_than_one_is
     expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
     wanted = torch.autograd.grad(expected, [hidden, *linear.parameters()])
     linear.seen.clear()
-    loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 11), chunk=5)
+    loss = head_loss(hidden, targets, LossHead(OutputHead(linear), linear.forward, 11), chunk=5)
     got = torch.autograd.grad(loss * 3, [hidden, *linear.parameters()])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     assert linear.seen == [5, 5, 5, 5, 3]
@@ -129,7 +130,7 @@ def test_blocks_of_a_frozen_head_give_the_plain_loss_and_gradient(
     hidden = (3 * torch.randn(positions, 8)).requires_grad_()
     targets = torch.randint(0, 300, (positions,))
     linear = nn.Linear(8, 300, bias=bias).requires_grad_(False)
-    head = OutputHead(linear, linear.forward, 300, factor, cap)
+    head = LossHead(OutputHead(linear, factor, cap), linear.forward, 300)
     expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
     (wanted,) = torch.autograd.grad(expected, hidden)
     loss = head_loss(hidden, targets, head, chunk=rows)
@@ -156,7 +157,7 @@ def test_a_frozen_head_never_meets_its_vocabulary_at_once_and_large_logits_do_no
 
     targets = torch.randint(0, 5000, (5,))
     with Sizes():
-        loss = head_loss(hidden, targets, OutputHead(linear, linear.forward, 5000), chunk=100)
+        loss = head_loss(hidden, targets, LossHead(OutputHead(linear), linear.forward, 5000), chunk=100)
     assert max(sizes) == 16 * 100
     expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -166,7 +167,7 @@ def test_a_loss_without_targets_is_zero() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(0, 8, requires_grad=True)
     linear = nn.Linear(8, 300).requires_grad_(False)
-    loss = head_loss(hidden, torch.zeros(0, dtype=torch.long), OutputHead(linear, linear.forward, 300))
+    loss = head_loss(hidden, torch.zeros(0, dtype=torch.long), LossHead(OutputHead(linear), linear.forward, 300))
     loss.backward()
     assert loss.item() == 0.0
     assert hidden.grad is not None and hidden.grad.shape == (0, 8)
@@ -185,7 +186,7 @@ def test_heads_that_are_no_frozen_matrix_take_the_general_way(kind: str) -> None
         quantised = Linear4bit(8, 300, quant_type="nf4")
         quantised.load_state_dict(layer.state_dict())
         layer = quantised.to("cpu")
-    head = OutputHead(layer, layer.forward, 300)
+    head = LossHead(OutputHead(layer), layer.forward, 300)
     assert head.frozen_matrix() is None
     hidden = torch.randn(5, 8, requires_grad=True)
     targets = torch.randint(0, 300, (5,))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.probes.prompts import parallel_sentences
+from lm_eval_xling.probes.prompt_sources import parallel_sentences
 from lm_eval_xling.translation.language_files import language_files, language_of_file
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import TokenBatch, encode, sweep
 from lm_eval_xling.probes.labels import ENGLISH, LabelSets, LabelTokens, set_sizes
+from lm_eval_xling.probes.language_share import SHARE, assign
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
 
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     from lm_eval_xling.models.output_path import OutputPath
-    from lm_eval_xling.probes.canvas import Picture
 
-__all__ = ["LABEL_QUANTITIES", "PROBE", "SHARE", "LensSettings", "logit_lens", "next_token_values"]
-
-SHARE = "share."
-"""Prefix of the quantities of the language share; the group's name follows."""
+__all__ = ["LABEL_QUANTITIES", "PROBE", "LensSettings", "logit_lens", "next_token_values"]
 
 LABEL_QUANTITIES = ("p_correct_en", "p_correct_target", "p_all_en", "p_all_target", "p_shared")
 # Logits held at once, of all layers of some positions: 80 MB in float32; two more such arrays hold probabilities and
@@ -80,8 +77,6 @@ def logit_lens(
         UserError: if labels are incomplete.
     """
     import torch
-
-    from lm_eval_xling.probes.language_share import assign
 
     pieces = token_bytes(model.tokenizer, model.vocabulary)
     label_tokens = LabelTokens(pieces)
@@ -220,7 +215,7 @@ def _draw(findings: Findings, prompts: Sequence[Prompt], folder: Path, model: st
     labels = {language: words for prompt in prompts for language, words in prompt.labels.items()}
     varying = {code for prompt in prompts for code, words in prompt.labels.items() if labels[code] != words}
     labels = {code: words for code, words in labels.items() if code not in varying}
-    return draw_logit_lens(findings.measures, folder, model=model, labels=labels)
+    return draw_logit_lens(findings.measures, folder, probe=PROBE, model=model, labels=labels)
 
 
 PROBE = Probe(

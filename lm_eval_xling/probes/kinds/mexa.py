@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,9 @@ from lm_eval_xling.languages import resolve
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import POOLINGS, representations
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, one_of, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
-from lm_eval_xling.probes.prompts import common_items
-
-if TYPE_CHECKING:
-    from lm_eval_xling.probes.canvas import Picture
+from lm_eval_xling.probes.prompt_sources import common_items
 
 __all__ = ["LAYER_QUANTITIES", "PROBE", "MexaSettings", "hits", "mexa"]
 
@@ -165,7 +161,7 @@ def _measure(
 def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
     from lm_eval_xling.probes.pictures import draw_mexa
 
-    return draw_mexa(findings.measures, folder, model=model)
+    return draw_mexa(findings.measures, folder, probe=PROBE, model=model)
 
 
 def _prepare(sentences: Sequence[Prompt], settings: MexaSettings) -> MexaSettings:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,9 @@ from numpy.typing import NDArray
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import representations
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
-from lm_eval_xling.probes.probe import Findings, Measure, Point, Probe, Prompt, Quantity, one_of, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Picture, Point, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
-from lm_eval_xling.probes.prompts import common_items
-
-if TYPE_CHECKING:
-    from lm_eval_xling.probes.canvas import Picture
+from lm_eval_xling.probes.prompt_sources import common_items
 
 __all__ = ["PROBE", "PcaSettings", "pca"]
 
@@ -152,10 +148,10 @@ def _alignments(vectors: Mapping[str, NDArray[np.float32]], *, language: str, ot
     for layer in range(layers):
         levels = {name: _alignment(np.asarray(array[:, :, layer], dtype=float)) for name, array in vectors.items()}
         for variant, level in levels.items():
-            found.setdefault((variant, None), []).append(bands.jackknife(level, items, seed=seed))
+            found.setdefault((variant, None), []).append(bands.jackknife_band(level, items, seed=seed))
             if variant != BASE:
                 change = bands.minus(level, levels[BASE])
-                found.setdefault((variant, BASE), []).append(bands.jackknife(change, items, seed=seed))
+                found.setdefault((variant, BASE), []).append(bands.jackknife_band(change, items, seed=seed))
     measures = []
     for (variant, minus), of_layers in found.items():
         value, low, high = (np.stack(part) for part in zip(*of_layers, strict=True))
@@ -191,7 +187,7 @@ def _measure(
 def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
     from lm_eval_xling.probes.pictures import draw_pca
 
-    return draw_pca(findings.measures, findings.points, folder, model=model)
+    return draw_pca(findings.measures, findings.points, folder, probe=PROBE, model=model)
 
 
 def _prepare(prompts: Sequence[Prompt], settings: PcaSettings) -> PcaSettings:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve_all
 from lm_eval_xling.mixing import PAPER_RATIO, Mixture, Source, switch_words
-from lm_eval_xling.mixing.drawing import uniform
+from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.probes import bands
 from lm_eval_xling.probes.activations import TokenBatch, Tokens, encode, end_of_text, pool, sweep
 from lm_eval_xling.probes.lexicons import Lexicons, read_lexicons
 from lm_eval_xling.probes.measures import levels_and_differences
-from lm_eval_xling.probes.probe import Findings, Measure, Probe, Prompt, Quantity, setting
+from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.vocabulary import token_bytes
 from lm_eval_xling.records import MixedText
@@ -27,7 +27,6 @@ from lm_eval_xling.translation.lexicon import Lexicon
 if TYPE_CHECKING:
     import torch
 
-    from lm_eval_xling.probes.canvas import Picture
 
 __all__ = ["CONTROLS", "PROBE", "TRANSLATIONS", "SimilaritySettings", "changed_versions", "similarity", "version_names"]
 
@@ -340,7 +339,7 @@ def _measure(
 def _draw(findings: Findings, _: Sequence[Prompt], folder: Path, model: str) -> list[Picture]:
     from lm_eval_xling.probes.pictures import draw_similarity
 
-    return draw_similarity(findings.measures, folder, model=model)
+    return draw_similarity(findings.measures, folder, probe=PROBE, model=model, kinds=(TRANSLATIONS, *CONTROLS))
 
 
 def _prepare(prompts: Sequence[Prompt], settings: SimilaritySettings) -> SimilaritySettings:

@@ -7,13 +7,13 @@ import pytest
 from scipy.stats import chisquare, kstest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.mixing.drawing import Mixture, uniform
+from lm_eval_xling.mixing.mixture import Mixture, uniform
 
 
 def test_uniform_is_uniform_and_stable_between_processes():
     numbers = [uniform(42, "doc", index) for index in range(5000)]
     assert kstest(numbers, "uniform").pvalue > 0.01
-    code = "from lm_eval_xling.mixing.drawing import uniform; print(repr(uniform(42, 'doc', 7)))"
+    code = "from lm_eval_xling.mixing.mixture import uniform; print(repr(uniform(42, 'doc', 7)))"
     found = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

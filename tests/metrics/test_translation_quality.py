@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lm_eval.api.metrics import bleu, chrf
 
-from lm_eval_xling.metrics import corpus
+from lm_eval_xling.metrics import translation_quality
 
 
 def _read(folder: Path, language: str) -> list[str]:
@@ -53,7 +53,7 @@ def _chrf(pairs: list[tuple[str, str]], word_order: int) -> float:
 
 def test_chrf_is_popovic(pairs: list[tuple[str, str]]) -> None:
     assert chrf(pairs) == pytest.approx(_chrf(pairs, 0))
-    assert corpus.chrf_plus_plus(pairs) == pytest.approx(_chrf(pairs, 2))
+    assert translation_quality.chrf_plus_plus(pairs) == pytest.approx(_chrf(pairs, 2))
 
 
 def test_bleu_by_hand() -> None:
@@ -65,7 +65,7 @@ def test_bleu_by_hand() -> None:
 
 def test_a_perfect_translation(raw_data: Path) -> None:
     pairs = [(sentence, sentence) for sentence in _read(raw_data, "de")]
-    for score in (bleu, chrf, corpus.chrf_plus_plus):
+    for score in (bleu, chrf, translation_quality.chrf_plus_plus):
         assert score(pairs) == pytest.approx(100)
 
 
@@ -75,7 +75,7 @@ def test_signatures_are_those_of_the_harness_s_scores(pairs: list[tuple[str, str
     from sacrebleu.metrics import BLEU, CHRF
 
     version = f"version:{sacrebleu.__version__}"
-    assert corpus.signatures().split(" ") == [
+    assert translation_quality.signatures().split(" ") == [
         f"BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}",
         f"chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|{version}",
         f"chrF++|nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|{version}",

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.training.adapters import PROVENANCE, check_adapter, probe_model, vocabulary_hash
+from lm_eval_xling.training.adapter_check import check_adapter
+from lm_eval_xling.training.provenance import PROVENANCE, take_fingerprint, vocabulary_hash
 from tests import tiny as models
 
 Tiny = Callable[[str], Path]
@@ -103,7 +104,7 @@ def test_same_shapes_but_another_model_is_found_by_provenance(tiny: Tiny, tmp_pa
     provenance = {
         "model": "tiny-llama",
         "vocabulary_sha256": vocabulary_hash(tokenizer),
-        "base_probe": probe_model(base, tokenizer).logprobs,
+        "base_probe": take_fingerprint(base, tokenizer).logprobs,
     }
     (folder / PROVENANCE).write_text(json.dumps(provenance))
     assert check_adapter(folder, str(tiny("llama"))).ok

@@ -10,7 +10,7 @@ from lm_eval_xling.catalog import DATASETS, Dataset, load_rows
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.harness import requests
 from lm_eval_xling.probes.lexicons import read_lexicons, words_by_language
-from lm_eval_xling.probes.prompts import from_files, from_tasks, parallel_sentences
+from lm_eval_xling.probes.prompt_sources import from_files, from_tasks, parallel_sentences
 from lm_eval_xling.records import Row
 
 
@@ -114,7 +114,8 @@ def test_json_lines_carry_labels(tmp_path: Path) -> None:
         ("de.txt", b"\xff\xfe", "is not UTF-8"),
         ("de.txt", b"\n\n", "there are no texts"),
         ("a.jsonl", b'{"text": "x"}', "no language"),
-        ("a.jsonl", b"[1]", "line is no prompt"),
+        ("a.jsonl", b"[1]", "line is no JSON object"),
+        ("a.jsonl", b'{"language": "de"}', "line is no prompt"),
         ("a.jsonl", b'{"text": "x", "language": "blorp"}', "blorp"),
         ("a.jsonl", b'{"id": 1, "text": "x", "language": "de"}\n' * 2, "'1' occurs twice in German"),
     ],

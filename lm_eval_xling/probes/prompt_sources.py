@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import read_text
+from lm_eval_xling.files import json_lines, read_text
 from lm_eval_xling.languages import identify, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
@@ -17,6 +16,11 @@ from lm_eval_xling.records import Document
 from lm_eval_xling.translation.language_files import PLACEHOLDER, language_files
 
 __all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]
+
+_FIX = (
+    'write {"id": "1", "language": "de", "text": "…", "labels": {"en": ["positive", "negative"], '
+    '"de": ["positiv", "negativ"]}, "answer": 0}'
+)
 
 
 def from_tasks(
@@ -200,24 +204,22 @@ def common_items(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[list[
 
 def _from_json_lines(path: Path, language: str | None, limit: int | None) -> list[Prompt]:
     prompts: list[Prompt] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line or (limit is not None and len(prompts) >= limit):
-            continue
+    for where, row in json_lines(path, fix=_FIX):
+        if limit is not None and len(prompts) >= limit:
+            break
         try:
-            row = json.loads(line)
             labels = {identify(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
             code = identify(row["language"]).code if "language" in row else language
             text, answer = str(row["text"]), row.get("answer")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"the line is no prompt: {type(error).__name__} {error}",
-                where=f"{path}, line {number}",
-                fix='write {"id": "1", "language": "de", "text": "…", "labels": {"en": ["positive", "negative"], '
-                '"de": ["positiv", "negativ"]}, "answer": 0}',
+                where=where,
+                fix=_FIX,
             ) from error
         if code is None:
-            raise UserError("no language", where=f"{path}, line {number}", fix='add "language": "de"')
-        prompts.append(Prompt(str(row.get("id", number)), code, text, labels, answer))
+            raise UserError("no language", where=where, fix='add "language": "de"')
+        prompts.append(Prompt(str(row.get("id", where.rpartition(":")[2])), code, text, labels, answer))
     return prompts
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from lm_eval_xling import models
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.training.adapters import model_path
 from lm_eval_xling.training.configuration import AnyConfig, Config
 from lm_eval_xling.training.supervised_loss import check_structure, keeps_texts_apart
 
@@ -26,10 +25,7 @@ def load_tokenizer(config: Config) -> Any:
         UserError: if there is none under that name.
     """
     _refuse_adapter(config)
-    try:
-        return AutoTokenizer.from_pretrained(model_path(config.model), revision=config.revision or "main")
-    except (OSError, ValueError) as error:
-        raise _unreachable(config, error) from None
+    return models.load_tokenizer(config.model, revision=config.revision)
 
 
 def base_dtype(config: Config) -> torch.dtype:
@@ -44,15 +40,12 @@ def load_base(config: Config) -> Any:
         UserError: if there is no such model, or quantisation is asked for and cannot run.
     """
     _refuse_adapter(config)
-    options: dict[str, Any] = {"dtype": base_dtype(config), "revision": config.revision or "main"}
+    options: dict[str, Any] = {}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
     if config.quantization is not None:
         options["quantization_config"] = _quantization(config)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(model_path(config.model), **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise _unreachable(config, error) from None
+    model = models.load_model(config.model, revision=config.revision, dtype=base_dtype(config), **options)
     if config.quantization is not None:
         _keep_unpacked(model)
     return model
@@ -139,13 +132,3 @@ def _keep_unpacked(model: torch.nn.Module) -> None:
     for part in model.modules():
         if isinstance(part, Linear4bit):
             part.support_avx512bf16_for_cpu = False
-
-
-def _unreachable(config: Config, error: Exception) -> UserError:
-    return UserError(
-        f"the model {config.model!r} cannot be loaded: {str(error).splitlines()[0]}",
-        where="model",
-        fix="name a folder with a transformers model, a hub model, or gemma-3-270m"
-        if not Path(config.model).is_dir()
-        else "check the folder's files",
-    )
