@@ -68,7 +68,9 @@ def evaluated(folder: Path) -> dict[str, object]:
     return {task: max((folder / "out").rglob(f"{task}_*.jsonl")).read_bytes() for task in tasks}
 
 
-ATLAS = "--model hf --model_args pretrained=MODEL,dtype=float32 --tasks xling_atlas_en_de,xling_atlas_de_en --device cpu"
+ATLAS = (
+    "--model hf --model_args pretrained=MODEL,dtype=float32 --tasks xling_atlas_en_de,xling_atlas_de_en --device cpu"
+)
 
 TRIALS = {
     "mix": Trial(
@@ -87,7 +89,9 @@ TRIALS = {
         trained,
         2,
     ),
-    "probe": Trial("probe logit-lens --model MODEL --texts en=text.txt --batch-tokens 64 --out out", every_file("out"), 1),
+    "probe": Trial(
+        "probe logit-lens --model MODEL --texts en=text.txt --batch-tokens 64 --out out", every_file("out"), 1
+    ),
     "report": Trial("report runs --out out", every_file("out"), 1),
     "eval": Trial(f"eval {ATLAS} --batch_size 1 --use_cache answers --log_samples --output_path out", evaluated, 2),
 }

@@ -259,6 +259,8 @@ def translate(
     entry, source = DATASETS[name], resolve(from_).code
     check_translatable(entry)
     targets = resolve_all([*filter(None, to.split(",")), *(more or ())])
+    if not targets:
+        raise UserError("no language to translate into", where="--to", fix="--to fr,de")
     folder = mirror or (Path(os.environ["XLING_DATA"]) if os.environ.get("XLING_DATA") else None)
     if folder is None:
         raise UserError("no mirror to add to", fix="--mirror MIRROR, or export XLING_DATA=MIRROR")

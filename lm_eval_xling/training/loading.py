@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
@@ -51,7 +52,7 @@ def load_base(config: Config) -> Any:
         options["quantization_config"] = _quantization(config)
     try:
         model = AutoModelForCausalLM.from_pretrained(model_path(config.model), **options)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreachable(config, error) from None
     if config.quantization is not None:
         _keep_unpacked(model)

@@ -29,10 +29,17 @@ rows: capitals.{language}.jsonl
 columns: {id: id, question: question, options: options, answer: answer}
 """
 
+TRAINING = """\
+model: MODEL
+data: {files: [facts.jsonl]}
+lora: {r: 2}
+training: {max_steps: 4, warmup_steps: 0, learning_rate: 1e-2}
+"""
+
 MADE = """\
-xling mix en.txt --format lines --languages en,de --unit word --with 'lexicon:lexicons/en-{target}.txt' --out mixed.jsonl
+xling mix en.txt --format lines --languages en,de --unit word --with lexicon:lexicons/en-{target}.txt --out mixed.jsonl
 xling probe pca --model MODEL --texts en.txt --texts de.txt --out probed
-xling train facts model=MODEL 'data.files=[facts.jsonl]' output=trained training.max_steps=1 training.learning_rate=1e-2
+xling train facts --config facts.yaml output=trained
 xling eval --model hf --model_args pretrained=MODEL --tasks xling_atlas_en_de --limit 4 --log_samples --output_path runs
 xling report runs --out reported
 xling tasks new capitals.yaml --to capitals_tasks
@@ -60,7 +67,9 @@ def set_out(folder: Path, published: Path, xling: Callable[[list[str]], None]) -
         (folder / f"{code}.txt").write_text("".join(lines))
         (folder / "parallel").mkdir(exist_ok=True)
         (folder / "parallel" / f"{code}.dev").write_text("".join(lines))
-        rows = [{"id": f"i{n}", "question": f"{code} {n}?", "options": [f"{code} {n}", "x"], "answer": 0} for n in "123"]
+        rows = [
+            {"id": f"i{n}", "question": f"{code} {n}?", "options": [f"{code} {n}", "x"], "answer": 0} for n in "123"
+        ]
         _lines(folder / f"capitals.{code}.jsonl", rows)
         (folder / "published").mkdir(exist_ok=True)
         shutil.copy(published / f"zhang_eval/snli/snli_{code}600_test.json", folder / "published")
@@ -71,6 +80,7 @@ def set_out(folder: Path, published: Path, xling: Callable[[list[str]], None]) -
     _lines(folder / "facts.jsonl", facts)
     pairs = [{"input": "Frage: eins\nTranslate the input from German to English:\n", "answer": "Question: one"}] * 4
     (folder / "pairs.json").write_text(json.dumps(pairs))
+    (folder / "facts.yaml").write_text(TRAINING)
     for line in MADE.splitlines():
         xling(shlex.split(line)[1:])
 
