@@ -154,7 +154,7 @@ def fetch(
                 problems.append(error)
                 continue
             _report(entry, stored)
-    raise_all(problems)
+        raise_all(problems)
 
 
 @app.command(
@@ -193,10 +193,10 @@ def import_(
                 raise
             count += 1
             _report(entry, stored)
-    if not count:
-        raise UserError(
-            "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
-        )
+        if not count:
+            raise UserError(
+                "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
+            )
 
 
 @app.command(epilog="Example: [bold]xling data verify mirror[/]")

@@ -91,7 +91,8 @@ def _complete(arguments: argparse.Namespace) -> None:
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
     given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
-    if not any(given.get("tasks") or ()):
+    tasks = given.get("tasks")
+    if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.model_args = _model_arguments(given.get("model_args"))

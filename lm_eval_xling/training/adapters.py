@@ -147,6 +147,8 @@ def _read_config(adapter: Path) -> Mapping[str, Any]:
         raise UserError("no adapter here: adapter_config.json is missing", where=adapter, fix="name peft's folder")
     try:
         config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("no JSON object")
     except ValueError as error:
         raise UserError(f"adapter_config.json is damaged: {error}", where=path, fix="train or copy it again") from None
     return config
