@@ -1,6 +1,6 @@
 """Long commands killed at random moments: the same command again ends in the same bytes.
 
-``XLING_KILLS`` is the number of kills of each command; ``make test-kills`` sets 20, and without it there are ten in all.
+``XLING_KILLS`` is the number of kills of each command: 20 for ``make test-kills``; without it there are ten in all.
 """
 
 from __future__ import annotations

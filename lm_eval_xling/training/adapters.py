@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
+from lm_eval_xling.models import EMBEDDED_MODELS, loading, model_folder
 
 __all__ = ["PROBE", "AdapterCheck", "Probe", "check_adapter", "model_path", "probe_model", "vocabulary_hash"]
 
@@ -178,14 +178,9 @@ def _load_base(model: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = model_path(model)
-    try:
+    with loading(model, what=f"the model {model!r} cannot be loaded"):
         base = AutoModelForCausalLM.from_pretrained(path, dtype="auto").eval()
         return base, AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the model {model!r} cannot be loaded: {str(error).splitlines()[0]}",
-            fix=f"name a folder, a hub model, or one of {', '.join(EMBEDDED_MODELS)}",
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
