@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-processors coverage check generated format system clean
+.PHONY: demo test test-fast test-processors test-kills coverage check generated format system clean
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,10 @@ test-processors: $(VENV)/.test
 	  ATEN_CPU_CAPABILITY=$${setting%:*} OMP_NUM_THREADS=$${setting#*:} $(BIN)/python -m pytest \
 	    -m "not real and not slow" $(NUMERIC) || exit 1; \
 	done
+
+# 140 kills, for the night: every long command is killed at 20 random moments and must end in the same bytes.
+test-kills: $(VENV)/.test
+	XLING_KILLS=20 $(BIN)/python -m pytest tests/test_kills.py
 
 coverage: $(VENV)/.test
 	$(PYTEST) --cov=lm_eval_xling

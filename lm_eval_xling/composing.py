@@ -178,8 +178,13 @@ def mixup_placement(languages: Sequence[str], *, seed: int = 0, repeat: bool = F
         languages: codes; their order changes nothing.
         seed: another seed draws other languages.
         repeat: allow fewer languages than parts; each then stands in as many parts as another, or in one more.
+
+    Raises:
+        UserError: a language is named twice.
     """
     pool = tuple(sorted(languages))
+    if len(set(pool)) < len(pool):
+        raise UserError(f"a language is named twice: {', '.join(languages)}", where="languages", fix="name each once")
 
     def parts(row: Row) -> Parts:
         count = len(row.fields) + len(row.options)

@@ -20,9 +20,11 @@ from lm_eval_xling.errors import UserError
 __all__ = [
     "UNFINISHED",
     "atomic_file",
+    "check_folder",
     "disk_full",
     "file_sha256",
     "json_lines",
+    "nothing_left",
     "plain_suffix",
     "read_text",
     "text_lines",
@@ -162,6 +164,43 @@ def atomic_file(path: Path, *, folder: Path | None = None) -> Iterator[BinaryIO]
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder to write to that is a file, or would stand in one.
+
+    Args:
+        folder: need not be there.
+        option: how the user named it, for the message.
+
+    Raises:
+        UserError: if it cannot be a folder.
+    """
+    standing = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if standing is not None and not standing.is_dir():
+        raise UserError("a folder is needed, and this is a file", where=f"{option} {standing}", fix="name another")
+
+
+@contextmanager
+def nothing_left(folder: Path, *names: str) -> Iterator[None]:
+    """Take back, after a user's error, files that only say that a run has begun, and the folder made for them.
+
+    Args:
+        folder: where the run writes.
+        names: of those files. If anything else was written, they stay.
+    """
+    before = {path.name for path in folder.iterdir()} if folder.is_dir() else None
+    try:
+        yield
+    except UserError:
+        after = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        made = after - (before or set())
+        if made and made <= set(names):
+            for name in made:
+                (folder / name).unlink()
+            if before is None:
+                folder.rmdir()
         raise
 
 

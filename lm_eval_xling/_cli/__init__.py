@@ -36,5 +36,9 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"xling: {error}", file=sys.stderr)
-        sys.exit(2)
+        message = str(error)
+    else:
+        return
+    # Only now are the frames of the error gone, and with them the progress bars that they had begun to draw.
+    print(f"xling: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -156,7 +156,7 @@ def fetch(
                 problems.append(error)
                 continue
             _report(entry, stored)
-    raise_all(problems)
+        raise_all(problems)
 
 
 @app.command(
@@ -195,10 +195,10 @@ def import_(
                 raise
             count += 1
             _report(entry, stored)
-    if not count:
-        raise UserError(
-            "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
-        )
+        if not count:
+            raise UserError(
+                "the folders hold no dataset's files", where=", ".join(map(str, folders)), fix="xling data list"
+            )
 
 
 @app.command(epilog="Example: [bold]xling data verify mirror[/]")
@@ -261,6 +261,8 @@ def translate(
     entry, source = DATASETS[name], resolve(from_).code
     check_translatable(entry)
     targets = resolve_all([*filter(None, to.split(",")), *(more or ())])
+    if not targets:
+        raise UserError("no language to translate into", where="--to", fix="--to fr,de")
     folder = mirror or (Path(os.environ["XLING_DATA"]) if os.environ.get("XLING_DATA") else None)
     if folder is None:
         raise UserError("no mirror to add to", fix="--mirror MIRROR, or export XLING_DATA=MIRROR")

@@ -27,8 +27,10 @@ Examples:\n
 
 _LOGGER = logging.getLogger(__name__)
 
-_LOADING = ("create_from_arg_obj", "create_from_arg_string")
-"""Functions of the harness in which a model is loaded."""
+_LOADING = ("create_from_arg_obj", "create_from_arg_string", "from_pretrained")
+"""Functions of the harness and of transformers in which a model or a tokenizer is loaded."""
+_LOADING_DATA = ("load_dataset", "dataset_module_factory")
+"""Functions of the datasets library in which a task's own data is sought."""
 _CHECKING = ("from_cli", "process_tasks", "load_yaml_config")
 """Functions of the harness in which arguments are checked."""
 
@@ -80,6 +82,7 @@ def _complete(arguments: argparse.Namespace) -> None:
     """Add what this command knows and the harness does not, to what the command line and its configuration say."""
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
+    from lm_eval_xling._cli.argument_values import check_values
     from lm_eval_xling.harness import is_visible, tasks_folder
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
@@ -87,10 +90,12 @@ def _complete(arguments: argparse.Namespace) -> None:
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
     given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
-    if not given.get("tasks"):
+    tasks = given.get("tasks")
+    if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.model_args = _model_arguments(given.get("model_args"))
+    check_values(given, arguments.model_args)
     folders = given.get("include_path") or []
     folders = [folders] if isinstance(folders, str) else folders
     for folder in folders:
@@ -170,6 +175,20 @@ def _messages() -> Iterator[None]:
                 where="--model_args",
                 fix="check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
             ) from None
+        if passed.intersection(_LOADING_DATA):
+            raise UserError(
+                f"the data of a task cannot be had: {_first_line(error)}",
+                where="--tasks",
+                fix="check dataset_path and dataset_kwargs of the task, and the network",
+            ) from None
+        if "chat_template" in str(error) and "apply_chat_template" in passed:
+            raise UserError(
+                f"the chat template cannot be applied: {_first_line(error)}",
+                where="--apply_chat_template",
+                fix="leave it out, or name a model whose tokenizer has a chat template",
+            ) from None
+        if isinstance(error, AssertionError) and "--samples" in str(error):
+            raise UserError(_first_line(error), where="--samples", fix="name rows that the task has") from None
         if passed.intersection(_CHECKING) and isinstance(error, ValueError | TypeError | OSError):
             raise UserError(_first_line(error), fix="lm_eval run --help lists the arguments") from None
         raise

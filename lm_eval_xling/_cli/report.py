@@ -39,6 +39,8 @@ def report(
     missing = [module for module in ("jinja2", "matplotlib", "msgspec", "scipy") if find_spec(module) is None]
     if missing:
         raise UserError(f"reports need {' and '.join(missing)}", fix="pip install 'lm-eval-xling[report]'")
+    if baseline == "":
+        raise UserError("no run is named", where="--baseline", fix="name a run folder or a model, or leave it out")
     from rich.console import Console
     from rich.progress import Progress
 

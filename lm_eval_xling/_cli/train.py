@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 __all__ = ["app"]
+if TYPE_CHECKING:
+    from lm_eval_xling.training.configuration import AnyConfig
 
 app = typer.Typer(
     help="Train an adapter that lowers the barrier, or all weights.", no_args_is_help=True, rich_markup_mode="rich"
@@ -31,7 +34,7 @@ def align(overrides: Overrides = None, config: Config = None) -> None:
     from lm_eval_xling.trainers.question_alignment import align as train
     from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 
-    _report(train(load_config(AlignmentConfig, config, overrides or ())))
+    _run(train, load_config(AlignmentConfig, config, overrides or ()))
 
 
 @app.command(
@@ -43,7 +46,7 @@ def mixed(overrides: Overrides = None, config: Config = None) -> None:
     from lm_eval_xling.trainers.mixed_language import train_mixed
     from lm_eval_xling.training.configuration import MixedConfig, load_config
 
-    _report(train_mixed(load_config(MixedConfig, config, overrides or ())))
+    _run(train_mixed, load_config(MixedConfig, config, overrides or ()))
 
 
 @app.command(
@@ -56,7 +59,15 @@ def facts(overrides: Overrides = None, config: Config = None) -> None:
     from lm_eval_xling.trainers.facts import teach
     from lm_eval_xling.training.configuration import FactsConfig, load_config
 
-    _report(teach(load_config(FactsConfig, config, overrides or ())))
+    _run(teach, load_config(FactsConfig, config, overrides or ()))
+
+
+def _run(recipe: Callable[[AnyConfig], Path], config: AnyConfig) -> None:
+    from lm_eval_xling.files import nothing_left
+
+    with nothing_left(config.output, "run.json"):
+        folder = recipe(config)
+    _report(folder)
 
 
 def _report(folder: Path) -> None:

@@ -20,7 +20,7 @@ from lm_eval_xling.catalog.mirror import MANIFEST, Mirror, StoredPart, decode_ro
 from lm_eval_xling.catalog.raw import skipping_bad_rows
 from lm_eval_xling.catalog.sources import Unreachable, unreachable
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.files import UNFINISHED, file_sha256, write_atomically
+from lm_eval_xling.files import UNFINISHED, check_folder, file_sha256, nothing_left, write_atomically
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Row
 
@@ -153,8 +153,7 @@ def writing(folder: Path, datasets: Mapping[str, Dataset]) -> Iterator[MirrorWri
     """
     from filelock import FileLock, Timeout
 
-    if folder.exists() and not folder.is_dir():
-        raise UserError("the mirror must be a folder", where=folder)
+    check_folder(folder, "mirror")
     if (
         folder.is_dir()
         and not (folder / MANIFEST).exists()
@@ -165,12 +164,13 @@ def writing(folder: Path, datasets: Mapping[str, Dataset]) -> Iterator[MirrorWri
             raise UserError(
                 f"the folder is not a mirror: it holds {entries[0].name!r}", where=folder, fix="name a new folder"
             )
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            for left_over in folder.rglob(UNFINISHED):
-                left_over.unlink(missing_ok=True)
-            yield MirrorWriter(folder, datasets)
+        with nothing_left(folder, ".lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock", timeout=0):
+                for left_over in folder.rglob(UNFINISHED):
+                    left_over.unlink(missing_ok=True)
+                yield MirrorWriter(folder, datasets)
     except Timeout:
         raise UserError(
             "another xling process is writing to this mirror", where=folder, fix="wait until it has finished"

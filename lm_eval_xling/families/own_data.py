@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -70,9 +70,9 @@ class OwnData(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Lines of the prompt, or of each form's; by default the question, the options, and the word for "Answer"."""
     instruction: str = ""
     """Text before the prompt, or the key of a prompt word."""
-    forms: tuple[Literal["letters", "cloze"], ...] = ("letters", "cloze")
+    forms: Annotated[tuple[Literal["letters", "cloze"], ...], msgspec.Meta(min_length=1)] = ("letters", "cloze")
     """Forms of items with options, the default first."""
-    max_tokens: int = 64
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 64
     """Longest generated answer, of items without options."""
 
 
@@ -102,6 +102,10 @@ def read_description(path: Path) -> OwnData:
         raise UserError(f"{data.name!r} is no name for tasks", where=path, fix="lower-case letters, digits and _")
     if "question" not in data.columns or "answer" not in data.columns:
         raise UserError("`columns` lacks `question` or `answer`", where=path, fix="say which column holds each")
+    if isinstance(data.rows, str) and "{language}" not in data.rows and len(data.languages) > 1:
+        raise UserError(
+            f"{data.rows} is one file for {len(data.languages)} languages", where=path, fix="write {language} in `rows`"
+        )
     return data
 
 

@@ -10,6 +10,7 @@ from lm_eval_xling.families.family import Family
 from lm_eval_xling.families.own_data import read_description
 from lm_eval_xling.families.placed import placement_in_words
 from lm_eval_xling.families.task_files import task_files
+from lm_eval_xling.files import check_folder
 from lm_eval_xling.languages import identify
 
 __all__ = ["write_tasks"]
@@ -26,6 +27,7 @@ def write_tasks(description: Path, family: Family, folder: Path) -> int:
         UserError: bad rows, or a folder that holds other files.
     """
     assert family.check is not None
+    check_folder(folder, "--to")
     items = family.check()
     relative = os.path.relpath(description.resolve(), folder.resolve())
     files = dict(task_files(family, _MADE_BY, description=Path(relative).as_posix()))

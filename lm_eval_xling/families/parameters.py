@@ -31,7 +31,7 @@ def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tu
     """
     task = family.task(leaf)
     own = dict(given) if isinstance(given, Mapping) else given
-    if own and FORM in own:
+    if isinstance(own, dict) and FORM in own:
         leaf = _in_form(family, leaf, own.pop(FORM))
     parameters: Any = parse(family.parameters, own, task=task)
     for name in own or ():

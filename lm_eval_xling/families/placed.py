@@ -131,7 +131,9 @@ def leaf_placement(leaf: Leaf, parameters: PlacedParameters) -> Placement:
     """
     name = leaf.condition["placement"]
     if name == "mixup":
-        languages = parameters.languages or FIVE
+        languages = FIVE if parameters.languages is None else parameters.languages
+        if not languages:
+            raise UserError("no language to draw from", where="languages", fix=f"name some, such as {', '.join(FIVE)}")
         return placement_named(name, languages=languages, seed=parameters.seed, repeat=parameters.repeat_languages)
     target = leaf.condition.get("language")
     if parameters.languages is not None:

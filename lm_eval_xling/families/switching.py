@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.mixing import Mixture, mix_parallel
 from lm_eval_xling.records import MixedText, Row
 
@@ -25,7 +26,14 @@ def switched_question(
         unit: what a part is.
         seed: of the draw, which depends on the item's id besides.
         words: words of the first language in a chunk.
+
+    Raises:
+        UserError: no language.
     """
+    if not languages:
+        raise UserError(
+            "no language to draw from", where="languages", fix='name some, such as {"languages": ["en", "fr"]}'
+        )
     first = languages[0]
     return mix_parallel(
         {language: rows[language].fields["question"].strip() for language in languages},

@@ -52,7 +52,13 @@ class TofuParameters:
     """What to do with ids that a language lacks."""
 
     def resolved(self) -> TofuParameters:
-        """Return the parameters with every language given by its code."""
+        """Return the parameters with every language given by its code.
+
+        Raises:
+            UserError: an unknown language, or a part without words.
+        """
+        if self.words < 1:
+            raise UserError(f"a part of {self.words} words", where="words", fix="1 or more; 8 by default")
         return replace(
             self,
             question_language=self.question_language and resolve(self.question_language).code,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.files import atomic_file, write_atomically
+from lm_eval_xling.files import atomic_file, check_folder, write_atomically
 from lm_eval_xling.mixing.code_mixing import MixingStatistics
 from lm_eval_xling.mixing.documents import Corpus
 from lm_eval_xling.mixing.mixture import Mixture
@@ -108,6 +108,9 @@ def mix_corpus(
         UserError: if the settings, the input, the translator or the output file do not fit.
     """
     settings.check()
+    check_folder(out.parent, "--out")
+    if out.is_dir():
+        raise UserError("a file is needed, and this is a folder", where=f"--out {out}", fix="name another")
     identities = _identities(corpus, settings, translator)
     say(f"reading {corpus.name}")
     plan = {
@@ -122,13 +125,18 @@ def mix_corpus(
         say(f"{out} is there already")
         return done
     work = _work(out, plan)
-    bounds = _prepared(corpus, work, settings.limit)
-    missing = [part for part in range(len(bounds)) if not _statistics_file(work, part).exists()]
-    if len(missing) < len(bounds):
-        say(f"continuing: {len(bounds) - len(missing)} of {len(bounds)} parts are there")
     try:
+        bounds = _prepared(corpus, work, settings.limit)
+        missing = [part for part in range(len(bounds)) if not _statistics_file(work, part).exists()]
+        if len(missing) < len(bounds):
+            say(f"continuing: {len(bounds) - len(missing)} of {len(bounds)} parts are there")
         _run(missing, work, bounds, settings, None if corpus.parallel else translator, cache, processes)
         return _joined(out, work, len(bounds), plan)
+    except UserError:
+        if not any(work.glob("[0-9]*.json")):
+            # No part is done that the same command could continue from.
+            shutil.rmtree(work, ignore_errors=True)
+        raise
     except FileNotFoundError:
         # The same command ran twice at once; the other one has finished and removed the parts.
         done = _finished(out, plan, overwrite)

@@ -210,7 +210,9 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
         try:
             labels = {identify(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
             code = identify(row["language"]).code if "language" in row else language
-            text, answer = str(row["text"]), row.get("answer")
+            text, answer = row["text"], row.get("answer")
+            if not isinstance(text, str):
+                raise TypeError(f"'text' is {text!r}, not a string")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"the line is no prompt: {type(error).__name__} {error}",

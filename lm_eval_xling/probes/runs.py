@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import write_atomically
+from lm_eval_xling.files import check_folder, write_atomically
 from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Run:
             "settings": dict(settings),
         }
         self.manifest: dict[str, Any] = {**identity, "versions": {name: version(name) for name in _LIBRARIES}}
+        check_folder(folder, "--out")
         path = folder / "run.json"
         if path.exists():
             known = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.files import nothing_left
 from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
 from lm_eval_xling.probes.registered import PROBES
@@ -57,8 +58,9 @@ def run(
         model = ProbedModel(
             model, [Path(adapter) for adapter in adapters], revision=revision, dtype=dtype, device=device
         )
-    folder = Run(Path(out), chosen.name, model=model.describe(), prompts=prompts, settings=_described(wanted))
-    findings = chosen.measure(model, prompts, wanted, folder.activations, batch_tokens)
+    with nothing_left(Path(out), "run.json"):
+        folder = Run(Path(out), chosen.name, model=model.describe(), prompts=prompts, settings=_described(wanted))
+        findings = chosen.measure(model, prompts, wanted, folder.activations, batch_tokens)
     folder.save(findings)
     folder.show(chosen, findings, chosen.draw(findings, prompts, folder.figures, model.name))
     return findings

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import check_folder
 from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.evaluated import Run, run_folders
 from lm_eval_xling.report.gallery import draw
@@ -61,8 +62,7 @@ def make_report(
 ) -> tuple[Report, Path]:
     """Do what ``write_report`` does and return the report beside the page's path."""
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UserError("the report needs a folder, and this is a file", where=out, fix="pass another --out")
+    check_folder(out, "--out")
     paths = run_folders(runs, out / "evaluated")
     if baseline is not None and Path(baseline).exists():
         paths.append(Path(baseline))

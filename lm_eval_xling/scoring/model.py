@@ -131,6 +131,13 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def _loglikelihood_tokens(
         self, requests: Sequence[_Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[_Answer]:
+        for text, _, continuation in requests:
+            if len(continuation) > self.max_length:
+                raise UserError(
+                    f"continuation of {len(continuation)} tokens is longer than the model's {self.max_length}",
+                    where=None if text is None else f"continuation {text[1][:60]!r}",
+                    fix="a model that reads longer texts, or --model_args …,max_length=N where that was set too low",
+                )
         if self.fallback_reason is not None:
             answers: list[_Answer] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return answers
@@ -166,11 +173,6 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 f"{'context' if not context else 'continuation'} without tokens",
                 where=None if text is None else f"context ending in {text[0][-60:]!r}, continuation {text[1]!r}",
                 fix="begin the continuation with a space or a newline, so that it has a token of its own",
-            )
-        if len(continuation) > self.max_length:
-            raise UserError(
-                f"continuation of {len(continuation)} tokens is longer than the model's {self.max_length}",
-                where=None if text is None else f"continuation {text[1][:60]!r}",
             )
         # The last token is only scored, never read; what is too long loses its beginning.
         tokens = np.asarray([*context, *continuation][-(self.max_length + 1) : -1], np.uint32)

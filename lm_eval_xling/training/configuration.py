@@ -7,11 +7,11 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import read_text
@@ -32,15 +32,20 @@ __all__ = [
     "load_config",
 ]
 
+Count = Annotated[int, Meta(ge=1)]
+"""A number of things of which there must be one."""
+Length = Annotated[int, Meta(ge=2)]
+"""A number of tokens: one that is read and one that is predicted."""
+
 
 class LoraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), as peft names their options."""
 
-    r: int = 8
+    r: Count = 8
     """Rank."""
-    alpha: int = 32
+    alpha: Count = 32
     """The update is scaled by ``alpha / r``."""
-    dropout: float = 0.05
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     """Dropout before the update, in [0, 1)."""
     target_modules: str | tuple[str, ...] = "all-linear"
     """Last names of the modules to adapt, or ``all-linear`` for all linear layers except the output head."""
@@ -70,7 +75,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     a model cannot keep the texts of a row apart."""
     validation: float = 0.0
     """Share of the data that is held out for the validation loss, in [0, 1)."""
-    early_stopping: int | None = None
+    early_stopping: Count | None = None
     """Stop after so many evaluations without a lower validation loss."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``transformers.TrainingArguments`` by their own names."""
@@ -83,11 +88,11 @@ class CorpusData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Files that ``xling mix`` wrote (JSON lines, one ``records.MixedText`` each)."""
     text: Literal["mixed", "source"] = "mixed"
     """``source`` trains on the same documents before mixing: the English-only ablation."""
-    block: int = 1024
+    block: Length = 1024
     """Tokens of a packed block."""
-    limit: int | None = None
+    limit: Count | None = None
     """At most so many documents."""
-    held_out: int = 32
+    held_out: Annotated[int, Meta(ge=0)] = 32
     """About so many documents, at most a tenth of all, are not trained: their loss is printed language by language."""
 
 
@@ -106,9 +111,9 @@ class PairData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Source languages; empty takes all that the files have."""
     target: str = "en"
     """Target language."""
-    limit: int | None = 10_000
+    limit: Count | None = 10_000
     """At most so many pairs of each source language."""
-    cutoff: int = 2048
+    cutoff: Length = 2048
     """Longest pair in tokens; a longer one loses the beginning of its prompt."""
 
 
@@ -134,13 +139,13 @@ class FactData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Allow ``split: test``, whose scores then say nothing."""
     languages: tuple[str, ...] = ()
     """Languages of the rows that are taught; empty teaches all that the files have, and a dataset in English."""
-    limit: int | None = None
+    limit: Count | None = None
     """At most so many facts of each language, those that the files begin with."""
-    wordings: int | None = 1
+    wordings: Count | None = 1
     """So many wordings of each question are taught, drawn by a hash of the fact's id; ``null``: all."""
     chat_template: bool = False
     """Ask as the tokenizer's chat template renders a user's turn."""
-    cutoff: int = 500
+    cutoff: Length = 500
     """Longest row in tokens; a longer one loses the beginning of its question."""
     mixture: OtherText = field(default_factory=OtherText)
     """What else is learnt in the same run."""
@@ -234,6 +239,11 @@ _OURS = {
     "save_only_model": None,
 }
 """Training arguments that the recipes set, and the key of ours to use instead."""
+
+_SHARES = frozenset({"save_steps", "eval_steps", "logging_steps"})
+"""Options that may be a share of all steps, below 1."""
+_AT_LEAST_ONE = _SHARES | {"per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"}
+_NOT_NEGATIVE = frozenset({"learning_rate", "weight_decay", "warmup_steps", "seed", "max_grad_norm"})
 
 
 def load_config(kind: type[AnyConfig], path: Path | None, overrides: Sequence[str] = ()) -> AnyConfig:
@@ -375,7 +385,8 @@ def _wrong(kind: type[Struct], values: Any, message: str, path: Path | None) -> 
 def _check_training(training: Mapping[str, Any], path: Path | None) -> None:
     from transformers import TrainingArguments
 
-    known = [f.name for f in dataclasses.fields(TrainingArguments) if f.init]
+    defaults = {f.name: f.default for f in dataclasses.fields(TrainingArguments) if f.init}
+    known = list(defaults)
     for name in training:
         if name in _OURS:
             instead = _OURS[name]
@@ -384,3 +395,13 @@ def _check_training(training: Mapping[str, Any], path: Path | None) -> None:
             )
         if name not in known:
             raise unknown_name("key", f"training.{name}", [f"training.{option}" for option in known], where=path)
+        # transformers takes any value, and fails on it when the training has begun.
+        value, kind = training[name], type(defaults[name])
+        least = 1 if name in _AT_LEAST_ONE else 0 if name in _NOT_NEGATIVE else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kind in (int, float) and not number:
+            raise UserError(f"training.{name} is {value!r}, expected a number", where=path)
+        if number and name == "num_train_epochs" and value <= 0:
+            raise UserError(f"training.{name} is {value}, expected a number above 0", where=path)
+        if number and least is not None and not (value >= least or (name in _SHARES and 0 < value)):
+            raise UserError(f"training.{name} is {value}, expected {least} or more", where=path)

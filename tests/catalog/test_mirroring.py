@@ -158,7 +158,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not a mirror: it holds 'thesis.tex'"), writing(tmp_path, DATASETS):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(UserError, match="must be a folder"), writing(tmp_path / "thesis.tex", DATASETS):
+    with pytest.raises(UserError, match="a folder is needed"), writing(tmp_path / "thesis.tex", DATASETS):
         pass
 
 
