@@ -21,7 +21,7 @@ _MENDED = {
     400: "the warning above says what the server refused",
     401: "export OPENAI_API_KEY=… with a valid key",
     403: "export OPENAI_API_KEY=… with a key that may use this model",
-    404: "give base_url whole, up to /v1/chat/completions or /v1/completions, and the model's name as the server has it",
+    404: "give base_url whole, up to /v1/chat/completions or /v1/completions, and the model by its name there",
 }
 """By the status of an answer: what to do where asking again does not help."""
 
@@ -131,7 +131,7 @@ def _told(error: Exception, passed: set[str], kept: bool) -> UserError | None:
         return UserError(
             "the server's answer holds no log-likelihoods of the prompt",
             where="--model local-completions",
-            fix="""a server that gives them (vLLM), or answers in words: --metadata '{"xling": {"form": "generate"}}'""",
+            fix="""use a server that gives them (vLLM), or --metadata '{"xling": {"form": "generate"}}'""",
         )
     said = _said(error)
     if said is None:

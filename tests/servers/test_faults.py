@@ -1,4 +1,4 @@
-"""A chat server that fails: the harness's tries, one message, nothing lost, and no address or key in what is written."""
+"""A chat server that fails: the harness's tries, one message, nothing lost, no address or key in what is written."""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ def test_every_family_is_evaluated_behind_a_chat_api(
         )
     said = {answer["choices"][0]["message"]["content"] for answer in answered}
     (file,) = (tmp_path / "run").rglob("results_*.json")
-    results = json.loads(file.read_text(encoding="utf-8"))["results"]
+    written = json.loads(file.read_text(encoding="utf-8"))
+    results = written["results"]
     assert set(results) == set(TASKS)
     documents = 0
     for task in TASKS:
@@ -133,16 +134,15 @@ def test_every_family_is_evaluated_behind_a_chat_api(
             turns = json.loads(sample["arguments"]["gen_args_0"]["arg_0"][0])
             assert turns in [body["messages"] for body in asked]
             roles = [turn["role"] for turn in turns if turn["role"] != "system"]
-            # Sentiment and inference are asked with six demonstrations, each a turn and its answer.
-            shots = 6 if task in ("xling_sentiment_en", "xling_nli_en") else 0
-            assert roles == ["user", "assistant"] * shots + ["user"]
+            # A demonstration is a turn and its answer.
+            assert roles == ["user", "assistant"] * written["n-shot"][task] + ["user"]
             assert sample["doc"]["prompt"] in turns[-1]["content"]
             documents += 1
     assert len(asked) == len(answered) == documents
     xling("report", tmp_path / "run", "--out", tmp_path / "report")
     port = address.rpartition(":")[2]
-    for written in tmp_path.rglob("*"):
-        if written.is_file():
-            text = written.read_text(encoding="utf-8", errors="replace")
-            assert f"127.0.0.1:{port}" not in text and "base_url" not in text and KEY not in text, written
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert f"127.0.0.1:{port}" not in text and "base_url" not in text and KEY not in text, path
     assert (tmp_path / "report" / "report.html").is_file()
