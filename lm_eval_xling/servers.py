@@ -133,6 +133,11 @@ def _told(error: Exception, passed: set[str], kept: bool) -> UserError | None:
             where="--model local-completions",
             fix="""use a server that gives them (vLLM), or --metadata '{"xling": {"form": "generate"}}'""",
         )
+    if isinstance(error, NotImplementedError):
+        return UserError(
+            "the server gives no log-likelihoods, which one of the tasks compares",
+            fix="leave out tasks that compare likelihoods, or ask ours for the form generate (docs/servers.md)",
+        )
     said = _said(error)
     if said is None:
         return None

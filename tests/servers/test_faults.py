@@ -43,6 +43,7 @@ def run(
     arguments: str = "",
     model: str = "local-chat-completions",
     form: str = "generate",
+    task: str = TASK,
     turns: bool = True,
 ) -> Any:
     """Evaluate four documents and return their samples."""
@@ -51,7 +52,7 @@ def run(
             args=[
                 *("--model", model, "--model_args", f"model=some-chat,base_url={server.address}{arguments}"),
                 *(["--apply_chat_template"] if turns else []),
-                *("--tasks", TASK, "--metadata", json.dumps({"xling": {"form": form}})),
+                *("--tasks", task, "--metadata", json.dumps({"xling": {"form": form}})),
                 *("--limit", "4", "--output_path", str(output), "--log_samples", *words),
             ]
         )
@@ -146,6 +147,17 @@ def test_log_likelihoods_are_refused_before_anything_is_sent(tmp_path: Path) -> 
     with answering("A") as server, pytest.raises(UserError, match="no log-likelihoods") as raised:
         run(server, tmp_path, form="cloze")
     assert '"form": "generate"' in str(raised.value.fix) and not server.received
+
+
+def test_tasks_of_others_that_need_log_likelihoods_are_one_message_too(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"q": "two and two", "options": ["four", "five"], "a": 0}\n' * 3)
+    (tmp_path / "own.yaml").write_text(
+        f"task: own\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: '{rows}'}}}}\ntest_split: test\n"
+        "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: options\ndoc_to_target: a\n"
+    )
+    with answering("A") as server, pytest.raises(UserError, match="no log-likelihoods"):
+        run(server, tmp_path / "run", "--include_path", str(tmp_path), task="own")
 
 
 def test_a_chat_server_needs_turns_and_a_commercial_one_its_key(
