@@ -63,7 +63,7 @@ def run(
 
 def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), answering("B") as server:
-        samples = run(server, tmp_path / "run", arguments=f",auth_token={KEY},max_retries=2")
+        samples = run(server, tmp_path / "run", arguments=f",auth_token={KEY},max_retries=2,think_end_token=</think>")
     assert [sample["filtered_resps"] for sample in samples] == [["B"]] * 4
     assert server.keys == [f"Bearer {KEY}"] * 4
     for body in server.received:
@@ -74,7 +74,7 @@ def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCapt
     write_report(tmp_path / "run", tmp_path / "report")
     (results,) = (tmp_path / "run").rglob("results_*.json")
     told = json.loads(results.read_text())
-    assert told["config"]["model_args"] == {"model": "some-chat", "max_retries": 2}
+    assert told["config"]["model_args"] == {"model": "some-chat", "max_retries": 2, "think_end_token": "</think>"}
     address = f"127.0.0.1:{server.server_address[1]}"
     for file in tmp_path.rglob("*"):
         if file.is_file():
