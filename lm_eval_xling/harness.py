@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Document, Request
 
-__all__ = ["OLDEST", "check_version", "is_visible", "requests", "task_names", "tasks_folder"]
+__all__ = ["OLDEST", "chat_template", "check_version", "is_visible", "requests", "task_names", "tasks_folder"]
 
 OLDEST = "0.4.12"
 """Oldest release of the harness for which the tests pass."""
@@ -57,9 +59,9 @@ def tasks_folder() -> Path:
     )
 
 
-def task_names(kind: str = "all_subtasks") -> list[str]:
-    """Return the sorted names of our leaf tasks, or of ``all_groups`` or ``all_tags``."""
-    return list(getattr(_manager(None), kind))
+def task_names(kind: str = "all_subtasks", include_path: Sequence[str | Path] = ()) -> list[str]:
+    """Return the sorted names of the leaf tasks, ours and in further folders, or of ``all_groups`` or ``all_tags``."""
+    return list(getattr(_manager(None, include_path), kind))
 
 
 def _manager(metadata: Mapping[str, Any] | None, include_path: Sequence[str | Path] = ()) -> Any:
@@ -75,6 +77,21 @@ def _manager(metadata: Mapping[str, Any] | None, include_path: Sequence[str | Pa
     )
 
 
+def chat_template(tokenizer: Any) -> Callable[..., str]:
+    """Return the harness's way to a tokenizer's chat template.
+
+    Raises:
+        UserError: if the tokenizer has none.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserError(
+            "the tokenizer has no chat template", where=tokenizer.name_or_path, fix="leave out --apply-chat-template"
+        )
+    from lm_eval.models.huggingface import HFLM
+
+    return partial(HFLM.apply_chat_template, SimpleNamespace(tokenizer=tokenizer, chat_template_args={}))
+
+
 def requests(
     task: str,
     *,
@@ -83,6 +100,7 @@ def requests(
     num_fewshot: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     include_path: Sequence[str | Path] = (),
+    chat_template: Callable[..., str] | None = None,
 ) -> list[Request]:
     """Return what the harness would send to a model, without a model.
 
@@ -94,6 +112,7 @@ def requests(
             the number.
         metadata: as with ``--metadata``.
         include_path: further folders of tasks of ours, such as those of own data.
+        chat_template: as ``chat_template`` makes it; demonstrations are turns then, as with ``--apply_chat_template``.
 
     Raises:
         UserError: unknown task, or a row that does not exist.
@@ -112,9 +131,20 @@ def requests(
         if not 0 <= row < len(pool):
             raise UserError(f"row {row} does not exist", where=task, fix=f"rows go from 0 to {len(pool) - 1}")
         document = pool[row]
-        context = loaded.fewshot_context(document, shots, gen_prefix=loaded.doc_to_prefix(document))
-        built = loaded.construct_requests(document, context, metadata=(task, row, 1))
-        instances = built if isinstance(built, list) else [built]
-        scored = () if loaded.OUTPUT_TYPE == "generate_until" else tuple(i.arguments[1] for i in instances)
-        made.append(Request(document=Document.from_row(document), context=context, continuations=scored))
+        context = loaded.fewshot_context(
+            document,
+            shots,
+            gen_prefix=loaded.doc_to_prefix(document),
+            apply_chat_template=chat_template is not None,
+            fewshot_as_multiturn=chat_template is not None,
+            chat_template=chat_template,
+        )
+        built = loaded.construct_requests(
+            document, context, metadata=(task, row, 1), apply_chat_template=chat_template is not None
+        )
+        if isinstance(built, list):
+            scored, most = tuple(instance.arguments[1] for instance in built), 0
+        else:
+            scored, most = (), int(built.arguments[1]["max_gen_toks"])
+        made.append(Request(Document.from_row(document), context, scored, most))
     return made

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.api.utils import Message
@@ -31,10 +31,10 @@ from lm_eval_xling.leaf_dataset import leaf_dataset
 from lm_eval_xling.metrics.lengths import continuation_lengths
 from lm_eval_xling.records import Document, Response
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["LeafTask"]
+
+_NEVER = "<|endoftext|>"
+"""The harness's own stop for chat models, which no answer holds: some APIs refuse an empty list of stops."""
 
 
 class LeafTask(ConfigurableTask):  # type: ignore[misc]
@@ -109,7 +109,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Return the requests; under a chat template an answer ends where the model ends it, not at a blank line."""
         made = super().construct_requests(doc, ctx, **options)
         if self._in_chat and self.form.generates and made.args[1].get("until") == list(self.form.stops):
-            made.args[1]["until"] = []
+            made.args[1]["until"] = [_NEVER]
         return made
 
     def build_all_requests(

@@ -218,6 +218,8 @@ class Request:
     """Description, demonstrations and the document's prompt."""
     continuations: tuple[str, ...]
     """Scored continuations; empty where text is generated."""
+    max_tokens: int = 0
+    """Longest text that is generated, in tokens; 0 where continuations are scored."""
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -44,13 +44,16 @@ def evaluate(context: typer.Context) -> None:
     the tasks of ours whose data is not here; without it they are all named before a model is loaded.
     """
     from lm_eval_xling.harness import check_version
+    from lm_eval_xling.servers import failures, kept_private
 
     check_version()
     with _messages():
         arguments = _parse(list(context.args))
         _complete(arguments)
-        _check_data(arguments)
-        arguments.func(arguments)
+        _check_tasks(arguments)
+        with kept_private(arguments.model, arguments.model_args) as arguments.model_args:
+            with failures(arguments.model, kept=bool(arguments.use_cache)):
+                arguments.func(arguments)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -94,6 +97,7 @@ def _complete(arguments: argparse.Namespace) -> None:
     if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
+    arguments.apply_chat_template = given.get("apply_chat_template", False)
     arguments.model_args = _model_arguments(given.get("model_args"))
     check_values(given, arguments.model_args)
     folders = given.get("include_path") or []
@@ -114,15 +118,17 @@ def _complete(arguments: argparse.Namespace) -> None:
         _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)
 
 
-def _check_data(arguments: argparse.Namespace) -> None:
-    """Refuse, or leave out, the leaves of ours that lack data, all of them and before any model is loaded."""
+def _check_tasks(arguments: argparse.Namespace) -> None:
+    """Refuse, before any model is loaded, what the model cannot do; refuse or leave out the leaves that lack data."""
     from lm_eval_xling.families.available import matching, missing_data, missing_error
+    from lm_eval_xling.servers import check_chat
 
     skip = arguments.__dict__.pop("skip_missing")
     tasks = arguments.tasks
     patterns = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
     parameters = (arguments.metadata or {}).get("xling")
     wanted = matching(patterns)
+    check_chat(arguments.model, arguments.apply_chat_template, wanted, parameters)
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
     if not missing:
         return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lm_eval_xling._cli.metadata import parse_metadata
+from lm_eval_xling.errors import UserError
 
 __all__ = ["app"]
 
@@ -19,6 +21,8 @@ Examples:\n
   xling tasks --available --missing\n
   xling tasks --show xling_atlas_fr_es --row 3\n
   xling tasks --show xling_mmlu_mixup --row 0 --num-fewshot 1 --metadata '{"xling": {"demos": "placement"}}'\n
+  xling tasks --show xling_hp_generate_en --model smollm2-135m-instruct --apply-chat-template\n
+  xling tasks --cost crosslingual_atlas,xling_mmlu_generate_mixup --model smollm2-135m-instruct\n
   xling tasks new capitals.yaml --to capitals_tasks\n
   lm_eval --include_path "$(xling tasks --path)" --model dummy --tasks xling_atlas_en_de --limit 2
 """
@@ -42,6 +46,18 @@ def tasks(
         int | None, typer.Option(min=0, help="Demonstrations, instead of the task's own number.")
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="JSON as for lm_eval --metadata.")] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(metavar="TASKS", help="Print requests and tokens of a run: names, patterns, groups, with commas."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Embedded model, folder or hub name of the tokenizer that counts and writes turns."),
+    ] = None,
+    apply_chat_template: Annotated[
+        bool, typer.Option("--apply-chat-template", help="As lm_eval does, with the model's template.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Count the first documents of each task only.")] = None,
     include_path: IncludePath = None,
     available: Annotated[bool, typer.Option("--available", help="Say which leaves can be evaluated here.")] = False,
     missing: Annotated[bool, typer.Option("--missing", help="Only those that cannot, and what each needs.")] = False,
@@ -54,7 +70,10 @@ def tasks(
 
         print(tasks_folder())
     elif show is not None:
-        _show(show, row, num_fewshot, metadata, include_path or [])
+        _show(show, row, num_fewshot, metadata, include_path or [], _template(model) if apply_chat_template else None)
+    elif cost is not None:
+        asked = {"num_fewshot": num_fewshot, "metadata": parse_metadata(metadata), "include_path": include_path or []}
+        _print_costs(cost, model, apply_chat_template, {**asked, "limit": limit})
     elif available or missing:
         _list_available(family, only_missing=missing)
     elif family is not None:
@@ -120,7 +139,52 @@ def _list_available(name: str | None, *, only_missing: bool) -> None:
         print(f"  {command}")
 
 
-def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, include_path: list[str]) -> None:
+def _named(model: str | None) -> str:
+    if model is None:
+        raise UserError(
+            "no model is named", where="--model", fix="--model smollm2-135m-instruct, a folder or a hub name"
+        )
+    return model
+
+
+def _template(model: str | None) -> Callable[..., str]:
+    from lm_eval_xling.cost import tokenizer_of
+    from lm_eval_xling.harness import chat_template
+
+    return chat_template(tokenizer_of(_named(model)))
+
+
+def _print_costs(patterns: str, model: str | None, turns: bool, asked: dict[str, Any]) -> None:
+    import logging
+    from functools import reduce
+    from operator import add
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from lm_eval_xling.cost import costs, named_tasks, tokenizer_of
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    tokenizer = tokenizer_of(_named(model))
+    found = costs(named_tasks(patterns.split(","), asked["include_path"]), tokenizer, turns=turns, **asked)
+    table = Table()
+    for number, name in enumerate(("task", "documents", "requests", "prompt tokens", "generated tokens, at most")):
+        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+    lines = {**found, "all": reduce(add, found.values())} if len(found) > 1 else found
+    for task, cost in lines.items():
+        numbers = (cost.documents, cost.requests, cost.prompt_tokens, cost.generated_tokens)
+        table.add_row(task, *(f"{number:,}" for number in numbers), end_section=task == list(found)[-1])
+    Console().print(table)
+
+
+def _show(
+    task: str,
+    row: int,
+    num_fewshot: int | None,
+    metadata: str | None,
+    include_path: list[str],
+    template: Callable[..., str] | None,
+) -> None:
     import logging
 
     from lm_eval_xling.harness import requests
@@ -128,7 +192,12 @@ def _show(task: str, row: int, num_fewshot: int | None, metadata: str | None, in
     # The harness warns about defaults that our YAML sets on purpose.
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     (request,) = requests(
-        task, rows=[row], num_fewshot=num_fewshot, metadata=parse_metadata(metadata), include_path=include_path
+        task,
+        rows=[row],
+        num_fewshot=num_fewshot,
+        metadata=parse_metadata(metadata),
+        include_path=include_path,
+        chat_template=template,
     )
     print(request.context, end="")
     print("⟨the model goes on here⟩")

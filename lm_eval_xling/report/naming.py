@@ -29,6 +29,8 @@ _PRIVATE = frozenset(
     "key apikey token secret password passwd auth authorization credential credentials bearer header headers cookie "
     "url uri host hostname endpoint address server port proxy".split()
 )
+# Arguments whose names have such a word, but which speak of text.
+_OF_TEXT = frozenset("add_bos_token think_start_token think_end_token prefix_token_id custom_prefix_token_id".split())
 _ADDRESS = re.compile(r"://|^[\w.-]+:\d+(/|$)|^\d{1,3}(\.\d{1,3}){3}$")
 # Names of folders that say what is in them, not whose it is.
 _GENERIC = re.compile(
@@ -67,7 +69,7 @@ def public(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in arguments.items()
-        if not _PRIVATE.intersection(re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", key.lower()))
+        if (key in _OF_TEXT or not _PRIVATE.intersection(re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", key.lower())))
         and not _ADDRESS.search(str(value))
         and not re.match(r"(sk|hf|gsk|xai|AIza)[-_]?\w{12,}", str(value))
     }

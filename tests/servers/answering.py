@@ -1,0 +1,82 @@
+"""An HTTP server on the loopback address that answers like a chat API, and fails as one is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["Answering", "answering"]
+
+Behaviour = int | str
+"""A status other than 200, ``hang up``, ``cut off``, ``empty``, ``null``, or else the text of the answer."""
+
+
+class Answering(ThreadingHTTPServer):
+    """Answers request n with behaviour n, and all after the last with the last; keeps what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self, behaviours: list[Behaviour], port: int = 0) -> None:
+        self.behaviours = behaviours
+        self.received: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    @property
+    def address(self) -> str:
+        """Where chat completions are asked for."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/chat/completions"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Answering
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            number = len(self.server.received)
+            self.server.received.append(body)
+            self.server.keys.append(self.headers.get("Authorization"))
+        behaviour = self.server.behaviours[min(number, len(self.server.behaviours) - 1)]
+        if behaviour == "hang up":
+            self.close_connection = True
+            self.connection.close()
+        elif isinstance(behaviour, int):
+            self._send(behaviour, {"error": {"message": "not now"}})
+        else:
+            text = {"empty": "", "null": None, "cut off": "B"}.get(behaviour, behaviour)
+            message = {"role": "assistant", "content": text}
+            answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            self._send(200, answer, whole=behaviour != "cut off")
+
+    def _send(self, status: int, content: dict[str, Any], *, whole: bool = True) -> None:
+        sent = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent if whole else sent[: len(sent) // 2])
+        self.close_connection = self.close_connection or not whole
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def answering(*behaviours: Behaviour, port: int = 0) -> Iterator[Answering]:
+    """Run a server while the block runs."""
+    server = Answering(list(behaviours), port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
