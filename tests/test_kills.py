@@ -129,7 +129,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fresh(request: pytest.FixtureRequest, inputs: Path, tmp_path: Path) -> Callable[[str], Path]:
+def fresh(request: pytest.FixtureRequest, inputs: Path, tmp_path: Path) -> Callable[[], Path]:
     """Maker of folders in which a command begins."""
     name: str = request.getfixturevalue("name")
     ready = tmp_path / "ready"
@@ -141,17 +141,23 @@ def fresh(request: pytest.FixtureRequest, inputs: Path, tmp_path: Path) -> Calla
         (ready / "published").mkdir()
         shutil.copy(inputs / "published/zhang_eval/snli/snli_en600_test.json", ready / "published")
         end(start("data import nli --from published --to out", ready))
-    return lambda folder: shutil.copytree(ready, tmp_path / folder)
+
+    def make() -> Path:
+        # Always in the same place: reports name the folders that they were made from.
+        shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+        return Path(shutil.copytree(ready, tmp_path / "folder"))
+
+    return make
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", TRIALS)
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(
-    name: str, fresh: Callable[[str], Path], tmp_path: Path
+    name: str, fresh: Callable[[], Path], tmp_path: Path
 ) -> None:
     trial = TRIALS[name]
-    whole = fresh("whole")
+    whole = fresh()
     before, begun = written(whole), time.monotonic()
     process, working = start(trial.command, whole), 0.0
     while process.poll() is None and not working:
@@ -164,7 +170,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(
 
     draw = random.Random(f"kills of {name}")
     kills = in_a_row = runs = 0
-    folder = fresh("killed-0")
+    folder = fresh()
     while kills < KILLS[name] or in_a_row:
         runs += 1
         assert runs < 20 + 4 * KILLS[name], "the command ends before it can be killed"
@@ -187,5 +193,4 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(
         result = trial.result(folder)
         assert result.keys() == expected.keys()
         assert [part for part in expected if result[part] != expected[part]] == []
-        shutil.rmtree(folder)
-        in_a_row, folder = 0, fresh(f"killed-{runs}")
+        in_a_row, folder = 0, fresh()
