@@ -182,7 +182,7 @@ def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
         ({"name": "Cities!"}, "no name for tasks"),
         ({"name": "mmlu"}, "one of our own families"),
         ({"languages": "en"}, "Expected `array`"),
-        ({"languages": ["en", "klingon"]}, "Klingon"),
+        ({"languages": ["en", "xyzzy"]}, "unknown language .xyzzy."),
         ({"base_language": "nl"}, "none of `languages`"),
         ({"rows": "{language}.txt"}, "files of the kind '.txt'"),
         ({"rows": "{language}.csv"}, "there is no such file"),

@@ -46,8 +46,8 @@ def test_tasks_without_label_words_serve_other_probes() -> None:
 @pytest.mark.usefixtures("data")
 def test_a_dataset_of_the_catalog_is_parallel() -> None:
     found = parallel_sentences("flores", limit=3)
-    assert [prompt.language for prompt in found] == [code for code in ("en", "de", "es", "fr", "it") for _ in range(3)]
-    for start, language in enumerate(("en", "de", "es", "fr", "it")):
+    assert [prompt.language for prompt in found] == [code for code in ("en", "fr", "de", "es", "it") for _ in range(3)]
+    for start, language in enumerate(("en", "fr", "de", "es", "it")):
         sentences = [row.fields["sentence"] for row in load_rows("flores", language, "devtest")[:3]]
         assert [prompt.text for prompt in found[3 * start : 3 * start + 3]] == sentences
 
