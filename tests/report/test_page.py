@@ -143,7 +143,7 @@ def test_results_in_memory_give_the_report_of_their_files(tmp_path: Path) -> Non
 
 def test_out_must_be_a_folder(page: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="needs a folder"):
+    with pytest.raises(UserError, match="a folder is needed"):
         write_report([page.parent.parent / "runs"], tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
