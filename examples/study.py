@@ -23,8 +23,8 @@ import yaml
 from rich.console import Console
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models import model_path
 from lm_eval_xling.statistics import bootstrap_mean, paired_difference
-from lm_eval_xling.training.adapters import model_path
 
 console = Console(stderr=True)
 

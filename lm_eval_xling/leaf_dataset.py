@@ -29,7 +29,9 @@ def leaf_dataset(family: Family, leaf: str, form: str, parameters: Any, mirror: 
         raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
     rows = [{**document.as_row(), "role": "evaluated"} for document in made.evaluated]
     rows += [{**document.as_row(), "role": "demonstration"} for document in made.demonstrations]
-    return Dataset.from_list(rows)
+    # A table has the keys of its first row.
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return Dataset.from_list([{key: row.get(key) for key in keys} for row in rows])
 
 
 def evaluated(dataset: Dataset) -> Dataset:

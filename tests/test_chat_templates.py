@@ -105,9 +105,10 @@ def test_conversations(family: Family, name: str, leaves: Callable[[Family], lis
     for task in leaves(family):
         document = next(iter(task.eval_docs))
         start = "" if name == "ChatML" else "<bos>"
-        if document["description"] and name != "Gemma":
-            # Without the line feeds that part it from what follows in a plain prompt.
-            start += turn("system", document["description"].strip())
+        told = "\n".join(part for part in (document["description"].strip(), document["request"]) if part)
+        if told and name != "Gemma":
+            # Without the line feeds that part it from what follows in a plain prompt, and with what a base model sees.
+            start += turn("system", told)
         cue = "" if task.form.generates else document["cue"]
         asked = turn("user", document["prompt"]) + begin.format(model) + cue
 
@@ -146,4 +147,7 @@ def test_a_template_changes_no_plain_prompt(family: Family, leaves: Callable[[Fa
         sent(task, document, shots, CHATML, turns=True)
         assert task.fewshot_context(document, shots, gen_prefix=prefix) == before
         assert before.endswith(f"{document['prompt']}\n{document['cue']}")
-        assert before.startswith(document["description"])
+        assert before.startswith(document["description"].rstrip())
+        assert (bool(document["request"]) and document["request"] in before) == task.form.generates or not document[
+            "request"
+        ]

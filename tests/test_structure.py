@@ -43,6 +43,8 @@ LAYERS = (
     "probes",
     "trainers",
     "report",
+    "cost",
+    "servers",
     "_cli",
     "__main__",
 )

@@ -57,11 +57,14 @@ def trained_languages(paths: Sequence[Path], text: Literal["mixed", "source"]) -
 
 
 def held_out_share(data: CorpusData) -> float:
-    """Return the share of the documents that holds out about ``data.held_out`` of them, in [0, 0.1]."""
+    """Return the share of the documents that holds out about ``data.held_out`` of them, in [0, 0.1].
+
+    Of fewer documents than give one held out at that share, none is: the draw could take the only one.
+    """
     if data.held_out <= 0:
         return 0.0
     count = sum(1 for _ in read_corpus(data.corpus, data.limit))
-    return min(_MOST_HELD_OUT, data.held_out / max(count, 1))
+    return min(_MOST_HELD_OUT, data.held_out / count) if count * _MOST_HELD_OUT >= 1 else 0.0
 
 
 def held_out_texts(data: CorpusData, share: float) -> dict[str, list[str]]:

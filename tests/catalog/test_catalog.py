@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_eval_xling.catalog import DATASETS, Lacking, availability, lacking, load_rows
+from lm_eval_xling.catalog import DATASETS, Lacking, availability, lacking, load_rows, loading
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
 
@@ -91,6 +91,8 @@ def test_wrong_names_are_answered_with_the_nearest(arguments: tuple[str, str, st
 
 def test_without_mirror_and_network_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XLING_DATA", raising=False)
+    # Rows are read once a process, and another test may have served these.
+    loading._rows.cache_clear()
     with pytest.raises(UserError) as raised:
         load_rows("mmlu", "de", "test")
     text = str(raised.value)

@@ -18,8 +18,7 @@ from typing import Any
 import pandas
 import pytest
 
-from lm_eval_xling import catalog
-from lm_eval_xling.catalog import DATASETS, load_rows, sources
+from lm_eval_xling.catalog import DATASETS, load_rows, loading, sources
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.mirror import Mirror
 from lm_eval_xling.catalog.mirroring import fetch_dataset, writing
@@ -82,9 +81,9 @@ def github(raw_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("XLING_DATA", raising=False)
     # Rows are read once a process, and another server has other files.
-    catalog._rows.cache_clear()
+    loading._rows.cache_clear()
     yield server
-    catalog._rows.cache_clear()
+    loading._rows.cache_clear()
     server.shutdown()
 
 

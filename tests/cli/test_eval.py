@@ -115,7 +115,7 @@ def test_a_device_that_is_missing_is_replaced_in_one_sentence(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with caplog.at_level(logging.WARNING):
         run("--model", "hf", "--model_args", f"pretrained={model}", "--tasks", TASK, "--limit", "1", *words)
-    said = [record.getMessage() for record in caplog.records if "has no device" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "this torch sees none" in record.getMessage()]
     assert len(said) == bool(words)
 
 

@@ -139,7 +139,7 @@ def test_without_lingua_the_answers_are_still_scored(
     from lm_eval_xling.families import answering
 
     answering._say_once.cache_clear()
-    monkeypatch.setattr(answering, "find_spec", lambda name: None)
+    monkeypatch.setattr(answering, "can_detect", lambda: False)
     assert scores("Die Antwort lautet 18.", "18") == {"exact_match": 1.0}
     scores("Die Antwort lautet 18.", "18")
     assert caplog.text.count("pip install 'lm-eval-xling[langid]'") == 1

@@ -103,7 +103,7 @@ def test_lengths_are_those_of_what_was_sent(
         first, _ = run(task, {"tokenizer": counted}, **options)
         samples, model = run(task, {"tokenizer": counted}, **options)
         assert {text.startswith(" ") for _, text in model.sent} == {not bare}
-        assert all(context.startswith("<user>") == templated for context, _ in model.sent)
+        assert all(context.startswith(("<user>", "<system>")) == templated for context, _ in model.sent)
         for sample, before in zip(samples, first, strict=True):
             texts = [text for _, text in sample["arguments"]]
             if "tofu" in task:

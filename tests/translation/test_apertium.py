@@ -43,7 +43,8 @@ def test_marks_of_the_stream_format_and_odd_texts_come_through(translator):
     outputs = translator.translate(texts, "en", "es")
     assert outputs[0] == "Dijo: [sí] <b> \\ / {x} ^ @ *estrella $5"
     assert "[]" in outputs[1]
-    assert outputs[2].split() == ["日本語", "texto"]
+    # The case of a word after one that it does not know differs between releases.
+    assert outputs[2].casefold().split() == ["日本語", "texto"]
     assert not outputs[3].endswith(".")
     assert outputs[4].endswith("...") and not outputs[4].endswith("....")
     assert outputs[6] is None
