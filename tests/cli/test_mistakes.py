@@ -107,11 +107,12 @@ def logging_as_before() -> Iterator[None]:
 @pytest.fixture
 def folder(made: Path, mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a mistake is made: the folder itself, or a copy with the changes."""
-    if not mistake.changes:
+    if not mistake.changes and not mistake.written:
         monkeypatch.chdir(made)
         return made
     copy = shutil.copytree(made, tmp_path / "desk")
-    damage(copy, mistake.changes)
+    if mistake.changes:
+        damage(copy, mistake.changes)
     monkeypatch.chdir(copy)
     return copy
 

@@ -162,8 +162,8 @@ def test_a_killed_command_continues_with_the_same_bytes(mirror, tmp_path, lexico
     assert done.returncode == 0, done.stderr
     code = (
         "import time; from lm_eval_xling.translation.lexicon import LexiconTranslator as T\n"
-        "T.batch, f = 20, T.translate\n"
-        "T.translate = lambda *a: (time.sleep(0.03), f(*a))[1]\n"
+        "T.batch, f = 2, T.translate\n"
+        "T.translate = lambda *a: (time.sleep(0.2), f(*a))[1]\n"
         "from lm_eval_xling._cli import main; main()"
     )
     arguments = ["hp", "--to", "fr,de", "--with", lexicon, "--mirror", str(mirror), "--cache", str(tmp_path / "c2")]
