@@ -160,6 +160,22 @@ def test_every_format_gives_the_same_tasks(suffix: str, describe: Callable[..., 
     assert request.document.answer == 1
 
 
+def test_rows_of_a_dataset_with_a_configuration_a_language(describe: Callable[..., Path], tmp_path: Path) -> None:
+    """As on the hub: here a folder in the hub's layout, which `datasets` reads the same way."""
+    configs = [{"config_name": f"c_{code}", "data_files": f"{code}.jsonl"} for code in LANGUAGES]
+    description = describe(rows={"hub": str(tmp_path / "dataset"), "config": "c_{language}", "split": "train"})
+    (tmp_path / "dataset").mkdir()
+    for code in LANGUAGES:
+        (tmp_path / f"{code}.jsonl").rename(tmp_path / "dataset" / f"{code}.jsonl")
+    card = yaml.safe_dump({"configs": configs})
+    (tmp_path / "dataset" / "README.md").write_text(f"---\n{card}---\n", encoding="utf-8")
+    make(description, tmp_path / "tasks")
+    request = show(tmp_path / "tasks", "xling_cities_full_it", 1)
+    assert request.context == "La capitale 1:" and " Quito-it" in request.continuations
+    with pytest.raises(UserError, match="the rows cannot be read(.|\n)*nowhere"):
+        make(describe(rows={"hub": str(tmp_path / "nowhere"), "config": "c_{language}"}), tmp_path / "other")
+
+
 def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
     describe: Callable[..., Path], tmp_path: Path
 ) -> None:
