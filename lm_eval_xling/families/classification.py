@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from lm_eval_xling import catalog, literals
+from lm_eval_xling import literals
+from lm_eval_xling.catalog.papers import ZHANG
+from lm_eval_xling.catalog.papers import ZHANG_HIGH as HIGH_RESOURCE
+from lm_eval_xling.catalog.papers import ZHANG_LOW as LOW_RESOURCE
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
@@ -19,11 +22,6 @@ from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 __all__ = ["FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
 
 log = logging.getLogger(__name__)
-
-# The paper's list goes from high to low resource.
-_LANGUAGES = catalog.DATASETS["sentiment"].languages
-HIGH_RESOURCE, LOW_RESOURCE = _LANGUAGES[:10], _LANGUAGES[10:]
-"""The halves of the paper's list of languages."""
 
 # Words that have nothing to do with any of the tasks; the paper has two of them, for sentiment.
 _AGNOSTIC = ("ox", "horse", "sheep")
@@ -164,7 +162,7 @@ def _family(task: _Task) -> Family:
             "cloze": replace(CLOZE, shots=len(task.demonstrations), **quoted),
             "generate": replace(GENERATE, shots=len(task.demonstrations), stops=("\n",), **quoted),
         },
-        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in _LANGUAGES),
+        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in ZHANG),
         documents=partial(_documents, task),
         needs=partial(_needs, task),
         groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),

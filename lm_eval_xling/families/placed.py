@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from lm_eval_xling import catalog
+from lm_eval_xling.catalog.papers import CHUA as FIVE
 from lm_eval_xling.composing import PLACEMENT_WORDS, PLACEMENTS, Placement, compose, placement_named
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.family import Form, Group, Leaf
@@ -32,8 +33,6 @@ __all__ = [
 ROW_PARAMETERS = ("missing", "equal_options")
 """Parameters of every leaf that composes rows."""
 
-FIVE = catalog.DATASETS["hp"].languages
-"""The languages of Chua et al. 2024."""
 _TRANSLATED = tuple(code for code in FIVE if code != "en")
 
 P = TypeVar("P", bound="PlacedParameters")
