@@ -22,7 +22,6 @@ placement and the seed alone, through a hash that is the same on every machine.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.records import ComposedItem, Row
 
 __all__ = [
@@ -43,16 +43,9 @@ __all__ = [
     "mixup_placement",
     "named_placement",
     "placement_named",
-    "stable_hash",
 ]
 
 log = logging.getLogger(__name__)
-
-
-def stable_hash(*key: object) -> int:
-    """Return 64 bits that depend on the key's text alone: not on process, order or Python's hash seed."""
-    text = "\x1f".join(map(str, key))
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.task_files import task_files
-from tests.generators import atlas, data, parameters, readme
+from tests.generators import atlas, data, ledger, parameters, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +23,7 @@ GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [
     _task_yamls,
     atlas.files,
     data.files,
+    ledger.files,
     parameters.files,
     readme.files,
 ]

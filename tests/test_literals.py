@@ -32,20 +32,22 @@ GROUPS = {
     ],
     "paraphrase": ["fields.sentence_1", "fields.sentence_2", "labels.paraphrase.same", "labels.paraphrase.different"],
     "atlas": ["fields.country", "fields.capital", "fields.currency", "fields.official_language", "fields.continent"],
+    "ledger": ["fields.name", "fields.language", "fields.month", "fields.weekday", "instructions.register"],
     "hp": ["instructions.hp"],
     "question alignment": ["instructions.translate_input"],
     "answers in words": ["instructions.choose", "instructions.complete", "instructions.label"],
 }
 # Words that are spelled like one in the English file and are right in their language.
 TRUE_LOANS = {
-    "de": {"emotion", "neutral", "multiple", "choice", "option"},
+    "de": {"emotion", "neutral", "multiple", "choice", "option", "name", "register"},
     "es": {"capital", "complete"},
     "fr": {"question", "questions", "option", "options", "continent", "contradiction"},
     "ms": {"neutral"},
-    "nl": {"letter"},
+    "nl": {"letter", "register", "week"},
+    "no": {"under"},
     "pl": {"same"},  # plural of "sam" in "takie same": "the same"
     "pt": {"complete"},
-    "sv": {"neutral"},
+    "sv": {"neutral", "under"},
 }
 # Unicode scripts of an ISO 15924 code that stands for a mixture or a variant.
 SCRIPTS = {"Hans": ["Han"], "Jpan": ["Han", "Hiragana", "Katakana"]}

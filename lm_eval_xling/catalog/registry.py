@@ -11,6 +11,7 @@ from lm_eval_xling.catalog import (
     belebele,
     flores,
     hp,
+    ledger,
     mmlu,
     mmlu_mixup,
     question_pairs,
@@ -25,6 +26,7 @@ __all__ = ["DATASETS"]
 
 _ENTRIES = (
     atlas.DATASET,
+    ledger.DATASET,
     mmlu.DATASET,
     mmlu_mixup.DATASET,
     hp.DATASET,

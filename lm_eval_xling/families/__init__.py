@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lm_eval_xling.errors import unknown_name
-from lm_eval_xling.families import atlas, classification, hp, math, mmlu, qa, tofu, translation
+from lm_eval_xling.families import atlas, classification, hp, ledger, math, mmlu, qa, tofu, translation
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric
 
 __all__ = ["FAMILIES", "Family", "Form", "Group", "Leaf", "Metric", "family_named"]
@@ -19,6 +19,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         family.name: family
         for family in (
             atlas.FAMILY,
+            ledger.FAMILY,
             mmlu.FAMILY,
             hp.FAMILY,
             *classification.FAMILIES,

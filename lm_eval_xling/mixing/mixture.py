@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from lm_eval_xling.composing import stable_hash
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import resolve
 

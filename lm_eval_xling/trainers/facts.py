@@ -17,7 +17,7 @@ from transformers import set_seed
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Fact
 from lm_eval_xling.training.batching import Example
-from lm_eval_xling.training.configuration import FactsConfig
+from lm_eval_xling.training.configuration import FactsConfig, FactSource
 from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.fact_rows import describe_facts, encode_facts, read_facts, split_facts
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
@@ -52,9 +52,11 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         facts = list(facts)
         data = describe_facts(facts)
     text, pair_data = config.data.mixture.text, config.data.mixture.pairs
+    beside = config.data.mixture.facts
+    others, other_files = read_facts(beside) if beside != FactSource() else ([], [])
     pairs, pair_files = read_pairs(pair_data) if pair_data.files or pair_data.dataset else ([], [])
     share = held_out_share(text)
-    data += [*describe_files(text.corpus), *pair_files, *describe_adapters(config)]
+    data += [*describe_files(text.corpus), *pair_files, *other_files, *describe_adapters(config)]
     seed = int(config.training.get("seed", 42))
     taught, held_out = split_facts(facts, config.validation, seed)
     if not taught or (config.validation and not held_out):
@@ -73,6 +75,8 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     set_seed(seed)
     model, config = load_model(config)
     parts: list[Any] = [encode_facts(taught, tokenizer, config.data, seed=seed)]
+    if others:
+        parts.append(encode_facts(others, tokenizer, config.data, seed=seed))
     if pairs:
         parts.append(encode_pairs(pairs, tokenizer, pair_data.cutoff))
     if text.corpus:
@@ -84,7 +88,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         f"{name}, {code}": encode_facts(
             [fact for fact in part if fact.language == code][:_WATCHED], tokenizer, config.data, seed=seed
         )
-        for name, part in (("answers taught", taught), ("answers held out", held_out))
+        for name, part in (("answers taught", taught), ("answers held out", held_out), ("other answers", others))
         for code in dict.fromkeys(fact.language for fact in part)
     }
     for code, texts in held_out_texts(text, share).items():

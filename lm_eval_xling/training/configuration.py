@@ -13,7 +13,9 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct, field
 
+from lm_eval_xling.catalog.ledger import ATTRIBUTES, PEOPLE, Spelling
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.families.ledger import Wording
 from lm_eval_xling.files import read_text
 from lm_eval_xling.training.batching import Batching
 
@@ -23,7 +25,9 @@ __all__ = [
     "Config",
     "CorpusData",
     "FactData",
+    "FactSource",
     "FactsConfig",
+    "LedgerData",
     "LoraSettings",
     "MixedConfig",
     "OtherText",
@@ -117,17 +121,28 @@ class PairData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Longest pair in tokens; a longer one loses the beginning of its prompt."""
 
 
-class OtherText(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Other text that is learnt in the same run as facts, in random order with them."""
+class LedgerData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Invented people of the ledger, whose facts no model knows."""
 
-    text: CorpusData = field(default_factory=lambda: CorpusData(block=256))
-    """Documents that ``xling mix`` wrote."""
-    pairs: PairData = field(default_factory=PairData)
-    """Question pairs."""
+    half: Literal["taught", "never", "others"] = "taught"
+    """Which people: ``xling_ledger`` asks for those that are taught, and as a control for those that never are."""
+    people: Count = PEOPLE
+    """How many."""
+    seed: int = 0
+    """Invents people and facts."""
+    attributes: tuple[str, ...] = ATTRIBUTES
+    """What is said of each person."""
+    names: Spelling = "latin"
+    """Names in Latin letters, or in the script of the language (``native``)."""
+    wordings: tuple[Wording, ...] = ("record",)
+    """Wordings of each fact, of which ``wordings`` of the data are drawn."""
+    answers: Literal["same", "crossed", "drawn"] = "same"
+    """Language of the answers: that of the question; ``crossed``, another of the languages; ``drawn``, where each fact
+    is taught once, question and answer in a language of its own each."""
 
 
-class FactData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Facts to teach: files, or rows of the catalog."""
+class FactSource(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where facts come from: files, rows of the catalog, the ledger."""
 
     files: tuple[Path, ...] = ()
     """JSON lines with ``question`` (or ``prompt``, taken as it stands), ``answer``, ``language``, and ``id``."""
@@ -137,10 +152,28 @@ class FactData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Split of the dataset."""
     train_on_test: bool = False
     """Allow ``split: test``, whose scores then say nothing."""
+    ledger: LedgerData | None = None
+    """Invented people; may stand beside files and a dataset."""
     languages: tuple[str, ...] = ()
-    """Languages of the rows that are taught; empty teaches all that the files have, and a dataset in English."""
+    """Languages of the rows that are taught; empty teaches all that the files have, and others in English."""
     limit: Count | None = None
     """At most so many facts of each language, those that the files begin with."""
+
+
+class OtherText(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What else is learnt in the same run as facts, in random order with them."""
+
+    text: CorpusData = field(default_factory=lambda: CorpusData(block=256))
+    """Documents that ``xling mix`` wrote."""
+    pairs: PairData = field(default_factory=PairData)
+    """Question pairs."""
+    facts: FactSource = field(default_factory=FactSource)
+    """Other facts."""
+
+
+class FactData(FactSource, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Facts to teach, how they are shown, and what else is learnt."""
+
     wordings: Count | None = 1
     """So many wordings of each question are taught, drawn by a hash of the fact's id; ``null``: all."""
     chat_template: bool = False

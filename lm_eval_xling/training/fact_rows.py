@@ -11,24 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval_xling import catalog, literals
+from lm_eval_xling.catalog.ledger import load
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.ledger import WORDINGS, check_attributes, prompt_of
 from lm_eval_xling.files import json_lines
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.mixing.mixture import uniform
 from lm_eval_xling.records import Fact, Row
 from lm_eval_xling.training.batching import Example
-from lm_eval_xling.training.configuration import FactData
+from lm_eval_xling.training.configuration import FactData, FactSource, LedgerData
 from lm_eval_xling.training.pair_rows import refuse_test_split
 from lm_eval_xling.training.publishing import DataFile, describe_files
 from lm_eval_xling.training.tokenizing import encode, encode_turn
 
-__all__ = ["describe_facts", "encode_facts", "fact_of_row", "read_facts", "read_file", "split_facts"]
+__all__ = ["describe_facts", "encode_facts", "fact_of_row", "ledger_facts", "read_facts", "read_file", "split_facts"]
 
 _FIX = 'each line is a JSON object such as {"question": "…", "answer": "…", "language": "en", "id": "1"}'
 
 
-def read_facts(data: FactData) -> tuple[list[Fact], list[DataFile]]:
-    """Return the facts of files and of a dataset, in the languages that are taught, and what they were read from.
+def read_facts(data: FactSource) -> tuple[list[Fact], list[DataFile]]:
+    """Return the facts of files, of a dataset and of the ledger, in the languages that are taught, and what was read.
 
     Raises:
         UserError: if there are none, or those that are cannot be read or may not be trained on.
@@ -45,17 +48,73 @@ def read_facts(data: FactData) -> tuple[list[Fact], list[DataFile]]:
             taught = [fact_of_row(row, answers.get(row.id), data.dataset) for row in rows]
             facts += taught
             files += describe_facts(taught, f"{data.dataset}/{data.split}/{code}")
+    if data.ledger is not None:
+        invented = ledger_facts(data.ledger, wanted or ("en",))
+        facts += invented
+        files += describe_facts(invented, f"ledger/{data.ledger.half}/{data.ledger.seed}")
     chosen = list(_first(facts, data.limit))
     missing = [code for code in wanted if all(fact.language != code for fact in chosen)]
+    # What is drawn of few facts may leave a language out.
+    if data.ledger is not None and data.ledger.answers == "drawn":
+        missing = []
     if not chosen or missing:
         raise UserError(
             f"no facts in {', '.join(missing)}" if missing else "no facts are given",
             where="data",
             fix=f"languages with facts: {', '.join(sorted({fact.language for fact in chosen}))}"
             if missing and chosen
-            else "set data.files=[facts.jsonl], or data.dataset=tofu with data.split=full",
+            else "set data.files=[facts.jsonl], data.ledger.people=20, or data.dataset=tofu with data.split=full",
         )
     return chosen, files
+
+
+def ledger_facts(draw: LedgerData, languages: Sequence[str]) -> list[Fact]:
+    """Return the facts of invented people, in the wordings that are asked for.
+
+    Args:
+        draw: whose facts, and in which language their answers stand.
+        languages: codes of the languages that are taught.
+
+    Raises:
+        UserError: if the ledger is not in one of the languages, or one language is to be crossed.
+    """
+    check_attributes(draw.attributes, "data.ledger.attributes")
+    if not draw.wordings:
+        raise UserError("no wording is named", where="data.ledger.wordings", fix=f"name some of {', '.join(WORDINGS)}")
+    if draw.answers == "crossed" and len(languages) < 2:
+        raise UserError(
+            f"answers cannot be crossed in {', '.join(languages)} alone",
+            where="data.ledger.answers",
+            fix="name two languages or more in languages",
+        )
+    rows = {
+        code: load(
+            code,
+            draw.half,
+            people=draw.people,
+            seed=draw.seed,
+            names=draw.names,
+            attributes=draw.attributes,
+        )
+        for code in languages
+    }
+
+    def fact(index: int, asked: str, answered: str) -> Fact:
+        row, right = rows[asked][index], rows[answered][index]
+        answer = right.options[right.answer or 0]
+        return Fact(row.id, asked, tuple(prompt_of(row, wording) for wording in draw.wordings), answer)
+
+    ids = [row.id for row in rows[languages[0]]]
+    if draw.answers == "drawn":
+        drawn = [[languages[stable_hash(key, part) % len(languages)] for part in ("question", "answer")] for key in ids]
+        return [fact(index, asked, answered) for index, (asked, answered) in enumerate(drawn)]
+    facts = []
+    for index, key in enumerate(ids):
+        # The languages in a circle: every question meets another language's answer, and every language once.
+        step = 1 + stable_hash(key, "step") % (len(languages) - 1) if draw.answers == "crossed" else 0
+        for place, code in enumerate(languages):
+            facts.append(fact(index, code, languages[(place + step) % len(languages)]))
+    return facts
 
 
 def describe_facts(facts: Sequence[Fact], name: str = "facts") -> list[DataFile]:

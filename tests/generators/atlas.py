@@ -26,7 +26,7 @@ from babel.core import get_global
 
 from lm_eval_xling import literals
 from lm_eval_xling.catalog.atlas import LANGUAGES, PATH
-from lm_eval_xling.composing import stable_hash
+from lm_eval_xling.hashing import stable_hash
 
 COUNTRIES = Path(__file__).with_name("atlas_countries.tsv")
 

@@ -1,0 +1,187 @@
+"""Ledger: facts of invented people, to be taught in one language and asked in others. Our own benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Literal
+
+from lm_eval_xling.catalog.ledger import ATTRIBUTES, PEOPLE, Spelling, load
+from lm_eval_xling.composing import Placement, explicit_placement
+from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
+from lm_eval_xling.families.described import Description
+from lm_eval_xling.families.family import Family, Form, Group, Leaf
+from lm_eval_xling.families.placed import FIVE, PlacedParameters, leaf_placement
+from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.languages import resolve
+from lm_eval_xling.records import ComposedItem, Document, Row, TaskDocuments
+
+__all__ = ["FAMILY", "WORDINGS", "LedgerParameters", "Wording", "check_attributes", "prompt_of"]
+
+Wording = Literal["record", "heading", "brackets", "sentence"]
+"""How a fact is worded."""
+
+_NAME, _VALUE = "[fields.name]: {subject}", "[fields.ATTRIBUTE]:"
+_LINES: Mapping[Wording, tuple[str, ...]] = {
+    "record": (_NAME, _VALUE),
+    "heading": ("{subject}", _VALUE),
+    "brackets": ("[fields.ATTRIBUTE] ({subject}):",),
+    "sentence": ("[instructions.register]: {subject}. [fields.ATTRIBUTE]:",),
+}
+WORDINGS = tuple(_LINES)
+"""Every wording by its name. None needs a word to be inflected."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerParameters(PlacedParameters):
+    """Parameters of ``xling_ledger``."""
+
+    question_language: str | None = None
+    """Language of the question, for the leaves ``pair`` and ``never_pair``."""
+    answer_language: str | None = None
+    """Language of the options, for the leaves ``pair`` and ``never_pair``."""
+    people: int = PEOPLE
+    """How many people of a half are asked for."""
+    seed: int = 0
+    """Invents the people and what is said of them, and draws the languages of ``mixup``."""
+    attributes: tuple[str, ...] = ATTRIBUTES
+    """What is asked of every person."""
+    names: Spelling = "latin"
+    """Names in Latin letters, or in the script of the question's language (``native``), where CLDR has rules for it."""
+    wording: Wording = "record"
+    """How a fact is asked for."""
+
+
+def _templates(attribute: str, wording: Wording) -> Mapping[str, Template]:
+    lines = tuple(line.replace("ATTRIBUTE", attribute) for line in _LINES[wording])
+    question = (*lines[:-1], f"{lines[-1]} ?")
+    return {
+        "cloze": Template(lines, main="subject"),
+        "letters": Template((*question, "{options}", "[fields.answer]:"), main="subject"),
+    }
+
+
+_DESCRIPTIONS: Mapping[tuple[str, Wording], Description] = MappingProxyType(
+    {
+        (attribute, wording): Description(
+            family="ledger",
+            dataset="ledger",
+            split="taught",
+            prompts=_templates(attribute, wording),
+            main="subject",
+            group="attribute",
+            cluster="person",
+        )
+        for attribute in ATTRIBUTES
+        for wording in WORDINGS
+    }
+)
+
+
+def prompt_of(row: Row, wording: Wording) -> str:
+    """Return what the value of a ledger's row follows, in the row's language, as the family's cloze asks for it."""
+    template = _DESCRIPTIONS[str(row.extra["attribute"]), wording].prompts["cloze"]
+    parts = template.render(row.fields, dict.fromkeys(row.fields, row.language), where=f"ledger, id {row.id}")
+    return "\n".join(part for part in parts if part)
+
+
+def check_attributes(attributes: Sequence[str], where: str) -> None:
+    """Refuse attributes that no person has, or none at all.
+
+    Raises:
+        UserError: if there are any such.
+    """
+    for attribute in attributes:
+        if attribute not in ATTRIBUTES:
+            raise unknown_name("attribute", attribute, ATTRIBUTES, where=where)
+    if not attributes:
+        raise UserError("no attribute is named", where=where, fix=f"name some of {', '.join(ATTRIBUTES)}")
+
+
+def documents(leaf: Leaf, form: Form, parameters: LedgerParameters) -> TaskDocuments:
+    """Return the documents of a leaf: ``half`` and two languages, or ``placement: mixup``."""
+    check_attributes(parameters.attributes, "attributes of xling_ledger")
+    placement = _placement(leaf, parameters)
+    draw = partial(
+        load,
+        people=parameters.people,
+        seed=parameters.seed,
+        names=parameters.names,
+        attributes=parameters.attributes,
+    )
+    half = leaf.condition["half"]
+    any_of_them = replace(
+        next(iter(_DESCRIPTIONS.values())), split=half, load=lambda dataset, language, split: draw(language, split)
+    )
+    shown = [_document(item, placement.name, form, parameters) for item in any_of_them.items(placement, parameters)]
+    return TaskDocuments(shown, demonstrations=shown)
+
+
+def _placement(leaf: Leaf, parameters: LedgerParameters) -> Placement:
+    if leaf.condition.get("placement") == "mixup":
+        return leaf_placement(leaf, parameters)
+    asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
+    answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
+    name = f"{leaf.condition['half']}_{asked_in}_{answered_in}"
+    return explicit_placement(name, {"subject": asked_in, "options": answered_in})
+
+
+def _document(item: ComposedItem, placement: str, form: Form, parameters: LedgerParameters) -> Document:
+    attribute = str(item.extra["attribute"])
+    document = _DESCRIPTIONS[attribute, parameters.wording].document(item, placement, form, parameters)
+    # Demonstrations are other people's values of the same attribute.
+    return replace(document, pool=attribute)
+
+
+_PARAMETERS = ("people", "seed", "attributes", "names", "wording", "option_ids")
+_FORMS = ("letters", "generate")
+
+
+def _leaves(half: str, prefix: str) -> list[Leaf]:
+    def leaf(name: str, asked: str, answered: str, *more: str) -> Leaf:
+        condition = {"half": half, "question_language": asked, "answer_language": answered}
+        return Leaf(f"{prefix}{name}", "cloze", condition, (*more, *_PARAMETERS), _FORMS)
+
+    return [
+        *(leaf(f"{asked}_{answered}", asked, answered) for asked in FIVE for answered in FIVE),
+        # A pair that no other leaf holds; --metadata names another one.
+        leaf("pair", "zh", "en", "question_language", "answer_language"),
+    ]
+
+
+def _average(name: str, prefix: str, same: bool) -> Group:
+    leaves = tuple(f"{prefix}{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
+    return Group(f"{prefix}{name}", leaves, ("acc", "acc_bytes"))
+
+
+FAMILY = Family(
+    name="ledger",
+    summary="Facts of invented people, taught in one language and asked in others; no download",
+    datasets=("ledger",),
+    parameters=LedgerParameters,
+    forms={"cloze": CLOZE, "letters": replace(LETTERS, shots=None), "generate": replace(GENERATE, shots=None)},
+    leaves=(
+        *_leaves("taught", ""),
+        *_leaves("never", "never_"),
+        Leaf(
+            "mixup",
+            "letters",
+            {"half": "taught", "placement": "mixup"},
+            ("languages", "repeat_languages", *_PARAMETERS),
+            ("cloze", "generate"),
+        ),
+    ),
+    documents=documents,
+    # Invented when they are asked for: nothing can be lacking.
+    needs=lambda leaf, form, parameters: (),
+    groups=tuple(
+        _average(name, prefix, same)
+        for prefix in ("", "never_")
+        for name, same in (("same_language", True), ("crosslingual", False))
+    ),
+    words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),
+)
+"""The family."""
