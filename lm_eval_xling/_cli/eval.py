@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import typer
 
 from lm_eval_xling.errors import UserError, unknown_name
 
-__all__ = ["EPILOG", "evaluate"]
+__all__ = ["EPILOG", "evaluate", "run"]
 
 EPILOG = """
 Examples:\n
@@ -43,12 +43,21 @@ def evaluate(context: typer.Context) -> None:
     `--cache_requests` keep apart what belongs to different models, parameters and data. `--skip-missing` leaves out
     the tasks of ours whose data is not here; without it they are all named before a model is loaded.
     """
+    run(context.args)
+
+
+def run(words: Sequence[str]) -> None:
+    """Run the command with these arguments, in this process.
+
+    Raises:
+        UserError: for what the command line, the model or the data do not allow.
+    """
     from lm_eval_xling.harness import check_version
     from lm_eval_xling.servers import failures, kept_private
 
     check_version()
     with _messages():
-        arguments = _parse(list(context.args))
+        arguments = _parse(list(words))
         _complete(arguments)
         _check_tasks(arguments)
         with kept_private(arguments.model, arguments.model_args) as arguments.model_args:

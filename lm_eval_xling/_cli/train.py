@@ -11,7 +11,7 @@ import typer
 
 __all__ = ["app"]
 if TYPE_CHECKING:
-    from lm_eval_xling.training.configuration import AnyConfig
+    from lm_eval_xling.training.configuration import AnyConfig, FactsConfig, LedgerData
 
 app = typer.Typer(
     help="Train an adapter that lowers the barrier, or all weights.", no_args_is_help=True, rich_markup_mode="rich"
@@ -59,21 +59,66 @@ def facts(overrides: Overrides = None, config: Config = None) -> None:
     from lm_eval_xling.trainers.facts import teach
     from lm_eval_xling.training.configuration import FactsConfig, load_config
 
-    _run(teach, load_config(FactsConfig, config, overrides or ()))
+    configured = load_config(FactsConfig, config, overrides or ())
+    folder = _run(teach, configured)
+    # accelerate launch starts this command once a process.
+    if configured.data.ledger is not None and configured.data.ledger.half == "taught" and _is_first():
+        _ask(folder, configured, configured.data.ledger)
 
 
-def _run(recipe: Callable[[AnyConfig], Path], config: AnyConfig) -> None:
+def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
+    """Ask in every pair of languages for what was taught and for what never was, and print how much is known."""
+    import contextlib
+    import io
+    import json
+
+    from rich.console import Console
+
+    from lm_eval_xling._cli import eval as evaluation
+    from lm_eval_xling.languages import resolve_all
+    from lm_eval_xling.models import model_path
+    from lm_eval_xling.report.transfer import show_transfer, write_transfer
+
+    taught = resolve_all(config.data.languages) or ("en",)
+    asked = config.output / "transfer"
+    if not list(asked.rglob("results_*.json")):
+        model = model_path(config.model)
+        arguments = f"pretrained={model},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
+        dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
+        parameters = {
+            "people": ledger.people,
+            "seed": ledger.seed,
+            "attributes": ledger.attributes,
+            "names": ledger.names,
+            "wording": ledger.wordings[0],
+        }
+        words = ["--model", "hf", "--model_args", f"{arguments},dtype={dtype}", "--batch_size", "16"]
+        words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
+        words += ["--output_path", str(asked), "--log_samples"]
+        words += ["--apply_chat_template"] if config.data.chat_template else []
+        # The harness's own table has a line for each of fifty pairs.
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.run(words)
+    show_transfer(write_transfer(asked, taught), taught, Console())
+    typer.echo(f"{asked}: the harness's results; xling report {asked}")
+
+
+def _run(recipe: Callable[[AnyConfig], Path], config: AnyConfig) -> Path:
     from lm_eval_xling.files import nothing_left
 
     with nothing_left(config.output, "run.json"):
         folder = recipe(config)
-    _report(folder)
+    if _is_first():
+        _report(folder)
+    return folder
+
+
+def _is_first() -> bool:
+    """Whether this is the process of several that speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _report(folder: Path) -> None:
-    # accelerate launch starts this command once a process.
-    if os.environ.get("RANK", "0") != "0":
-        return
     from lm_eval_xling.models import model_path
     from lm_eval_xling.training.provenance import read_provenance
 

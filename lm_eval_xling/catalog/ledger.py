@@ -16,8 +16,8 @@ from typing import Literal
 
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.papers import ZHANG
-from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import LANGUAGES as TABLE
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Row

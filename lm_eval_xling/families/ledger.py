@@ -40,9 +40,9 @@ class LedgerParameters(PlacedParameters):
     """Parameters of ``xling_ledger``."""
 
     question_language: str | None = None
-    """Language of the question, for the leaves ``pair`` and ``never_pair``."""
+    """Language of the question, for the leaves that end in ``_pair``."""
     answer_language: str | None = None
-    """Language of the options, for the leaves ``pair`` and ``never_pair``."""
+    """Language of the options, for the leaves that end in ``_pair``."""
     people: int = PEOPLE
     """How many people of a half are asked for."""
     seed: int = 0
@@ -140,10 +140,10 @@ _PARAMETERS = ("people", "seed", "attributes", "names", "wording", "option_ids")
 _FORMS = ("letters", "generate")
 
 
-def _leaves(half: str, prefix: str) -> list[Leaf]:
+def _leaves(half: str) -> list[Leaf]:
     def leaf(name: str, asked: str, answered: str, *more: str) -> Leaf:
         condition = {"half": half, "question_language": asked, "answer_language": answered}
-        return Leaf(f"{prefix}{name}", "cloze", condition, (*more, *_PARAMETERS), _FORMS)
+        return Leaf(f"{half}_{name}", "cloze", condition, (*more, *_PARAMETERS), _FORMS)
 
     return [
         *(leaf(f"{asked}_{answered}", asked, answered) for asked in FIVE for answered in FIVE),
@@ -152,9 +152,12 @@ def _leaves(half: str, prefix: str) -> list[Leaf]:
     ]
 
 
-def _average(name: str, prefix: str, same: bool) -> Group:
-    leaves = tuple(f"{prefix}{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
-    return Group(f"{prefix}{name}", leaves, ("acc", "acc_bytes"))
+def _average(name: str, half: str, same: bool) -> Group:
+    leaves = tuple(f"{half}_{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
+    return Group(f"{half}_{name}", leaves, ("acc", "acc_bytes"))
+
+
+_ASKED = ("taught", "never")
 
 
 FAMILY = Family(
@@ -164,10 +167,9 @@ FAMILY = Family(
     parameters=LedgerParameters,
     forms={"cloze": CLOZE, "letters": replace(LETTERS, shots=None), "generate": replace(GENERATE, shots=None)},
     leaves=(
-        *_leaves("taught", ""),
-        *_leaves("never", "never_"),
+        *(leaf for half in _ASKED for leaf in _leaves(half)),
         Leaf(
-            "mixup",
+            "taught_mixup",
             "letters",
             {"half": "taught", "placement": "mixup"},
             ("languages", "repeat_languages", *_PARAMETERS),
@@ -178,10 +180,11 @@ FAMILY = Family(
     # Invented when they are asked for: nothing can be lacking.
     needs=lambda leaf, form, parameters: (),
     groups=tuple(
-        _average(name, prefix, same)
-        for prefix in ("", "never_")
+        _average(name, half, same)
+        for half in _ASKED
         for name, same in (("same_language", True), ("crosslingual", False))
     ),
     words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),
+    questions={"ledger": lambda row: prompt_of(row, "record")},
 )
 """The family."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import json_lines, plain_suffix, text_lines
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.records import Row
 
 __all__ = ["SUFFIXES", "Columns", "OwnRow", "read_records", "rows_of"]

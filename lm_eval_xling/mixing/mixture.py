@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import resolve
 
 __all__ = ["Mixture", "uniform"]

@@ -1,8 +1,8 @@
-"""Make ``lm_eval_xling/catalog/ledger.jsonl`` from CLDR: what can be said of an invented person, and how names are spelt.
+"""Make ``lm_eval_xling/catalog/ledger.jsonl`` from CLDR: what is said of an invented person, and how names are spelt.
 
-Values are terms that CLDR has in every language, as Babel carries it. Syllables are CLDR's transliterations, which Babel
-does not carry: ``ledger_syllables.tsv`` holds them as ICU makes them; ``python -m tests.generators.ledger`` writes it
-anew with ``uconv`` (Debian: icu-devtools).
+Values are terms that CLDR has in every language, as Babel carries it. Syllables are spelt by CLDR's transliterations,
+which Babel does not carry: ``ledger_syllables.tsv`` holds them as ICU makes them. This module as a program writes that
+file anew with ``uconv`` (Debian: icu-devtools).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lm_eval_xling.languages import LANGUAGES as TABLE
 
 SYLLABLES = Path(__file__).with_name("ledger_syllables.tsv")
 
-# Countries and languages of every region, no more than the people by default, so that every value is somebody's. No name begins another one in any of the languages, which `content` checks:
-# Niger and Nigeria cannot both stand there.
+# Countries and languages of every region, no more than the people by default, so that every value is somebody's. No
+# name begins another one in any of the languages, which `content` checks: Niger and Nigeria cannot both stand there.
 VALUES: dict[str, tuple[str, ...]] = {
     "country": tuple("AR BR CA CN DE EG FI GR HU IN IS JP KE MX NO TR".split()),
     "language": tuple("ar cs de el en fi fr he hi hu it ja pl ru tr zh".split()),
@@ -84,7 +84,9 @@ def content() -> str:
             for one, other in combinations((names[value][code].casefold() for value in values), 2):
                 # The likelihood of a text that begins another one is never the lower of the two.
                 assert not (one.startswith(other) or other.startswith(one)), f"{attribute} in {code}: {one}, {other}"
-            assert not any(names[value][code].casefold() in word.casefold() for value in values), f"{attribute} in {code}"
+            assert not any(names[value][code].casefold() in word.casefold() for value in values), (
+                f"{attribute} in {code}"
+            )
         records += [{"attribute": attribute, "value": value, "names": names[value]} for value in values]
     needed = {TABLE[code].script for code in LANGUAGES} & TRANSFORMS.keys()
     for syllable, scripts in syllables().items():

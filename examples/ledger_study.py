@@ -1,0 +1,162 @@
+"""What lowers the barrier of facts that were taught in one language: conditions × seeds, compared fact by fact.
+
+    python examples/ledger_study.py examples/studies/ledger.yaml
+    python examples/ledger_study.py examples/studies/ledger.yaml output=/tmp/ledger seeds=[0]
+
+Every step is skipped that an earlier call has finished, so that a killed study continues. The result is
+OUTPUT/results.md and results.json, with paired 95 % bootstrap intervals over people and p-values adjusted over the
+table (Benjamini and Hochberg), and the picture OUTPUT/barrier.png.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from study import read_study, run
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.report.transfer import KINDS, kind_of
+from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
+
+TAUGHT = ("en",)
+"""Every condition teaches the facts in English; the code-switched one also in others, and is asked the same."""
+
+Answers = dict[str, dict[tuple[str, str, str], float]]
+"""Condition to (kind of pair, person, fact and pair) to 0 or 1."""
+
+
+def main() -> None:
+    """Prepare, train before, teach in every condition and seed, compare."""
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    study = read_study(Path(sys.argv[1]), sys.argv[2:])
+    output = Path(study["output"])
+    for command in study.get("prepare", []):
+        if not (output / command["makes"]).exists():
+            run([part.format(output=output) for part in shlex.split(command["run"])])
+    for name, settings in study.get("before", {}).items():
+        train(settings["recipe"], output / name, settings["with"], study)
+    answers: Answers = {}
+    for seed in study["seeds"]:
+        for name, settings in study["conditions"].items():
+            folder = output / f"seed-{seed}" / name.replace(" ", "-")
+            given = {**study["facts"], **settings, "data.ledger.seed": seed, "training.seed": seed}
+            if "data.mixture.facts.ledger.half" in given:
+                given["data.mixture.facts.ledger.seed"] = seed
+            train("facts", folder, given, study)
+            answers.setdefault(name, {}).update(read_answers(folder / "transfer"))
+    results = compare(answers, study["reference"])
+    (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    (output / "results.md").write_text(table(results, study), encoding="utf-8")
+    draw(results, study, output / "barrier.png")
+    print(table(results, study))
+
+
+def train(recipe: str, folder: Path, settings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+    """Run a recipe, which for facts ends with the questions, or find it finished."""
+    finished = folder / ("transfer/transfer.json" if recipe == "facts" else "adapter/provenance.json")
+    if finished.exists():
+        return
+    given = {**settings, "model": study["model"], "output": str(folder)}
+    values = {key: json.dumps(value).replace("{output}", study["output"]) for key, value in given.items()}
+    run(["xling", "train", recipe, *(f"{key}={value}" for key, value in values.items())])
+
+
+def read_answers(folder: Path) -> dict[tuple[str, str, str], float]:
+    """Read whether each question on a fact that was taught was answered rightly."""
+    found = {}
+    for path in folder.rglob("samples_xling_ledger_taught_*.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            sample = json.loads(line)
+            languages = sample["doc"]["condition"]["languages"]
+            kind = kind_of(languages["question"], languages["answer"], TAUGHT)
+            pair = f"{languages['question']}_{languages['answer']}"
+            found[kind, sample["doc"]["cluster"], f"{sample['doc']['id']} {pair}"] = float(sample["acc"])
+    return found
+
+
+def compare(answers: Answers, reference: str) -> list[dict[str, Any]]:
+    """Return one row a kind of pair and a condition: its accuracy, and the difference from the reference.
+
+    People are resampled, because one person's facts in all pairs of languages are not independent.
+    """
+    rows = []
+    for kind in KINDS.values():
+        items = [key for key in answers[reference] if key[0] == kind]
+        if not items:
+            continue
+        people = np.array([person for _, person, _ in items])
+        values = {name: np.array([given[key] for key in items]) for name, given in answers.items()}
+        for name in answers:
+            score = bootstrap_mean(values[name], people)
+            row = {"kind": kind, "condition": name, "items": len(items), "people": len(set(people))}
+            row |= {"accuracy": score.estimate, "low": score.low, "high": score.high}
+            if name != reference:
+                found = paired_difference(values[name], values[reference], people)
+                row |= {"difference": found.difference.estimate, "from": found.difference.low}
+                row |= {"to": found.difference.high, "p": found.p_value, "detectable": found.detectable}
+            rows.append(row)
+    compared = [row for row in rows if "p" in row]
+    for row, adjusted in zip(compared, benjamini_hochberg(np.array([row["p"] for row in compared])), strict=True):
+        row["adjusted_p"] = float(adjusted)
+    return rows
+
+
+def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
+    """Return the rows in Markdown, in percent."""
+    seeds = len(study["seeds"])
+    lines = [
+        f"# {study['title']}",
+        "",
+        f"{seeds} seed{'s' if seeds > 1 else ''}; differences from *{study['reference']}*.",
+        "",
+        "| asked | condition | accuracy | 95 % interval | difference | 95 % interval | adjusted p | detectable |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results:
+        score = f"{100 * row['accuracy']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        compared = "– | – | – | –"
+        if "p" in row:
+            p = "<.001" if row["adjusted_p"] < 0.001 else f"{row['adjusted_p']:.3f}"
+            bounds = f"{100 * row['from']:+.1f} to {100 * row['to']:+.1f}"
+            compared = f"{100 * row['difference']:+.1f} | {bounds} | {p} | {100 * row['detectable']:.1f}"
+        lines.append(f"| {row['kind']} | {row['condition']} | {score} | {compared} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any], path: Path) -> None:
+    """Draw the accuracy of every condition, one panel a kind of pair."""
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys(row["kind"] for row in results))
+    names = list(study["conditions"])
+    figure = Figure(figsize=(2.6 * len(kinds) + 2, 0.42 * len(names) + 1.4), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for panel, kind in zip(panels, kinds, strict=True):
+        rows = {row["condition"]: row for row in results if row["kind"] == kind}
+        for place, name in enumerate(names):
+            row = rows[name]
+            sure = row.get("adjusted_p", 1.0) < 0.05
+            color = "#0b6e4f" if sure and row["difference"] > 0 else "#b3432b" if sure else "#5b6770"
+            errors = [[100 * (row["accuracy"] - row["low"])], [100 * (row["high"] - row["accuracy"])]]
+            panel.errorbar(100 * row["accuracy"], place, xerr=errors, fmt="o", color=color, capsize=3)
+        panel.axvline(100 * rows[study["reference"]]["accuracy"], color="#5b6770", linewidth=0.8, linestyle="--")
+        panel.axvline(25, color="#c9ced3", linewidth=0.8)
+        panel.set(title=kind, xlim=(0, 104), xlabel="right answers, percent")
+        panel.title.set_fontsize(9)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"ledger_study: {error}")

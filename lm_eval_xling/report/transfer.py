@@ -1,0 +1,136 @@
+"""A run of the ledger's tasks ▸ what was taught in some languages and is known in others, against what never was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import write_atomically
+from lm_eval_xling.records import Interval
+from lm_eval_xling.report.cells import shown
+from lm_eval_xling.report.evaluations import Evaluation
+from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.statistics import bootstrap_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["KINDS", "TransferRow", "kind_of", "show_transfer", "transfer", "write_transfer"]
+
+KINDS = {
+    (True, True, True): "as it was taught",
+    (True, True, False): "question and answer in two of the languages taught",
+    (False, True, False): "question in another language",
+    (True, False, False): "answer in another language",
+    (False, False, True): "both in one other language",
+    (False, False, False): "in two other languages",
+}
+"""By whether the question's and the answer's language were taught, and whether they are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """Accuracy of facts that were taught and of facts that never were, asked in the same languages."""
+
+    what: str
+    """A pair of languages (``en_de``: question, then answer), or one of ``KINDS``, over its pairs."""
+    pairs: int
+    """Number of pairs of languages."""
+    taught: Interval | None
+    """Accuracy on facts that were taught, resampled by person; ``None`` where they were not asked."""
+    never: Interval | None
+    """On facts that were never taught: what guessing gives."""
+    items: int
+    """Number of answers on facts that were taught."""
+
+
+def kind_of(question: str, answer: str, taught: Sequence[str]) -> str:
+    """Return which of ``KINDS`` a pair of languages is, by the languages that were taught."""
+    return KINDS[question in taught, answer in taught, question == answer]
+
+
+def transfer(evaluations: Iterable[Evaluation], taught: Sequence[str]) -> list[TransferRow]:
+    """Return the table of one model: its kinds of pairs first, then its pairs.
+
+    Args:
+        evaluations: of one model, among them leaves of the ledger with samples.
+        taught: codes of the languages in which facts were taught.
+
+    Raises:
+        UserError: if no leaf of the ledger with a pair of languages is among them.
+    """
+    cells: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    kinds: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        samples, condition = evaluation.samples, evaluation.condition
+        half, _, pair = condition.placement.partition("_")
+        if evaluation.family != "ledger" or samples is None or not condition.is_pair or not pair:
+            continue
+        cells.setdefault(pair, {})[half] = (samples.metrics["acc"], np.array(samples.clusters))
+        kinds.setdefault(kind_of(condition.question, condition.answer, taught), [])
+        if pair not in kinds[kind_of(condition.question, condition.answer, taught)]:
+            kinds[kind_of(condition.question, condition.answer, taught)].append(pair)
+    if not cells:
+        raise UserError("no leaf of xling_ledger with samples is among the runs", fix="evaluate with --log_samples")
+    known = [(kind, kinds[kind]) for kind in KINDS.values() if kind in kinds]
+    return [_row(what, pairs, cells) for what, pairs in (*known, *((pair, [pair]) for pair in cells))]
+
+
+def _row(what: str, pairs: Sequence[str], cells: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]) -> TransferRow:
+    def score(half: str) -> tuple[Interval | None, int]:
+        found = [cells[pair][half] for pair in pairs if half in cells[pair]]
+        if not found:
+            return None, 0
+        values, people = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return bootstrap_mean(values, people), len(values)
+
+    taught, items = score("taught")
+    return TransferRow(what, len(pairs), taught, score("never")[0], items)
+
+
+def write_transfer(run: Path, taught: Sequence[str]) -> list[TransferRow]:
+    """Read the run folder of one model, and write the table into it as ``transfer.json``.
+
+    Raises:
+        UserError: as ``transfer`` does.
+    """
+    evaluations, _ = read_runs([run])
+    rows = transfer(evaluations, taught)
+    content = {"taught": list(taught), "rows": [asdict(row) for row in rows]}
+    write_atomically(run / "transfer.json", json.dumps(content, indent=2).encode())
+    return rows
+
+
+def show_transfer(rows: Sequence[TransferRow], taught: Sequence[str], console: Console) -> None:
+    """Print the kinds of pairs, and the pairs as a matrix."""
+    from rich.table import Table
+
+    kinds = Table("asked", "pairs", "taught", "never taught", title=f"facts taught in {', '.join(taught)}")
+    for row in rows:
+        if row.what in KINDS.values():
+            kinds.add_row(row.what, str(row.pairs), _cell(row.taught), _cell(row.never))
+    console.print(kinds)
+    pairs = {row.what: row for row in rows if row.what not in KINDS.values()}
+    asked = list(dict.fromkeys(pair.split("_")[0] for pair in pairs))
+    answered = list(dict.fromkeys(pair.split("_")[1] for pair in pairs))
+    matrix = Table("question ▾ answer ▸", *answered, title="taught / never taught, percent")
+    for code in asked:
+        cells = [pairs.get(f"{code}_{other}") for other in answered]
+        matrix.add_row(code, *(f"{_mean(c.taught)} / {_mean(c.never)}" if c else "–" for c in cells))
+    console.print(matrix)
+
+
+def _mean(score: Interval | None) -> str:
+    return "–" if score is None else shown(100 * score.estimate, 0)
+
+
+def _cell(score: Interval | None) -> str:
+    if score is None:
+        return "–"
+    return f"{shown(100 * score.estimate)} [{shown(100 * score.low)}, {shown(100 * score.high)}]"
