@@ -40,8 +40,6 @@ def main() -> None:
     for command in study.get("prepare", []):
         if not (output / command["makes"]).exists():
             run([part.format(output=output) for part in shlex.split(command["run"])])
-    for name, settings in study.get("before", {}).items():
-        train(settings["recipe"], output / name, settings["with"], study)
     answers: Answers = {}
     for seed in study["seeds"]:
         for name, settings in study["conditions"].items():
@@ -49,6 +47,9 @@ def main() -> None:
             given = {**study["facts"], **settings, "data.ledger.seed": seed, "training.seed": seed}
             if "data.mixture.facts.ledger.half" in given:
                 given["data.mixture.facts.ledger.seed"] = seed
+            for before, recipe in study.get("before", {}).items():
+                if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
+                    train(recipe["recipe"], output / before, recipe["with"], study)
             train("facts", folder, given, study)
             answers.setdefault(name, {}).update(read_answers(folder / "transfer"))
     results = compare(answers, study["reference"])
