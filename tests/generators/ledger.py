@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
 from itertools import combinations, product
 from pathlib import Path
 
 from babel import Locale
+from babel.localedata import LocaleDataDict, load
 
 from lm_eval_xling import literals
 from lm_eval_xling.catalog.ledger import LANGUAGES, PATH
@@ -43,11 +45,12 @@ TRANSFORMS = {
 
 def name(attribute: str, value: str, language: str) -> str:
     """A value's name in a language, in the form that stands alone."""
+    if attribute in ("month", "weekday"):
+        # Babel merges a locale's own names into those that other locales inherit: without the copy, what Japanese months
+        # are called depends on whether Chinese ones were read before.
+        calendar = LocaleDataDict(deepcopy(load(language)))
+        return str(calendar["months" if attribute == "month" else "days"]["stand-alone"]["wide"][int(value)])
     locale = Locale.parse(language)
-    if attribute == "month":
-        return str(locale.months["stand-alone"]["wide"][int(value)])
-    if attribute == "weekday":
-        return str(locale.days["stand-alone"]["wide"][int(value)])
     table = {"country": locale.territories, "language": locale.languages, "currency": locale.currencies}[attribute]
     return str(table[value]).replace("\N{SOFT HYPHEN}", "")
 
