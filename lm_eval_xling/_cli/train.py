@@ -85,11 +85,11 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
         model = model_path(config.model)
         arguments = f"pretrained={model},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
         dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
+        # The five languages of these tasks are written in Latin letters, as names are then.
         parameters = {
             "people": ledger.people,
             "seed": ledger.seed,
             "attributes": ledger.attributes,
-            "names": ledger.names,
             "wording": ledger.wordings[0],
         }
         words = ["--model", "hf", "--model_args", f"{arguments},dtype={dtype}", "--batch_size", "16"]

@@ -50,7 +50,8 @@ class LedgerParameters(PlacedParameters):
     attributes: tuple[str, ...] = ATTRIBUTES
     """What is asked of every person."""
     names: Spelling = "latin"
-    """Names in Latin letters, or in the script of the question's language (``native``), where CLDR has rules for it."""
+    """Names in Latin letters, or in the script of the question's language (``native``) where CLDR has rules for it: for
+    the leaves that may ask in other scripts."""
     wording: Wording = "record"
     """How a fact is asked for."""
 
@@ -136,7 +137,7 @@ def _document(item: ComposedItem, placement: str, form: Form, parameters: Ledger
     return replace(document, pool=attribute)
 
 
-_PARAMETERS = ("people", "seed", "attributes", "names", "wording", "option_ids")
+_PARAMETERS = ("people", "seed", "attributes", "wording", "option_ids")
 _FORMS = ("letters", "generate")
 
 
@@ -148,7 +149,7 @@ def _leaves(half: str) -> list[Leaf]:
     return [
         *(leaf(f"{asked}_{answered}", asked, answered) for asked in FIVE for answered in FIVE),
         # A pair that no other leaf holds; --metadata names another one.
-        leaf("pair", "zh", "en", "question_language", "answer_language"),
+        leaf("pair", "zh", "en", "question_language", "answer_language", "names"),
     ]
 
 
@@ -172,7 +173,7 @@ FAMILY = Family(
             "taught_mixup",
             "letters",
             {"half": "taught", "placement": "mixup"},
-            ("languages", "repeat_languages", *_PARAMETERS),
+            ("languages", "repeat_languages", "names", *_PARAMETERS),
             ("cloze", "generate"),
         ),
     ),

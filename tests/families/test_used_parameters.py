@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("written")
 # A value other than the default for every parameter, and what else has to be set for it to matter.
 OTHER: Mapping[str, Any] = {
     "answer_language": "Swahili",
+    "attributes": ("month",),
     "awareness": "any_language",
     "base_language": "Swahili",
     "context_language": "ru",
@@ -34,8 +35,10 @@ OTHER: Mapping[str, Any] = {
     "language": "Icelandic",
     "languages": ("sw",),
     "missing": "drop",
+    "names": "native",
     "option_ids": "C-F",
     "options_language": "vi",
+    "people": 3,
     "prompt": "paper",
     "question_language": "ja",
     "reasoning_language": "bn",
@@ -44,6 +47,7 @@ OTHER: Mapping[str, Any] = {
     "seed": 5,
     "split": "forget10",
     "unit": "sentence",
+    "wording": "sentence",
     "words": 3,
 }
 # Counting tokens changes no document; tests/families/test_sent.py has it.
@@ -51,7 +55,11 @@ COUNTED = {"tokenizer"}
 
 
 # Refused although it would matter: it would contradict the leaf's name, or leave no documents.
-REFUSED = {"atlas": {"question_language", "answer_language"}, "sentiment": {"drop_identical"}}
+REFUSED = {
+    "atlas": {"question_language", "answer_language"},
+    "ledger": {"question_language", "answer_language", "names"},
+    "sentiment": {"drop_identical"},
+}
 
 
 def other(leaf: Leaf, name: str) -> Any:
@@ -69,6 +77,9 @@ def other(leaf: Leaf, name: str) -> Any:
 def beside(leaf: Leaf, name: str) -> dict[str, Any]:
     if name == "repeat_languages":
         return {"languages": ("de", "fr")}
+    if name == "names":
+        asked = "languages" if "languages" in leaf.parameters else "question_language"
+        return {asked: ("ru", "hi", "ja", "bg", "th") if asked == "languages" else "ru"}
     # In one language alone, labels are its own, demonstrations stand in the placement, and no row is missing.
     alone = set(leaf.condition.values()) & set(LANGUAGES) <= {"en"} and leaf.condition.get("placement") != "mixup"
     if not alone and not (name == "missing" and leaf.condition.get("dataset") == "xquad"):

@@ -46,8 +46,8 @@ TRANSFORMS = {
 def name(attribute: str, value: str, language: str) -> str:
     """A value's name in a language, in the form that stands alone."""
     if attribute in ("month", "weekday"):
-        # Babel merges a locale's own names into those that other locales inherit: without the copy, what Japanese months
-        # are called depends on whether Chinese ones were read before.
+        # Babel merges a locale's own names into those that others inherit: without the copy, what Japanese months are
+        # called depends on whether Chinese ones were read before.
         calendar = LocaleDataDict(deepcopy(load(language)))
         return str(calendar["months" if attribute == "month" else "days"]["stand-alone"]["wide"][int(value)])
     locale = Locale.parse(language)
