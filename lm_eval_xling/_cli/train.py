@@ -18,7 +18,13 @@ app = typer.Typer(
 )
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="YAML", help="Configuration; the recipe's defaults without it.")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="YAML",
+        help="Configuration: a file, or one that the package holds, such as facts_lora.yaml; without it the recipe's "
+        "defaults.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Keys of the configuration, such as lora.r=16.")
@@ -50,8 +56,9 @@ def mixed(overrides: Overrides = None, config: Config = None) -> None:
 
 
 @app.command(
-    epilog="Examples: [bold]xling train facts 'data.files=\\[facts.jsonl]' output=runs/facts[/]; as a LoRA adapter on "
-    "top of another: [bold]xling train facts --config facts_lora.yaml 'data.files=\\[facts.jsonl]' "
+    epilog="Examples: [bold]xling train facts --config facts_lora.yaml data.ledger.people=20 output=runs/taught[/]; "
+    "own facts: [bold]xling train facts 'data.files=\\[facts.jsonl]' output=runs/facts[/]; as a LoRA adapter on top of "
+    "another: [bold]xling train facts --config facts_lora.yaml 'data.files=\\[facts.jsonl]' "
     "'adapters=\\[runs/mixed/adapter]' output=runs/taught[/]"
 )
 def facts(overrides: Overrides = None, config: Config = None) -> None:

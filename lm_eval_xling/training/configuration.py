@@ -254,6 +254,9 @@ class FactsConfig(Config, frozen=True, forbid_unknown_fields=True, kw_only=True)
     )
 
 
+SHIPPED = Path(__file__).parents[1] / "trainers" / "configs"
+"""Folder of the configurations that come with the package."""
+
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 """Configuration of one of the recipes."""
 
@@ -284,12 +287,14 @@ def load_config(kind: type[AnyConfig], path: Path | None, overrides: Sequence[st
 
     Args:
         kind: configuration of a recipe.
-        path: YAML file, or ``None`` for the defaults alone.
+        path: YAML file, the name of one that the package holds (``facts_lora.yaml``), or ``None`` for the defaults.
         overrides: ``key=value`` with dots between levels, such as ``lora.r=16``; values are YAML.
 
     Raises:
         UserError: if a key is unknown, a value is of the wrong type, or ``output`` is missing.
     """
+    if path is not None and not path.exists() and (SHIPPED / path.name).is_file() and path.name == str(path):
+        path = SHIPPED / path
     values: dict[str, Any] = {} if path is None else _read(path)
     for override in overrides:
         key, sign, text = override.partition("=")

@@ -113,3 +113,15 @@ def test_teaching_ends_with_a_table_of_what_is_known_where(
     before = samples.stat().st_mtime_ns
     assert "facts taught in en" in run_xling(*command)
     assert samples.stat().st_mtime_ns == before
+
+
+def test_a_configuration_of_the_package_is_named_without_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = load_config(FactsConfig, Path("facts_lora.yaml"), ["data.ledger.people=4"])
+    assert shipped.lora is not None and shipped.lora.r == 16 and shipped.training["learning_rate"] == 1e-3
+    (tmp_path / "facts_lora.yaml").write_text("output: mine\n", encoding="utf-8")
+    assert load_config(FactsConfig, Path("facts_lora.yaml")).lora is None, "a file of that name comes first"
+    with pytest.raises(UserError, match="no_such.yaml"):
+        load_config(FactsConfig, Path("no_such.yaml"))
