@@ -36,7 +36,7 @@ OTHER: Mapping[str, Any] = {
     "missing": "drop",
     "option_ids": "C-F",
     "options_language": "vi",
-    "prompt": "paper",
+    "preset": "paper",
     "question_language": "ja",
     "reasoning_language": "bn",
     "relations": ("capital",),
@@ -92,7 +92,8 @@ def outcome(family: Family, leaf: Leaf, **parameters: Any) -> object:
     sent: list[object] = []
     for form in (leaf.form, *leaf.alternatives):
         try:
-            documents = family.documents(replace(leaf, form=form), family.forms[form], resolved)
+            asked = replace(leaf, form=form)
+            documents = family.documents(asked, family.form(asked, resolved), resolved)
         except UserError as error:
             return str(error)
         sent += [[d.as_row() for d in part] for part in (documents.evaluated, documents.demonstrations)]
