@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 
 from lm_eval_xling import catalog
+from lm_eval_xling.catalog import DATASETS
+from lm_eval_xling.catalog.dataset import Part
+from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import mmlu
 from lm_eval_xling.families.mmlu import MmluParameters
 from lm_eval_xling.harness import requests
 from lm_eval_xling.records import ComposedItem, Request, Row
+from tests.families.making import made
+from tests.generators.published import DEMONSTRATIONS, SCRIPTS, digest
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "published"
 ROWS = json.loads((FOLDER / "rows.json").read_text(encoding="utf-8"))
@@ -26,6 +31,12 @@ OUTPUTS = json.loads((FOLDER / "outputs.json").read_text(encoding="utf-8"))
 def asked(task: str, *, shots: int | None = None, chat: Any = None, **xling: Any) -> list[Request]:
     metadata = {"xling": {"preset": "paper", **xling}}
     return requests(task, num_fewshot=shots, metadata=metadata, chat_template=chat)
+
+
+def shown(task: str, language: str, labels: str) -> list[str]:
+    """What every document of a leaf shows; the harness adds nothing to it (``test_nothing_is_added``)."""
+    documents = made(task, language, preset="paper", labels=labels).evaluated
+    return [f"{document.prompt}\n{document.cue}" for document in documents]
 
 
 def contexts(task: str, shots: int | None = None, **xling: Any) -> list[str]:
@@ -115,3 +126,117 @@ def test_gpt_gets_one_message_and_gives_one_token(family: str, monkeypatch: pyte
         [{"role": "user", "content": prompt}] for prompt in plain
     ]
     assert {request.max_tokens for request in found} == {1}
+
+
+FIELDS = {"sentiment": ("text",), "nli": ("premise", "hypothesis"), "paraphrase": ("sentence_1", "sentence_2")}
+MODES = [(task, labels) for task, scripts in SCRIPTS.items() for labels in scripts]
+
+
+def texts_of(task: str) -> list[list[str]]:
+    return [row if isinstance(row, list) else [row] for row in ROWS[task]]
+
+
+def script(task: str, labels: str) -> str:
+    """A script of the shape of the released ones, with demonstrations of ours and the words of the released ones."""
+    variables = ("i",) if task == "sentiment" else ("p", "h")
+    chain, prefixes = [], {}
+    for language in ZHANG:
+        rest = OUTPUTS[task][f"{language} {labels}"]["prompts"][0].removeprefix(DEMONSTRATIONS)
+        parts = [f"prompt_prefix[{language!r}]"]
+        for text, variable in zip(texts_of(task)[0], variables, strict=True):
+            before, _, rest = rest.partition(text)
+            parts += [repr(before), variable]
+        parts.append(repr(rest))
+        loop = f"{', '.join(variables)} in zip({', '.join('inputs[0]' for _ in variables)})"
+        prefixes[language] = DEMONSTRATIONS
+        chain += [f"if target_lang == {language!r}:", f"    dataset = CustomDataset('{language}.json')"]
+        chain += [f"if target_lang == {language!r}:", f"    input = [{' + '.join(parts)} for {loop}]"]
+    end = "_irrelative" if labels == "agnostic" else ""
+    names = ("positive", "neutral", "negative") if task == "nli" else ("positive", "negative")
+    by_language = {language: OUTPUTS[task][f"{language} {labels}"]["labels"] for language in ZHANG}
+    answers = [
+        f"{name}_answers{end} = { ({language: words[index] for language, words in by_language.items()})!r}"
+        for index, name in enumerate(names)
+    ]
+    return "\n".join(
+        ["raise SystemExit('a script is read, never run')", f"prompt_prefix = {prefixes!r}", *answers, *chain]
+    )
+
+
+def serve(task: str, labels: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Serve the rows of ours, and the prompts that the catalog reads from a script."""
+
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        if dataset == "zhang_prompts":
+            assert split == f"{task}_{labels}"
+            return list(DATASETS[dataset].formats[0].read(Part(language, split), [path]))
+        return [
+            Row(str(index), language, dict(zip(FIELDS[task], texts, strict=True)), answer=index % 2)
+            for index, texts in enumerate(texts_of(task))
+        ]
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+
+
+@pytest.mark.parametrize(("task", "labels"), MODES)
+def test_classification(task: str, labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(script(task, labels), encoding="utf-8")
+    serve(task, labels, path, monkeypatch)
+    for language in ZHANG:
+        expected = OUTPUTS[task][f"{language} {labels}"]
+        found = made(task, language, preset="paper", labels=labels).evaluated
+        # The Thai labels begin alike; the script shows the model that beginning in tokens of its own.
+        shared = "เชิง" if (task, labels, language) == ("sentiment", "native", "th") else ""
+        assert shown(task, language, labels) == [f"{prompt}{shared}" for prompt in expected["prompts"]]
+        words = tuple(word.removeprefix(shared) for word in expected["labels"])
+        assert {document.choices for document in found} == {words}
+        spoken = language if labels == "native" else "en"
+        assert {document.condition.languages["answer"] for document in found} == {spoken}
+
+
+def test_nothing_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(script("nli", "english"), encoding="utf-8")
+    serve("nli", "english", path, monkeypatch)
+    found = asked("xling_nli_sw")
+    assert [request.context for request in found] == OUTPUTS["nli"]["sw english"]["prompts"]
+    assert {request.continuations for request in found} == {("entailment", "neutral", "contradiction")}
+
+
+SOURCE = DATASETS["zhang_prompts"].sources[0]
+
+# Left out where nobody has fetched the scripts, which have no licence: xling data fetch zhang_prompts.
+if all(SOURCE.at_hand(part) for part in DATASETS["zhang_prompts"].parts()):
+
+    @pytest.mark.parametrize(("task", "labels"), MODES)
+    def test_classification_with_the_demonstrations_of_the_released_script(
+        task: str, labels: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths, _ = SOURCE.download(Part("en", f"{task}_{labels}"), None)  # type: ignore[attr-defined]
+        serve(task, labels, paths[0], monkeypatch)
+        for language in ZHANG:
+            found = shown(task, language, labels)
+            if (task, labels, language) == ("sentiment", "native", "th"):
+                found = [context.removesuffix("เชิง") for context in found]
+            assert digest(found) == OUTPUTS[task][f"{language} {labels}"]["digest"]
+
+
+@pytest.mark.parametrize("labels", ["native", "agnostic"])
+def test_labels_that_the_paper_has_no_script_for_are_refused(labels: str) -> None:
+    with pytest.raises(UserError, match=f"no script for paraphrase with {labels} labels(.|\n)*it has: english"):
+        asked("xling_paraphrase_de", labels=labels)
+
+
+def test_a_script_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "script.py"
+    serve("nli", "english", path, monkeypatch)
+    path.write_text(script("nli", "english").replace(" + p + ", " + p.upper() + "), encoding="utf-8")
+    with pytest.raises(UserError, match=r"made of 'p.upper\(\)', which is not known"):
+        asked("xling_nli_de")
+    path.write_text("prompt_prefix = {", encoding="utf-8")
+    with pytest.raises(UserError, match="the script cannot be parsed"):
+        asked("xling_nli_de")
+    path.write_text("prompt_prefix = {}", encoding="utf-8")
+    with pytest.raises(UserError, match="no prompt in 'de'(.|\n)*xling data fetch zhang_prompts"):
+        asked("xling_nli_de")
