@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.tasks import TaskManager
 
 from lm_eval_xling import catalog
 from lm_eval_xling.catalog import DATASETS
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families import mmlu
+from lm_eval_xling.families import family_named, mmlu
 from lm_eval_xling.families.mmlu import MmluParameters
-from lm_eval_xling.harness import requests
+from lm_eval_xling.harness import requests, tasks_folder
 from lm_eval_xling.records import ComposedItem, Request, Row
 from tests.families.making import made
 from tests.generators.published import DEMONSTRATIONS, SCRIPTS, digest
@@ -240,3 +241,36 @@ def test_a_script_that_is_another_is_refused(tmp_path: Path, monkeypatch: pytest
     path.write_text("prompt_prefix = {}", encoding="utf-8")
     with pytest.raises(UserError, match="no prompt in 'de'(.|\n)*xling data fetch zhang_prompts"):
         asked("xling_nli_de")
+
+
+def sentences(dataset: str, language: str, split: str) -> list[Row]:
+    column = ("en", "fr").index(language)
+    return [Row(str(index), language, {"sentence": pair[column]}) for index, pair in enumerate(ROWS["flores"])]
+
+
+@pytest.mark.parametrize("direction", ["en_fr", "fr_en"])
+def test_translation_by_gpt(direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "load_rows", sentences)
+    task = f"xling_translation_{direction}"
+    found = asked(task, form="chat", chat=lambda messages, **_: json.dumps(messages))
+    expected = OUTPUTS["translation"][direction]
+    assert [json.loads(request.context) for request in found] == [sent["messages"] for sent in expected]
+    options = family_named("translation").forms["chat"].paper
+    assert options is not None
+    assert {"max_tokens": options.max_tokens, **options.generation} == {
+        "do_sample": True,
+        **{key: value for key, value in expected[0].items() if key != "messages"},
+    }
+
+
+def test_translation_by_beams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "load_rows", sentences)
+    (first, *_) = asked("xling_translation_en_fr")
+    sentence = ROWS["flores"][0][0]
+    # ALMA's prompt (Xu et al. 2023), which the paper's README names.
+    assert first.context == f"Translate this from English to French:\nEnglish: {sentence}\nFrench:"
+    manager = TaskManager(
+        include_path=str(tasks_folder()), include_defaults=False, metadata={"xling": {"preset": "paper"}}
+    )
+    task = manager.load(["xling_translation_en_fr"])["tasks"]["xling_translation_en_fr"]
+    assert task.config.generation_kwargs["num_beams"] == 5
