@@ -225,7 +225,7 @@ def _family(task: _Task) -> Family:
     return Family(
         name=task.name,
         summary=task.summary,
-        datasets=(task.name, "zhang_prompts"),
+        datasets=(task.name,),
         parameters=ClassificationParameters,
         forms={
             "cloze": replace(CLOZE, shots=len(task.demonstrations), paper=paper, **quoted),
