@@ -136,7 +136,13 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Build the requests, and tell the harness's request cache what defines them beside the task's name."""
         self._sent = None
         template = chat_template([{"role": "user", "content": "?"}]) if chat_template else None
-        defining = [self.dataset[SPLIT].to_list(), self.leaf.form, self.config.generation_kwargs, template]
+        defining = [
+            self.dataset[SPLIT].to_list(),
+            self.leaf.form,
+            self.form.next_token,
+            self.config.generation_kwargs,
+            template,
+        ]
         content = json.dumps(defining, sort_keys=True, ensure_ascii=False, default=str)
         name = f"{tokenizer_name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         super().build_all_requests(tokenizer_name=name, chat_template=chat_template, **options)
