@@ -57,18 +57,17 @@ def _document(id: str, form: Form, source: str, target: str, sentence: str, tran
     if not sentence.strip() or not translation.strip():
         raise UserError("a sentence is empty", where=f"translation, id {id}", fix="complete the row")
     names = LANGUAGES[source].name, LANGUAGES[target].name
-    asked = {
-        "prompt": f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}",
-        "cue": f"{names[1]}:",
-    }
+    prompt, cue, told = f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}", f"{names[1]}:", ""
     if form.messages == "system":
         # The words of the paper's script (Translation/translate_gpt.py, Copyright 2024 Google LLC, Apache-2.0).
-        asked = {"prompt": sentence, "description": f"Translate the following {names[0]} text to {names[1]}:"}
+        prompt, cue, told = sentence, "", f"Translate the following {names[0]} text to {names[1]}:"
     return Document(
         id=id,
         family="translation",
         condition=Condition("", form.name, {"question": source, "answer": target}),
-        **asked,
+        prompt=prompt,
+        cue=cue,
+        description=told,
         target=translation,
         # Every demonstration is one for every document.
         pool="translation",

@@ -93,9 +93,11 @@ def outcome(family: Family, leaf: Leaf, **parameters: Any) -> object:
     for form in (leaf.form, *leaf.alternatives):
         try:
             asked = replace(leaf, form=form)
-            documents = family.documents(asked, family.form(asked, resolved), resolved)
+            shown = family.form(asked, resolved)
+            documents = family.documents(asked, shown, resolved)
         except UserError as error:
             return str(error)
+        sent.append((dict(shown.generation), shown.max_tokens))
         sent += [[d.as_row() for d in part] for part in (documents.evaluated, documents.demonstrations)]
     return sent
 
