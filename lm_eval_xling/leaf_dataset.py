@@ -24,7 +24,8 @@ def leaf_dataset(family: Family, leaf: str, form: str, parameters: Any, mirror: 
     """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
     from datasets import Dataset
 
-    made = family.documents(replace(family.leaf(leaf), form=form), family.forms[form], parameters)
+    shown = replace(family.leaf(leaf), form=form)
+    made = family.documents(shown, family.form(shown, parameters), parameters)
     if not made.evaluated:
         raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
     rows = [{**document.as_row(), "role": "evaluated"} for document in made.evaluated]

@@ -52,8 +52,8 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         self.family = _family(place, metadata)
         as_written = self.family.leaf(place["leaf"])
         self.leaf, self.parameters = configure(self.family, as_written, metadata.get("xling"))
-        self.form = self.family.forms[self.leaf.form]
-        if self.leaf.form != as_written.form:
+        self.form = self.family.form(self.leaf, self.parameters)
+        if self.form is not self.family.forms[as_written.form]:
             form = base_content(self.family, self.form, _imported)
             kept = ("class", "tag", "metadata")
             settings |= {"doc_to_choice": None} | {key: value for key, value in form.items() if key not in kept}
@@ -74,6 +74,10 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, *args: Any, **options: Any) -> Any:
         """Return the prompt; under a chat template the cue begins the model's turn, and a generated answer has none."""
+        if options.get("apply_chat_template") and self.form.messages != "turns":
+            messages = self._messages(doc, num_fewshot, options.get("system_instruction"))
+            self._in_chat = True
+            return options["chat_template"](messages)
         self._in_chat = bool(options.get("apply_chat_template"))
         self._as_turns = self._in_chat and bool(options.get("fewshot_as_multiturn"))
         told = [doc["description"].strip(), doc["request"] if self._in_chat or self.form.generates else ""]
@@ -83,6 +87,14 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         if self._in_chat and self.form.generates:
             options["gen_prefix"] = None
         return super().fewshot_context(doc, num_fewshot, *args, **options)
+
+    def _messages(self, doc: dict[str, Any], num_fewshot: int, system_instruction: str | None) -> list[dict[str, str]]:
+        """Return what a chat model is sent where the form has messages of its own."""
+        asked = {**doc, "description": ""} if self.form.messages == "system" else doc
+        text = self.fewshot_context(asked, num_fewshot, gen_prefix=doc["cue"])
+        system = doc["description"].strip() if self.form.messages == "system" else system_instruction
+        before = [{"role": "system", "content": system}] if system else []
+        return [*before, {"role": "user", "content": text}]
 
     def build_qa_turn(
         self,
@@ -106,8 +118,14 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         return [asked, Message("assistant", shown, few_delim)]
 
     def construct_requests(self, doc: dict[str, Any], ctx: Any, **options: Any) -> Any:
-        """Return the requests; under a chat template an answer ends where the model ends it, not at a blank line."""
+        """Return the requests; under a chat template an answer ends where the model ends it, not at a blank line.
+
+        Where the next token alone is scored, the requests name their rule: ``(context, answer, rule)``.
+        """
         made = super().construct_requests(doc, ctx, **options)
+        if self.form.next_token:
+            for instance, answer in zip(made, doc["choices"], strict=True):
+                instance.arguments = (ctx, answer, self.form.next_token)
         if self._in_chat and self.form.generates and made.args[1].get("until") == list(self.form.stops):
             made.args[1]["until"] = [_NEVER]
         return made
@@ -118,7 +136,13 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Build the requests, and tell the harness's request cache what defines them beside the task's name."""
         self._sent = None
         template = chat_template([{"role": "user", "content": "?"}]) if chat_template else None
-        defining = [self.dataset[SPLIT].to_list(), self.leaf.form, self.config.generation_kwargs, template]
+        defining = [
+            self.dataset[SPLIT].to_list(),
+            self.leaf.form,
+            self.form.next_token,
+            self.config.generation_kwargs,
+            template,
+        ]
         content = json.dumps(defining, sort_keys=True, ensure_ascii=False, default=str)
         name = f"{tokenizer_name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         super().build_all_requests(tokenizer_name=name, chat_template=chat_template, **options)

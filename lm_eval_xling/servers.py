@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,9 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, Leaf
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.report.naming import public
+from lm_eval_xling.scoring import MODEL_NAME
 
-__all__ = ["check_chat", "failures", "is_server", "kept_private"]
+__all__ = ["check_model", "failures", "is_server", "kept_private"]
 
 _ASKING = ("generate_until", "loglikelihood", "loglikelihood_rolling")
 """Functions of the harness in which a model is asked."""
@@ -31,41 +32,52 @@ def is_server(name: str) -> bool:
     return name.endswith("-completions")
 
 
-def check_chat(
+def check_model(
     name: str,
     template: object,
     tasks: Mapping[str, tuple[Family, Leaf]],
     parameters: Mapping[str, Any] | None,
 ) -> None:
-    """Refuse what a chat server cannot do, before anything is sent to it.
+    """Refuse what a model cannot do, before it is loaded or anything is sent to it.
 
     Args:
-        name: of the model among the harness's; other models than chat servers may do anything.
+        name: of the model among the harness's.
         template: the value of ``--apply_chat_template``.
         tasks: the tasks of ours that are asked for.
         parameters: as in ``--metadata '{"xling": {…}}'``.
 
     Raises:
-        UserError: no turns, a form that needs log-likelihoods, or a commercial API without its key.
+        UserError: no turns, a form that needs log-likelihoods, or a commercial API without its key; a form that scores
+            the next token, with another model than our backend.
     """
+    forms = {}
+    for task, (family, leaf) in tasks.items():
+        configured, values = configure(family, leaf, parameters)
+        forms[task] = family.form(configured, values)
+    by_token = [task for task, form in forms.items() if form.next_token]
+    if by_token and name not in (MODEL_NAME, "dummy"):
+        raise UserError(
+            "the papers' scripts compare probabilities of single tokens, which this model does not give",
+            where=f"--model {name}, preset: paper of {_first(by_token)}",
+            fix="xling eval --model hf; what the paper asks chat servers for MMLU and the quiz is its form generate",
+        )
     if not name.endswith("chat-completions"):
         return
     if not template:
         raise UserError("a chat server takes turns, not text", where=f"--model {name}", fix="add --apply_chat_template")
     if name.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
         raise UserError("the API's key is missing", where=f"--model {name}", fix="export OPENAI_API_KEY=…")
-    scored = [
-        task
-        for task, (family, leaf) in tasks.items()
-        if not family.forms[configure(family, leaf, parameters)[0].form].generates
-    ]
+    scored = [task for task, form in forms.items() if not form.generates]
     if scored:
-        more = f" and {len(scored) - 3} more" if len(scored) > 3 else ""
         raise UserError(
             "a chat server gives no log-likelihoods, which these tasks compare",
-            where=", ".join(scored[:3]) + more,
+            where=_first(scored),
             fix="""ask for answers in words: --metadata '{"xling": {"form": "generate"}}' (docs/servers.md)""",
         )
+
+
+def _first(tasks: Sequence[str]) -> str:
+    return ", ".join(tasks[:3]) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else "")
 
 
 @contextmanager

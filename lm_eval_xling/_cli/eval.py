@@ -130,14 +130,14 @@ def _complete(arguments: argparse.Namespace) -> None:
 def _check_tasks(arguments: argparse.Namespace) -> None:
     """Refuse, before any model is loaded, what the model cannot do; refuse or leave out the leaves that lack data."""
     from lm_eval_xling.families.available import matching, missing_data, missing_error
-    from lm_eval_xling.servers import check_chat
+    from lm_eval_xling.servers import check_model
 
     skip = arguments.__dict__.pop("skip_missing")
     tasks = arguments.tasks
     patterns = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
     parameters = (arguments.metadata or {}).get("xling")
     wanted = matching(patterns)
-    check_chat(arguments.model, arguments.apply_chat_template, wanted, parameters)
+    check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
     if not missing:
         return

@@ -19,6 +19,7 @@ from lm_eval_xling.catalog import (
     wikitext,
     xquad,
     zhang,
+    zhang_prompts,
 )
 from lm_eval_xling.catalog.dataset import Dataset
 
@@ -31,6 +32,7 @@ _ENTRIES = (
     mmlu_mixup.DATASET,
     hp.DATASET,
     *zhang.DATASETS,
+    zhang_prompts.DATASET,
     tofu.DATASET,
     *arithmetic.DATASETS,
     xquad.DATASET,

@@ -40,7 +40,7 @@ def missing_data(family: Family, leaf: Leaf, parameters: Mapping[str, Any] | Non
     if family.needs is None:
         return []
     configured, values = configure(family, leaf, parameters)
-    parts = family.needs(configured, family.forms[configured.form], values)
+    parts = family.needs(configured, family.form(configured, values), values)
     return [found for dataset, split, language in parts for found in lacking(dataset, split, [language])]
 
 

@@ -11,7 +11,17 @@ from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.metrics.lengths import Lengths, continuation_lengths, likeliest
 from lm_eval_xling.records import Document, Response
 
-__all__ = ["CLOZE", "GENERATE", "LETTERS", "cloze_scores", "letter_scores", "sent_lengths", "spoken_scores"]
+__all__ = [
+    "CLOZE",
+    "GENERATE",
+    "LETTERS",
+    "ONE_TOKEN",
+    "cloze_scores",
+    "exact_letter_scores",
+    "letter_scores",
+    "sent_lengths",
+    "spoken_scores",
+]
 
 
 def sent_lengths(responses: Sequence[Response]) -> Lengths:
@@ -42,6 +52,12 @@ def cloze_scores(document: Document, responses: Sequence[Response]) -> Mapping[s
     }
 
 
+def exact_letter_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return whether the text is the identifier of the right option, and whether it is that of any."""
+    letters, text = document.fields["letters"], responses[0].text
+    return {"acc": float(text == letters[_answer(document)]), "answered": float(text in letters)}
+
+
 def spoken_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
     """Return whether the option that the text names is the right one, and the language of the text.
 
@@ -68,3 +84,6 @@ GENERATE = Form(
     stops=("\n\n",),
 )
 """The answer is given in words; 0-shot."""
+
+ONE_TOKEN = Form("generate", exact_letter_scores, mean("acc", "answered"), shots=0, max_tokens=1, messages="one")
+"""What Chua et al. send to GPT: one message, one greedy token, which must be the letter; 0-shot."""

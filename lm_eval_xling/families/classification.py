@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from lm_eval_xling import literals
+from lm_eval_xling import catalog, literals
 from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.catalog.papers import ZHANG_HIGH as HIGH_RESOURCE
 from lm_eval_xling.catalog.papers import ZHANG_LOW as LOW_RESOURCE
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families.choosing import CLOZE, GENERATE
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
+from lm_eval_xling.families.choosing import CLOZE, GENERATE, letter_scores
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, Preset, mean
 from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
@@ -39,6 +41,8 @@ class ClassificationParameters:
     """What to do with ids that a language lacks."""
     drop_identical: bool = False
     """Leave out rows whose two texts translation made identical (``xling_paraphrase``)."""
+    preset: Preset = "default"
+    """``paper``: prompt, demonstrations, label words and score of the released scripts, on all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class _Task:
     """Prompt word before the label (key in the literals)."""
     demonstrations: tuple[str, ...]
     """Ids of the demonstrations, in the order in which a prompt shows them."""
-    parameters: tuple[str, ...] = ("labels", "language", "missing")
+    parameters: tuple[str, ...] = ("labels", "language", "missing", "preset")
     """Parameters that it uses."""
 
     def question(self, row: Row) -> tuple[str, str]:
@@ -93,7 +97,11 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
         UserError: a row without a text or with an unknown label, or a demonstration that the data lacks.
     """
     language = resolve(parameters.language or leaf.condition["language"]).code
+    published = _published(task, language, parameters.labels) if parameters.preset == "paper" else None
     rows = parallel_rows(task.name, "test", (language, "en"), parameters.missing)
+    if published:
+        every = [published.document(task, pair[language], pair["en"], form) for pair in rows]
+        return TaskDocuments(_distinct(task, language, every) if parameters.drop_identical else every)
     gold = {pair["en"].id: pair["en"] for pair in rows}
     absent = [identifier for identifier in task.demonstrations if identifier not in gold]
     if absent:
@@ -106,14 +114,73 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
     documents = {pair["en"].id: _document(task, pair[language], pair["en"], form, parameters.labels) for pair in rows}
     scored = [document for key, document in documents.items() if shown.isdisjoint(gold[key].fields.values())]
     if parameters.drop_identical:
-        kept = [document for document in scored if len({document.fields[name] for name in task.fields}) > 1]
-        log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(scored) - len(kept))
-        scored = kept
+        scored = _distinct(task, language, scored)
     return TaskDocuments(scored, [documents[identifier] for identifier in task.demonstrations])
 
 
+def _distinct(task: _Task, language: str, documents: list[Document]) -> list[Document]:
+    kept = [document for document in documents if len({document.fields[name] for name in task.fields}) > 1]
+    log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(documents) - len(kept))
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What a released script shows and scores in one language."""
+
+    prompt: str
+    """Demonstrations and the row's lines, with ``{text}`` and the like for its texts."""
+    words: tuple[str, ...]
+    """Label words in the paper's order."""
+    labelled_in: str
+    """Language of the label words."""
+
+    def document(self, task: _Task, row: Row, gold: Row, form: Form) -> Document:
+        # In one pass, because a text may hold what looks like the place of another.
+        text = re.sub(r"\{(\w+)\}", lambda place: row.fields.get(place[1], place[0]), self.prompt)
+        prompt, _, cue = text.rpartition("\n")
+        # Of labels that begin alike (Thai) the script shows the beginning and scores the rest.
+        shared = os.path.commonprefix(self.words)
+        made = _document(task, row, gold, form, "english")
+        return replace(
+            made,
+            condition=replace(
+                made.condition,
+                languages={"question": row.language, "answer": self.labelled_in, "labels": self.labelled_in},
+            ),
+            prompt=prompt,
+            cue=cue + shared,
+            request="",
+            choices=tuple(word.removeprefix(shared) for word in self.words),
+            options=self.words,
+        )
+
+
+def _published(task: _Task, language: str, labels: str) -> _Published:
+    (row,) = catalog.load_rows("zhang_prompts", language, _script(task, labels))
+    return _Published(row.fields["prompt"], row.options, language if labels == "native" else "en")
+
+
+def _script(task: _Task, labels: str) -> str:
+    """The split of the script that has these labels."""
+    split = f"{task.name}_{labels}"
+    known = catalog.DATASETS["zhang_prompts"].splits
+    if split not in known:
+        have = ", ".join(name.partition("_")[2] for name in known if name.startswith(f"{task.name}_"))
+        raise UserError(
+            f"the paper has no script for {task.name} with {labels} labels",
+            where=f"preset: paper, labels: {labels}",
+            fix=f"labels that it has: {have}",
+        )
+    return split
+
+
 def _needs(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationParameters) -> list[Part]:
-    return parts_of(task.name, "test", (resolve(parameters.language or leaf.condition["language"]).code, "en"))
+    language = resolve(parameters.language or leaf.condition["language"]).code
+    parts = parts_of(task.name, "test", (language, "en"))
+    if parameters.preset == "paper":
+        parts += parts_of("zhang_prompts", _script(task, parameters.labels), (language,))
+    return parts
 
 
 def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Document:
@@ -153,13 +220,15 @@ def _question(task: _Task, row: Row) -> str:
 
 def _family(task: _Task) -> Family:
     quoted: dict[str, Any] = {"delimiter": "", "shots_delimiter": '"\n'}
+    # The demonstrations of the scripts are a part of their prompt.
+    paper = Form("cloze", letter_scores, mean("acc"), shots=0, next_token="prefixes", **quoted)
     return Family(
         name=task.name,
         summary=task.summary,
         datasets=(task.name,),
         parameters=ClassificationParameters,
         forms={
-            "cloze": replace(CLOZE, shots=len(task.demonstrations), **quoted),
+            "cloze": replace(CLOZE, shots=len(task.demonstrations), paper=paper, **quoted),
             "generate": replace(GENERATE, shots=len(task.demonstrations), stops=("\n",), **quoted),
         },
         leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in ZHANG),
@@ -201,7 +270,7 @@ FAMILIES = tuple(
             answer_field="fields.answer",
             # Short rows that no translation made identical; the paper's are not among its data.
             demonstrations=("271", "39", "232", "260"),
-            parameters=("labels", "language", "missing", "drop_identical"),
+            parameters=("labels", "language", "missing", "drop_identical", "preset"),
         ),
     )
 )

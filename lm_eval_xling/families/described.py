@@ -68,7 +68,6 @@ class Description:
         placement: str,
         form: Form,
         parameters: PlacedParameters,
-        template: Template | None = None,
     ) -> Document:
         """Return the document of an item.
 
@@ -77,10 +76,9 @@ class Description:
             placement: as reports name it.
             form: the form that is asked for.
             parameters: the family's parameters.
-            template: instead of the description's for this form.
         """
         # An answer in words is asked for as letters are.
-        shown = template or self.prompts["letters" if form.generates else form.name]
+        shown = self.prompts["letters" if form.generates else form.name]
         letters = () if form.name == "cloze" else letters_of(item, parameters)
         prompt = shown.render(
             item.fields,

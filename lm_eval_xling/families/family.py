@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from lm_eval_xling.errors import unknown_name
+from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Document, Response, Row, TaskDocuments
 
-__all__ = ["Family", "Form", "Group", "Leaf", "Metric", "Part", "Scores", "mean"]
+__all__ = ["Family", "Form", "Group", "Leaf", "Metric", "Part", "Preset", "Scores", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class Metric:
 
 Part = tuple[str, str, str]
 """Dataset, split and language of rows that a leaf needs."""
+
+Preset = Literal["default", "paper"]
+"""Values of the parameter ``preset``: what users of the harness expect, or what the paper's released scripts do."""
 
 Scores = Callable[[Document, Sequence[Response]], Mapping[str, Any]]
 """Metric name to the value of one document, from the responses in the order of its choices, or the one that was
@@ -55,8 +58,18 @@ class Form:
     """Longest generated answer in tokens; ``None`` where likelihoods are compared."""
     stops: tuple[str, ...] = ()
     """Strings that end a generated answer of a base model."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of generation beside length and stops, in the harness's words; greedy where there are none."""
     counts_tokens: bool = False
     """Whether the scores need ``Response.tokens``."""
+    next_token: Literal["last", "prefixes"] | None = None
+    """Compare probabilities of the next token alone: of the ``last`` token of an answer written without a space, or of
+    all tokens that are ``prefixes`` of it. ``None``: the log-likelihood of the whole answer."""
+    messages: Literal["turns", "one", "system"] = "turns"
+    """What a chat model is sent: turns as the harness makes them, ``one`` message with all that a base model reads, or
+    the description as the ``system``'s message and the prompt as the user's."""
+    paper: Form | None = None
+    """The form in its place under ``preset: paper``; ``None`` where the paper's scripts have none."""
 
     @property
     def generates(self) -> bool:
@@ -150,6 +163,23 @@ class Family:
             if leaf.name == name:
                 return leaf
         raise unknown_name("leaf", name, [leaf.name for leaf in self.leaves], where=f"family {self.name}")
+
+    def form(self, leaf: Leaf, parameters: Any) -> Form:
+        """Return the form in which a leaf is asked: the paper's own under ``preset: paper``.
+
+        Raises:
+            UserError: if the paper has no such form.
+        """
+        form = self.forms[leaf.form]
+        if getattr(parameters, "preset", "default") == "default":
+            return form
+        if form.paper is None:
+            raise UserError(
+                f"the paper's scripts have no form {form.name!r}",
+                where=f"preset of {self.task(leaf)}",
+                fix="leave out the form or the preset",
+            )
+        return form.paper
 
     def task(self, leaf: Leaf | str) -> str:
         """Return the name of a leaf's task."""

@@ -1,13 +1,12 @@
-"""Harry Potter quiz (Chua et al. 2024, arXiv 2406.16135, section 3.2): every placement, 0-shot, letters scored."""
+"""Harry Potter quiz (Chua et al. 2024, arXiv 2406.16135, sections 3.2 and 4.2): every placement, letters, 0-shot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from lm_eval_xling.families.choosing import GENERATE, LETTERS
+from lm_eval_xling.families.choosing import GENERATE, LETTERS, ONE_TOKEN
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Leaf, Part
+from lm_eval_xling.families.family import Family, Form, Leaf, Part, Preset
 from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
 from lm_eval_xling.families.prompts import Template
@@ -22,25 +21,26 @@ _DESCRIPTION = Description(
     prompts={"letters": Template(("{question}", "{options}", "[fields.answer]:"))},
     instruction="instructions.hp",
 )
-_PAPER = Template(("{question}", "{options}", "Answer: "))
+# The script's cue, in English in every language, with a space at its end.
+_PAPER = replace(_DESCRIPTION, prompts={"letters": Template(("{question}", "{options}", "Answer: "))}, requests=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HpParameters(PlacedParameters):
     """Parameters of ``xling_hp``."""
 
-    prompt: Literal["harness", "paper"] = "harness"
-    """``harness`` ends in the localised word for "Answer:"; ``paper`` in "Answer: " with a trailing space."""
+    preset: Preset = "default"
+    """``paper``: prompt and score of the released script; with the form ``generate`` what the paper sends to GPT."""
 
 
 def documents(leaf: Leaf, form: Form, parameters: HpParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``placement``, and ``language`` for all but ``en`` and ``mixup``."""
     placement = leaf_placement(leaf, parameters)
-    template = _PAPER if parameters.prompt == "paper" else None
+    description = _PAPER if parameters.preset == "paper" else _DESCRIPTION
     return TaskDocuments(
         [
-            _DESCRIPTION.document(item, placement.name, form, parameters, template)
-            for item in _DESCRIPTION.items(placement, parameters)
+            description.document(item, placement.name, form, parameters)
+            for item in description.items(placement, parameters)
         ]
     )
 
@@ -49,15 +49,20 @@ def _needs(leaf: Leaf, form: Form, parameters: HpParameters) -> list[Part]:
     return parts_of("hp", "test", (*leaf_placement(leaf, parameters).languages, "en"))
 
 
+_USED = ("option_ids", "preset")
+
 FAMILY = Family(
     name="hp",
     summary="Harry Potter quiz, monolingual and code-switched",
     datasets=("hp",),
     parameters=HpParameters,
-    forms={"letters": LETTERS, "generate": GENERATE},
+    forms={
+        "letters": replace(LETTERS, paper=replace(LETTERS, next_token="last")),
+        "generate": replace(GENERATE, paper=ONE_TOKEN),
+    },
     leaves=(
-        *placement_leaves("letters", ("option_ids", "prompt"), ("generate",)),
-        *placement_leaves("generate", ("option_ids", "prompt"), ("letters",), prefix="generate_"),
+        *placement_leaves("letters", _USED, ("generate",)),
+        *placement_leaves("generate", _USED, ("letters",), prefix="generate_"),
     ),
     documents=documents,
     needs=_needs,

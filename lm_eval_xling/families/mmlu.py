@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lm_eval_xling import catalog, literals
-from lm_eval_xling.families.choosing import GENERATE, LETTERS, letter_scores, spoken_scores
-from lm_eval_xling.families.family import Family, Form, Leaf, Part, mean
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families.choosing import (
+    GENERATE,
+    LETTERS,
+    ONE_TOKEN,
+    exact_letter_scores,
+    letter_scores,
+    spoken_scores,
+)
+from lm_eval_xling.families.family import Family, Form, Leaf, Part, Preset, mean
 from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import (
     PlacedParameters,
@@ -19,6 +27,7 @@ from lm_eval_xling.families.placed import (
     placed_document,
     placement_groups,
     placement_leaves,
+    used_parameters,
 )
 from lm_eval_xling.families.prompts import option_lines
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
@@ -26,13 +35,29 @@ from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDoc
 
 __all__ = ["FAMILY", "MmluParameters"]
 
-# Our wording of the two sentences that tell the model to expect several languages.
+# Two sentences that tell the model to expect several languages: our wording of the paper's idea, and the script's own
+# (MMLU/dataset/mmlu.py, Copyright 2024 Google LLC, Apache-2.0).
 _AWARENESS = {
-    "none": "",
-    "question_and_options": " Note that the question and each of its options may be written in different languages.",
-    "any_language": " The languages of the question and of the options may differ from one another.",
+    "default": {
+        "none": "",
+        "question_and_options": (
+            " Note that the question and each of its options may be written in different languages."
+        ),
+        "any_language": " The languages of the question and of the options may differ from one another.",
+    },
+    "paper": {
+        "none": "",
+        "question_and_options": " Keep in mind that the question and options may be presented in various languages.",
+        "any_language": " Remember that the question and options can be in different languages.",
+    },
 }
 _TRANSLATE = "Translate the question and the options into English, then answer."
+# Those of the same licence that the script has for it: after the instruction, and after every item.
+_PAPER_TRANSLATE_FIRST = (
+    " Remember that the question and options can be in different languages. First translate them all to English."
+    " Then output the answer."
+)
+_PAPER_TRANSLATE = "Answer: \nTranslate the question and options into English, and then answer."
 _FULL_POOL = 5  # demonstrations a subject, in every published release of MMLU
 _PUBLISHED = "mixup_paper"
 
@@ -45,6 +70,8 @@ class MmluParameters(PlacedParameters):
     """Language of the demonstrations: English, or the placement of the question ("same bias")."""
     awareness: Literal["none", "question_and_options", "any_language"] = "none"
     """A sentence after the instruction that tells the model to expect several languages."""
+    preset: Preset = "default"
+    """``paper``: prompt and score of the released scripts; with the form ``generate`` what they send to GPT."""
 
 
 def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocuments:
@@ -52,6 +79,12 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
     english = {item.id: item for item in _english()}
     pool = list(english.values())
     translate = form.name == "translate"
+    if translate and parameters.preset == "paper" and parameters.awareness != "none":
+        raise UserError(
+            "the script has one sentence for translate-then-answer, and no other beside it",
+            where=f"awareness: {parameters.awareness} of {FAMILY.task(leaf)}",
+            fix="leave out awareness or the preset",
+        )
     if translate or parameters.demos == "placement":
         same = _items(leaf, "dev", parameters)
         pool = [item for item in same if item.id in english] if translate else _filled(same, pool)
@@ -120,14 +153,20 @@ def _document(
 ) -> Document:
     letters = letters_of(item, parameters)
     subject = item.extra["subject"]
+    paper = parameters.preset == "paper"
     block = f"{item.fields['question']}\n{option_lines(item.options, letters)}"
     prompt = (block, "Answer:")
+    told = _AWARENESS[parameters.preset][parameters.awareness]
     more: dict[str, Any] = {}
     if form.name == "translate":
-        prompt = (f"Question: {block}\n{_TRANSLATE}", "Question:")
+        told = _PAPER_TRANSLATE_FIRST if paper else told
+        asked = _PAPER_TRANSLATE if paper else _TRANSLATE
+        prompt = (f"Question: {block}\n{asked}", "Question: " if paper else "Question:")
         if restated is not None:
             english = f"{restated.fields['question']}\n{option_lines(restated.options, letters)}"
             more["target"] = f"{english}\nAnswer: {letters[item.answer]}"
+    # The script writes a space before every word of a subject, so that there are two before the first.
+    named = f"{' ' if paper else ''}{subject.replace('_', ' ')}"
     return placed_document(
         item,
         family="mmlu",
@@ -135,9 +174,8 @@ def _document(
         form=form,
         prompt=prompt,
         option_ids=letters,
-        description=f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}."
-        + _AWARENESS[parameters.awareness],
-        request=literals.word("en", "instructions.choose") if form.name != "translate" else "",
+        description=f"The following are multiple choice questions (with answers) about {named}.{told}",
+        request="" if paper or form.name == "translate" else literals.word("en", "instructions.choose"),
         pool=subject,
         group=subject,
         fields={"category": item.extra["category"].lower().replace(" ", "_")},
@@ -152,6 +190,12 @@ def _by_category(document: Document, accuracy: float) -> Mapping[str, float]:
 def scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
     """Return ``acc``, and the same value under the name of the document's category."""
     return _by_category(document, letter_scores(document, responses)["acc"])
+
+
+def exact_by_category(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
+    """Return the scores of a text that must be a letter, and its accuracy under the name of the category too."""
+    scores = exact_letter_scores(document, responses)
+    return {**scores, **_by_category(document, scores["acc"])}
 
 
 def translated_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:
@@ -170,7 +214,13 @@ def spoken_by_category(document: Document, responses: Sequence[Response]) -> Map
 
 _METRICS = mean("acc", "acc_stem", "acc_humanities", "acc_social_sciences", "acc_other")
 _SPOKEN = (*_METRICS, *mean("answered", "acc_answered"))
-_COMMON = ("option_ids", "demos", "awareness")
+_COMMON = ("option_ids", "demos", "awareness", "preset")
+_LETTERS = replace(LETTERS, scores=scores, metrics=_METRICS, shots=5)
+_GENERATE = replace(GENERATE, scores=spoken_by_category, metrics=(*GENERATE.metrics, *_METRICS[1:]), shots=5)
+_ONE_TOKEN = replace(ONE_TOKEN, scores=exact_by_category, metrics=(*_METRICS, *mean("answered")), shots=5)
+_TRANSLATED = Form("translate", translated_scores, _SPOKEN, shots=5, max_tokens=256, stops=("\n\n",))
+# The script samples from the model as it is; without a temperature the harness takes 0.
+_SAMPLED = replace(_TRANSLATED, delimiter="", generation={"do_sample": True, "temperature": 1.0})
 
 FAMILY = Family(
     name="mmlu",
@@ -178,9 +228,9 @@ FAMILY = Family(
     datasets=("mmlu", "mmlu_mixup"),
     parameters=MmluParameters,
     forms={
-        "letters": replace(LETTERS, scores=scores, metrics=_METRICS, shots=5),
-        "generate": replace(GENERATE, scores=spoken_by_category, metrics=(*GENERATE.metrics, *_METRICS[1:]), shots=5),
-        "translate": Form("translate", translated_scores, _SPOKEN, shots=5, max_tokens=256, stops=("\n\n",)),
+        "letters": replace(_LETTERS, paper=replace(_LETTERS, next_token="last")),
+        "generate": replace(_GENERATE, paper=_ONE_TOKEN),
+        "translate": replace(_TRANSLATED, paper=_SAMPLED),
     },
     leaves=(
         *placement_leaves("letters", _COMMON, ("generate",)),
@@ -190,7 +240,7 @@ FAMILY = Family(
             "mixup_translate",
             "translate",
             {"placement": "mixup"},
-            ("languages", "repeat_languages", "seed", "missing", "equal_options", "option_ids", "awareness"),
+            (*used_parameters("mixup"), "option_ids", "awareness", "preset"),
         ),
     ),
     documents=documents,

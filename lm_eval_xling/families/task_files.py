@@ -30,7 +30,12 @@ def base_content(family: Family, form: Form, function: Callable[[str], Any] = _F
     """
     scored: dict[str, Any] = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "answer"}
     if form.generates:
-        generation = {"do_sample": False, "max_gen_toks": form.max_tokens, "until": list(form.stops)}
+        generation = {
+            "do_sample": False,
+            "max_gen_toks": form.max_tokens,
+            "until": list(form.stops),
+            **form.generation,
+        }
         scored = {"output_type": "generate_until", "doc_to_target": "target", "generation_kwargs": generation}
     return {
         "class": function("lm_eval_xling.leaf_task.LeafTask"),

@@ -1,6 +1,6 @@
 """TOFU (Maini et al. 2024, arXiv 2401.06121): facts of invented authors, asked and answered in languages of their own.
 
-Chua et al. 2024 (arXiv 2406.16135, section 4.2) teach the English facts and ask in other languages.
+Chua et al. 2024 (arXiv 2406.16135, sections 3.2 and 4.2) teach the English facts and ask in other languages.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The prompt is that of ALMA (Xu et al. 2023, arXiv 2309.11674), whose script the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import yaml
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import FIDELITY_METRICS, language_scores
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part
+from lm_eval_xling.families.family import Family, Form, Group, Leaf, Metric, Part, Preset
 from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
 from lm_eval_xling.families.placed import FIVE
 from lm_eval_xling.languages import LANGUAGES
@@ -31,6 +31,8 @@ class TranslationParameters:
 
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
+    preset: Preset = "default"
+    """``paper``: decoded with 5 beams, as ALMA's scripts do; with the form ``chat`` what the paper sends to GPT."""
 
 
 def _documents(leaf: Leaf, form: Form, parameters: TranslationParameters) -> TaskDocuments:
@@ -55,12 +57,17 @@ def _document(id: str, form: Form, source: str, target: str, sentence: str, tran
     if not sentence.strip() or not translation.strip():
         raise UserError("a sentence is empty", where=f"translation, id {id}", fix="complete the row")
     names = LANGUAGES[source].name, LANGUAGES[target].name
+    prompt, cue, told = f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}", f"{names[1]}:", ""
+    if form.messages == "system":
+        # The words of the paper's script (Translation/translate_gpt.py, Copyright 2024 Google LLC, Apache-2.0).
+        prompt, cue, told = sentence, "", f"Translate the following {names[0]} text to {names[1]}:"
     return Document(
         id=id,
         family="translation",
         condition=Condition("", form.name, {"question": source, "answer": target}),
-        prompt=f"Translate this from {names[0]} to {names[1]}:\n{names[0]}: {sentence}",
-        cue=f"{names[1]}:",
+        prompt=prompt,
+        cue=cue,
+        description=told,
         target=translation,
         # Every demonstration is one for every document.
         pool="translation",
@@ -93,6 +100,22 @@ def _mean(name: str, directions: Sequence[tuple[str, str]]) -> Group:
 
 
 _DIRECTIONS = [(source, target) for source in FIVE for target in FIVE if source != target]
+_GREEDY = Form(
+    "generate",
+    translation_scores,
+    (
+        Metric("bleu", "bleu"),
+        Metric("chrf", "chrf"),
+        Metric("chrf++", "lm_eval_xling.metrics.translation_quality.chrf_plus_plus"),
+        # sacrebleu's signatures in place of a score, so that they stand in the results.
+        Metric("sacrebleu", "lm_eval_xling.families.translation.sacrebleu_signatures"),
+        *FIDELITY_METRICS,
+    ),
+    max_tokens=256,
+    stops=("\n",),
+)
+_CHAT = replace(_GREEDY, name="chat", messages="system", shots=0, stops=())
+_SAMPLED = {"do_sample": True, "temperature": 0.7, "top_p": 1.0}
 
 FAMILY = Family(
     name="translation",
@@ -100,23 +123,17 @@ FAMILY = Family(
     datasets=("flores",),
     parameters=TranslationParameters,
     forms={
-        "generate": Form(
-            "generate",
-            translation_scores,
-            (
-                Metric("bleu", "bleu"),
-                Metric("chrf", "chrf"),
-                Metric("chrf++", "lm_eval_xling.metrics.translation_quality.chrf_plus_plus"),
-                # sacrebleu's signatures in place of a score, so that they stand in the results.
-                Metric("sacrebleu", "lm_eval_xling.families.translation.sacrebleu_signatures"),
-                *FIDELITY_METRICS,
-            ),
-            max_tokens=256,
-            stops=("\n",),
-        )
+        "generate": replace(_GREEDY, paper=replace(_GREEDY, generation={"num_beams": 5})),
+        "chat": replace(_CHAT, paper=replace(_CHAT, max_tokens=64, generation=_SAMPLED)),
     },
     leaves=tuple(
-        Leaf(f"{source}_{target}", "generate", {"source": source, "target": target}, ("missing",))
+        Leaf(
+            f"{source}_{target}",
+            "generate",
+            {"source": source, "target": target},
+            ("missing", "preset"),
+            alternatives=("chat",),
+        )
         for source, target in _DIRECTIONS
     ),
     documents=_documents,

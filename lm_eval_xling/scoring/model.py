@@ -26,6 +26,7 @@ from lm_eval_xling.scoring.generation import (
     has_own_cache,
     plan_prompts,
 )
+from lm_eval_xling.scoring.next_token import answer_tokens
 from lm_eval_xling.scoring.number_check import NumbersOnly
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
@@ -42,6 +43,8 @@ _AUTO_GENERATION = {"cpu": 8192, "cuda": 131072}
 """The same for generation, whose passes read one token a row and whose cache is all that grows with the rows."""
 _LOGITS = 1 << 28
 """Logits computed at a time, unless a single text has more: 1 GiB in fp32."""
+_NEXT_TOKENS_AT_ONCE = 2048
+"""Requests for the next token that are planned together, so that a killed evaluation loses little."""
 _TEXTS_AT_ONCE = 32
 """Texts scored as a whole whose windows are planned together."""
 _LAUNCH = {"cpu": 64, "cuda": 2048}
@@ -99,7 +102,16 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         return encoding
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[_Answer]:
-        """Log-likelihood of each continuation and whether it is the most probable one; see ``LM.loglikelihood``."""
+        """Log-likelihood of each continuation and whether it is the most probable one; see ``LM.loglikelihood``.
+
+        A request of three parts, ``(context, answer, rule)``, asks for the next token alone: the log-probability that
+        it is one of those that stand for the answer by the rule (``answer_tokens``).
+        """
+        by_token = [request for request in requests if len(request.args) == 3]
+        if by_token:
+            whole = iter(self.loglikelihood([request for request in requests if len(request.args) == 2], disable_tqdm))
+            tokens = self._next_tokens([request.args for request in by_token], disable_tqdm)
+            return [next(tokens if len(request.args) == 3 else whole) for request in requests]
         if self.fallback_reason is None:
             pairs = [request.args for request in requests if request.args[0]]
             # The harness encodes the context anew for each of its continuations. Lists are shared between requests
@@ -115,6 +127,31 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             return answers
         finally:
             self._encodings = {}
+
+    def _next_tokens(self, asked: Sequence[tuple[str, str, str]], disable_tqdm: bool) -> Iterator[_Answer]:
+        """Answer requests for the next token; contexts are encoded as the tokenizer does by itself."""
+        family = str(getattr(self.model.config, "model_type", ""))
+        named = {
+            (answer, rule): answer_tokens(self.tokenizer, answer, rule, splits_prefixes=family.startswith("qwen"))
+            for _, answer, rule in asked
+        }
+        bos = self.tokenizer.decode(self.prefix_token_id)
+        for start in range(0, len(asked), _NEXT_TOKENS_AT_ONCE):
+            part = asked[start : start + _NEXT_TOKENS_AT_ONCE]
+            contexts = {
+                text: self.tokenizer(text, add_special_tokens=not has_bos_prefix(text, bos))["input_ids"]
+                for text in dict.fromkeys(context for context, _, _ in part)
+            }
+            single: list[_Request] = [
+                (None, contexts[context], [token]) for context, answer, rule in part for token in named[answer, rule]
+            ]
+            scores = iter(self._loglikelihood_tokens(single, disable_tqdm))
+            for context, answer, rule in part:
+                own = [next(scores) for _ in named[answer, rule]]
+                total = float(np.logaddexp.reduce([value for value, _ in own]))
+                found = (total, any(greedy for _, greedy in own))
+                self.cache_hook.add_partial("loglikelihood", (context, answer, rule), found)
+                yield found
 
     def _encode_all(self, texts: set[str]) -> Iterator[tuple[str, list[int]]]:
         """Each text with its ``tok_encode``, in calls of many texts, which the tokenizers library runs in parallel."""

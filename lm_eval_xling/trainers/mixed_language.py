@@ -1,6 +1,6 @@
 """Mixed-language fine-tuning: causal-LM training on text whose units stand in different languages.
 
-Chua et al. 2024 (arXiv 2406.16135, section 5) fine-tune on WikiText with each sentence or chunk in a random language,
+Chua et al. 2024 (arXiv 2406.16135, section 4.2) fine-tune on WikiText with each sentence or chunk in a random language,
 and find a smaller crosslingual barrier than after English-only fine-tuning on the same documents
 (``data.text=source``). Run by ``xling train mixed``.
 """

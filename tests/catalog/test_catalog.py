@@ -13,8 +13,8 @@ from lm_eval_xling.languages import LANGUAGES
 
 def test_every_entry_is_complete() -> None:
     assert set(DATASETS) == {
-        "atlas", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "tofu", "mgsm", "msvamp", "xquad",
-        "belebele", "flores", "wikitext", "question_pairs",
+        "atlas", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "zhang_prompts", "tofu", "mgsm",
+        "msvamp", "xquad", "belebele", "flores", "wikitext", "question_pairs",
     }  # fmt: skip
     for name, entry in DATASETS.items():
         assert entry.name == name
@@ -173,7 +173,7 @@ def test_wrong_names_are_no_lack(arguments: tuple[str, str, list[str]], message:
 
 def test_the_text_of_parallel_rows_is_a_field_of_theirs(mirror: Path, use_mirror: None) -> None:
     parallel = {name: entry.text_field for name, entry in DATASETS.items() if entry.text_field is not None}
-    assert set(DATASETS) - set(parallel) == {"atlas", "mmlu_mixup", "wikitext", "question_pairs"}
+    assert set(DATASETS) - set(parallel) == {"atlas", "mmlu_mixup", "wikitext", "question_pairs", "zhang_prompts"}
     for name, field in parallel.items():
         texts = [row.fields[field] for row in load_rows(name, "en", DATASETS[name].splits[0])]
         # Repeated texts cannot be told apart by their translations.

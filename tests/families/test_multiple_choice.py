@@ -90,11 +90,6 @@ def test_hp_speaks_the_language_of_the_question() -> None:
     assert continuations == (" A", " B", " C", " D")
 
 
-def test_hp_paper_form_ends_in_the_english_word_and_a_space() -> None:
-    context, _ = show("xling_hp_full_de", prompt="paper")
-    assert context.endswith("\nAnswer: ")
-
-
 def test_atlas_asks_in_one_language_and_scores_the_other() -> None:
     context, continuations = show("xling_atlas_fr_es", row=2)
     assert context == "Pays: fr country 2\nCapitale:"

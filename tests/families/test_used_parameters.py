@@ -39,7 +39,7 @@ OTHER: Mapping[str, Any] = {
     "option_ids": "C-F",
     "options_language": "vi",
     "people": 3,
-    "prompt": "paper",
+    "preset": "paper",
     "question_language": "ja",
     "reasoning_language": "bn",
     "relations": ("capital",),
@@ -103,9 +103,12 @@ def outcome(family: Family, leaf: Leaf, **parameters: Any) -> object:
     sent: list[object] = []
     for form in (leaf.form, *leaf.alternatives):
         try:
-            documents = family.documents(replace(leaf, form=form), family.forms[form], resolved)
+            asked = replace(leaf, form=form)
+            shown = family.form(asked, resolved)
+            documents = family.documents(asked, shown, resolved)
         except UserError as error:
             return str(error)
+        sent.append((dict(shown.generation), shown.max_tokens))
         sent += [[d.as_row() for d in part] for part in (documents.evaluated, documents.demonstrations)]
     return sent
 

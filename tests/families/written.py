@@ -63,6 +63,9 @@ def rows_of(dataset: str, language: str, split: str) -> list[Row]:
             Row(identifier, language, parts(identifier), answer=index % LABELS[dataset])
             for index, identifier in enumerate(IDS[dataset])
         ]
+    if dataset == "zhang_prompts":
+        slots = " ".join(f"{{{name}}}" for name in FIELDS[split.partition("_")[0]])
+        return [Row("prompt", language, {"prompt": f'{language} {split}\n{slots}\nWord: "'}, ("x", "y", "z"), 0)]
     fields: Sequence[str] = FIELDS[dataset]
     more = {"xquad": {"answers": [f"{language} context"]}, "belebele": {}, "flores": {}}[dataset]
     return [

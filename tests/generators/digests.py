@@ -39,9 +39,12 @@ VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("xling_mmlu_gt_fr", {"base_language": "de"}),
     ("xling_mmlu_mixup", {"languages": ["it", "es", "de", "fr", "en"]}),
     ("xling_mmlu_mixup_translate", {"seed": 3, "option_ids": "1-4"}),
-    ("xling_hp_en", {"prompt": "paper"}),
-    ("xling_hp_question_fr", {"prompt": "paper", "option_ids": "C-F"}),
-    ("xling_hp_mixup", {"prompt": "paper", "seed": 2}),
+    ("xling_hp_en", {"preset": "paper"}),
+    ("xling_hp_question_fr", {"preset": "paper", "option_ids": "C-F"}),
+    ("xling_hp_mixup", {"preset": "paper", "seed": 2, "form": "generate"}),
+    ("xling_mmlu_mixup", {"preset": "paper", "awareness": "any_language"}),
+    ("xling_mmlu_generate_full_de", {"preset": "paper", "demos": "placement"}),
+    ("xling_mmlu_mixup_translate", {"preset": "paper"}),
     ("xling_hp_gt_question_es", {"base_language": "it"}),
     ("xling_atlas_fr_es", {"form": "letters"}),
     ("xling_atlas_fr_es", {"relations": ["capital", "currency"], "equal_options": "drop"}),
@@ -141,7 +144,7 @@ def _digest(manager: TaskManager, name: str, shots: int | None) -> list[str]:
             # Judging languages is slow, and its results are left out.
             answers: list[list[Any]] = [[str(task.doc_to_target(document))], [_WRONG]] if row < _JUDGED else []
         else:
-            answers = [[_response(*instance.arguments) for instance in instances]]
+            answers = [[_response(*instance.arguments[:2]) for instance in instances]]
         for answer in answers:
             found = _stable(task.process_results(document, answer)) if judged else {}
             # The metrics of a task are the same for all documents: where none is stable, the judging can be saved.
