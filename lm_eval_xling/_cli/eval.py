@@ -86,7 +86,7 @@ def _complete(arguments: argparse.Namespace) -> None:
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
     from lm_eval_xling._cli.argument_values import check_values
-    from lm_eval_xling.harness import is_visible, tasks_folder
+    from lm_eval_xling.harness import folder_to_include
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
     from lm_eval_xling.scoring.response_cache import response_cache
@@ -105,7 +105,8 @@ def _complete(arguments: argparse.Namespace) -> None:
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError("there is no such folder of tasks", where=f"--include_path {folder}", fix="check the path")
-    arguments.include_path = [*folders, *([] if is_visible() else [str(tasks_folder())])]
+    ours = folder_to_include()
+    arguments.include_path = [*folders, *([] if ours is None else [str(ours)])]
     if arguments.model == MODEL_NAME:
         check_model_folders(arguments.model_args)
         if not given.get("device"):
