@@ -120,4 +120,5 @@ def _check_adapter(adapter: Path, model: str) -> None:
     if not check.ok:
         raise UserError("evaluations with this adapter and this model would be wrong", where=check.adapter)
     _line("verdict", "the adapter fits the model and changes what it says")
-    _line("evaluate it", f"xling eval --model hf --model_args {check.arguments} --tasks crosslingual_atlas")
+    words = f"--model_args {check.arguments} --tasks crosslingual_atlas --batch_size 16"
+    _line("evaluate it", f"xling eval --model hf {words}")

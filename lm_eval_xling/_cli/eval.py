@@ -19,8 +19,8 @@ __all__ = ["EPILOG", "evaluate"]
 
 EPILOG = """
 Examples:\n
-  xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --output_path results\n
-  xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --output_path results\n
+  xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --batch_size 16 --output_path results\n
+  xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --batch_size 16\n
   xling eval --model hf --model_args pretrained=gemma-3-270m --tasks crosslingual_atlas --batch_size 16\n
   xling eval --model dummy --tasks 'xling_*' --limit 1
 """
