@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,13 @@ def _model_arguments(given: Any) -> dict[str, Any]:
     arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
     for name in ("pretrained", "tokenizer"):
         value = arguments.get(name)
-        if isinstance(value, str) and value in EMBEDDED_MODELS and not Path(value).exists():
+        if not isinstance(value, str) or Path(value).exists():
+            continue
+        if value in EMBEDDED_MODELS:
             arguments[name] = str(model_folder(value, say=lambda message: print(message, file=sys.stderr)))
+        elif "/" not in value and get_close_matches(value.lower(), EMBEDDED_MODELS, cutoff=0.9):
+            # The hub would be asked for minutes, and names without an owner are no longer given there.
+            raise unknown_name("model", value, EMBEDDED_MODELS, where=f"--model_args {name}=…")
     return arguments
 
 
