@@ -40,8 +40,9 @@ test-fast: $(VENV)/.test
 	$(PYTEST) -m "not real and not slow and not environment and not real_rows"
 
 # Numbers must not depend on the processor's instructions or on how a sum is parted among threads.
-NUMERIC := tests/scoring/test_model.py tests/probes/test_logit_lens.py tests/probes/test_activations.py \
-  tests/models/test_output_path.py tests/training/test_supervised_loss.py
+NUMERIC := tests/scoring/test_model.py tests/scoring/test_self_check.py tests/training/test_supervised_loss.py \
+  tests/models/test_adapted.py tests/models/test_layers.py tests/models/test_output_path.py \
+  $(addprefix tests/probes/test_,activations.py comparisons.py logit_lens.py probed_model.py)
 # `avx512` only where the processor has it: torch does not ask before it uses it.
 SETTINGS := default:1 default:2 avx2:2 $(shell grep -q avx512f /proc/cpuinfo && echo avx512:2)
 test-processors: $(VENV)/.test

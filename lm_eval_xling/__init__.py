@@ -10,12 +10,16 @@ __all__ = ["__version__", "task_path"]
 __version__ = version("lm-eval-xling")
 
 
-def task_path() -> Path:
-    """Return the folder of the task YAMLs, for ``TaskManager(include_path=…)`` and ``--include_path``.
+def task_path() -> Path | None:
+    """Return what to give to ``TaskManager(include_path=…)``: the folder of the task YAMLs, or nothing.
+
+    ``None`` where the harness finds the tasks itself, as with an installed wheel: named twice, each would be reported
+    as overridden. ``lm_eval_xling.harness.tasks_folder()`` is the folder in any case, for a manager that is made with
+    ``include_defaults=False``.
 
     Raises:
         UserError: if the installation holds no tasks.
     """
-    from lm_eval_xling.harness import tasks_folder
+    from lm_eval_xling.harness import folder_to_include
 
-    return tasks_folder()
+    return folder_to_include()

@@ -13,7 +13,16 @@ from typing import Any
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Document, Request
 
-__all__ = ["OLDEST", "chat_template", "check_version", "is_visible", "requests", "task_names", "tasks_folder"]
+__all__ = [
+    "OLDEST",
+    "chat_template",
+    "check_version",
+    "folder_to_include",
+    "requests",
+    "seen_folder",
+    "task_names",
+    "tasks_folder",
+]
 
 OLDEST = "0.4.12"
 """Oldest release of the harness for which the tests pass."""
@@ -30,33 +39,41 @@ def check_version() -> None:
         )
 
 
-def _inside() -> Path | None:
+def seen_folder() -> Path | None:
+    """Return the folder of xling tasks that the harness finds without a flag: a wheel's, among its own."""
     spec = find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
         return None
-    return Path(spec.submodule_search_locations[0], "tasks", "xling")
-
-
-def is_visible() -> bool:
-    """Tell whether the harness finds the tasks in its own folder, without a flag."""
-    inside = _inside()
-    return inside is not None and (inside / "atlas").is_dir()
+    folder = Path(spec.submodule_search_locations[0], "tasks", "xling")
+    return folder if (folder / "atlas").is_dir() else None
 
 
 def tasks_folder() -> Path:
-    """Return the folder of our task YAMLs: inside the harness for a wheel, beside the package otherwise.
+    """Return the folder of this package's task YAMLs: inside the harness for a wheel, beside the package otherwise.
 
     Raises:
         UserError: if the installation holds no tasks.
     """
-    inside = _inside()
     beside = Path(__file__).resolve().parent.parent / "tasks"
-    for folder in (beside, inside):
-        if folder is not None and (folder / "atlas").is_dir():
-            return folder
-    raise UserError(
-        "the installation holds no xling tasks", where=beside, fix="pip install --force-reinstall lm-eval-xling"
-    )
+    # Beside first: a checkout before an installed wheel on the path brings its own.
+    folder = beside if (beside / "atlas").is_dir() else seen_folder()
+    if folder is None:
+        raise UserError(
+            "the installation holds no xling tasks", where=beside, fix="pip install --force-reinstall lm-eval-xling"
+        )
+    return folder
+
+
+def folder_to_include() -> Path | None:
+    """Return the folder that the harness has to be told of, or ``None`` where it finds this package's tasks itself.
+
+    A folder that is named although the harness looks there costs a warning for each of its tasks.
+
+    Raises:
+        UserError: if the installation holds no tasks.
+    """
+    folder = tasks_folder()
+    return None if folder == seen_folder() else folder
 
 
 def task_names(kind: str = "all_subtasks", include_path: Sequence[str | Path] = ()) -> list[str]:

@@ -19,11 +19,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
+    return finished(*command, cwd=cwd, **environment).stdout
+
+
+def finished(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
         list(map(str, command)), cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
     )
     assert result.returncode == 0, f"{command}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
-    return result.stdout
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +92,11 @@ def test_the_table_of_packages_names_every_package_folder() -> None:
 
 @pytest.mark.environment
 @pytest.mark.parametrize("harness", ["0.4.12", "0.4.13"])
-def test_a_fresh_environment_evaluates_without_a_flag(built: Path, harness: str, tmp_path: Path) -> None:
+def test_a_fresh_environment_evaluates_without_a_flag(
+    built: Path, harness: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The harness and the wheel are installed anew; what they depend on comes from this environment."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     (wheel,) = (built / "direct").glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", "env", cwd=tmp_path)
     python = tmp_path / "env" / "bin" / "python"
@@ -107,6 +114,12 @@ def test_a_fresh_environment_evaluates_without_a_flag(built: Path, harness: str,
     assert str(site) in where
     xling = tmp_path / "env" / "bin" / "xling"
     assert "the harness sees them" in run(xling, "doctor", cwd=empty)
+    said = run(xling, "doctor", cwd=empty, PYTHONPATH=str(ROOT))
+    assert f"in {ROOT / 'tasks'}; but" in said and str(site / "lm_eval" / "tasks" / "xling") in said
+    # The harness warns of each task that it meets twice.
+    manager = "from lm_eval.tasks import TaskManager; from lm_eval_xling import task_path"
+    manager += "; assert 'xling_atlas_fr_es' in TaskManager(include_path=task_path()).all_subtasks"
+    assert "overrides" not in finished(python, "-c", manager, cwd=empty).stderr
     run(
         tmp_path / "env" / "bin" / "lm_eval", "--model", "dummy", "--tasks", "xling_atlas_en_de,xling_atlas_mixup",
         "--limit", "2", "--output_path", "out", "--log_samples", cwd=empty, HF_HUB_OFFLINE="1",

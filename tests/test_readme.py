@@ -88,7 +88,7 @@ def test_the_commands_of_daily_use_run(
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from lm_eval_xling.harness import is_visible, tasks_folder
+    from lm_eval_xling import task_path
 
     adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny("llama")), LoraConfig(task_type="CAUSAL_LM"))
     adapted.save_pretrained(tmp_path / "ADAPTER")
@@ -107,13 +107,13 @@ def test_the_commands_of_daily_use_run(
             continue  # run by tests/test_own_data_page.py, and with a real server by tests/servers
         if "mixed" in command and not shutil.which("apertium"):
             continue  # no Debian package, no mixed corpus
-        command = command.replace("google/gemma-3-270m", "MODEL").replace("gemma-3-270m", "MODEL")
+        command = command.replace("gemma-3-270m", "MODEL")
         if "xling train" in command:
             command += " training.max_steps=2 training.save_strategy=no validation=0"
         if re.search(r"\blm_eval\b|xling eval", command):
             command += " --limit 2"
-            if "lm_eval" in command and not is_visible():
-                command += f" --include_path {tasks_folder()}"
+            if "lm_eval" in command and task_path() is not None:
+                command += f" --include_path {task_path()}"
         result = subprocess.run(
             ["bash", "-c", command],
             cwd=tmp_path,

@@ -57,13 +57,23 @@ def _versions() -> None:
 
 
 def _tasks() -> None:
-    from lm_eval_xling.harness import is_visible, tasks_folder
+    from lm_eval_xling.harness import folder_to_include, seen_folder, tasks_folder
 
-    if is_visible():
-        _line("tasks", f"the harness sees them, in {tasks_folder()}")
-    else:
-        _line("tasks", f"in {tasks_folder()}, where the harness does not look: add")
+    folder, seen, to_include = tasks_folder(), seen_folder(), folder_to_include()
+    if to_include is None:
+        _line("tasks", f"the harness sees them, in {folder}")
+        return
+    if seen is None:
+        _line("tasks", f"in {folder}, where the harness does not look: add")
         _line("", '--include_path "$(xling tasks --path)", or use `xling eval`, which adds it')
+        return
+    _line("tasks", f"in {folder}; but without a flag the harness sees those of an installed wheel,")
+    _line("", f"in {seen}")
+    _line("two copies", f"the code that runs is in {Path(__file__).resolve().parent.parent},")
+    _line("", "the version above may be the wheel's. `pip uninstall lm-eval-xling` removes the wheel; or take the")
+    _line(
+        "", "other copy off PYTHONPATH; or use `xling eval`, which lets the tasks beside the code override the wheel's"
+    )
 
 
 def _datasets() -> None:
@@ -110,4 +120,5 @@ def _check_adapter(adapter: Path, model: str) -> None:
     if not check.ok:
         raise UserError("evaluations with this adapter and this model would be wrong", where=check.adapter)
     _line("verdict", "the adapter fits the model and changes what it says")
-    _line("evaluate it", f"xling eval --model hf --model_args {check.arguments} --tasks crosslingual_atlas")
+    words = f"--model_args {check.arguments} --tasks crosslingual_atlas --batch_size 16"
+    _line("evaluate it", f"xling eval --model hf {words}")

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ __all__ = ["EPILOG", "evaluate", "run"]
 
 EPILOG = """
 Examples:\n
-  xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --output_path results\n
-  xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --output_path results\n
+  xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --batch_size 16 --output_path results\n
+  xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --batch_size 16\n
   xling eval --model hf --model_args pretrained=gemma-3-270m --tasks crosslingual_atlas --batch_size 16\n
   xling eval --model dummy --tasks 'xling_*' --limit 1
 """
@@ -95,7 +96,7 @@ def _complete(arguments: argparse.Namespace) -> None:
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
     from lm_eval_xling._cli.argument_values import check_values
-    from lm_eval_xling.harness import is_visible, tasks_folder
+    from lm_eval_xling.harness import folder_to_include
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
     from lm_eval_xling.scoring.response_cache import response_cache
@@ -114,7 +115,8 @@ def _complete(arguments: argparse.Namespace) -> None:
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError("there is no such folder of tasks", where=f"--include_path {folder}", fix="check the path")
-    arguments.include_path = [*folders, *([] if is_visible() else [str(tasks_folder())])]
+    ours = folder_to_include()
+    arguments.include_path = [*folders, *([] if ours is None else [str(ours)])]
     if arguments.model == MODEL_NAME:
         check_model_folders(arguments.model_args)
         if not given.get("device"):
@@ -167,8 +169,13 @@ def _model_arguments(given: Any) -> dict[str, Any]:
     arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
     for name in ("pretrained", "tokenizer"):
         value = arguments.get(name)
-        if isinstance(value, str) and value in EMBEDDED_MODELS and not Path(value).exists():
+        if not isinstance(value, str) or Path(value).exists():
+            continue
+        if value in EMBEDDED_MODELS:
             arguments[name] = str(model_folder(value, say=lambda message: print(message, file=sys.stderr)))
+        elif "/" not in value and get_close_matches(value.lower(), EMBEDDED_MODELS, cutoff=0.9):
+            # The hub would be asked for minutes, and names without an owner are no longer given there.
+            raise unknown_name("model", value, EMBEDDED_MODELS, where=f"--model_args {name}=…")
     return arguments
 
 

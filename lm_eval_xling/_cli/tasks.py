@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,9 +67,11 @@ def tasks(
     if context.invoked_subcommand is not None:
         return
     if path:
-        from lm_eval_xling.harness import tasks_folder
+        from lm_eval_xling.harness import folder_to_include, tasks_folder
 
         print(tasks_folder())
+        if folder_to_include() is None:
+            print("the harness looks there without --include_path, and warns of each task named twice", file=sys.stderr)
     elif show is not None:
         _show(show, row, num_fewshot, metadata, include_path or [], _template(model) if apply_chat_template else None)
     elif cost is not None:

@@ -138,4 +138,5 @@ def _report(folder: Path) -> None:
     base = model_path(provenance["model"])
     arguments = f"pretrained={base},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
     typer.echo(f"{folder}: saved, reloaded and compared; loss in {folder.parent / 'metrics.jsonl'}")
-    typer.echo(f"evaluate it: xling eval --model hf --model_args {arguments} --tasks crosslingual_atlas")
+    words = f"--model_args {arguments} --tasks crosslingual_atlas --batch_size 16"
+    typer.echo(f"evaluate it: xling eval --model hf {words}")

@@ -23,6 +23,9 @@ from lm_eval_xling.report.spreadsheets import write_csv
 __all__ = ["make_report", "read_report", "write_report"]
 
 PAGE = "report.html"
+NUMBERS = "report.json"
+_BEFORE_NUMBERS = frozenset({"evaluated", "plots", f".{NUMBERS}.part"})
+"""What a report that was stopped early leaves."""
 
 
 def write_report(
@@ -47,7 +50,7 @@ def write_report(
         Path of the HTML page.
 
     Raises:
-        UserError: no readable results, or a baseline that is not among them.
+        UserError: no readable results, a baseline that is not among them, or a folder with other files.
     """
     return make_report(runs, out, baseline, say=say)[1]
 
@@ -62,7 +65,7 @@ def make_report(
 ) -> tuple[Report, Path]:
     """Do what ``write_report`` does and return the report beside the page's path."""
     out = Path(out)
-    check_folder(out, "--out")
+    _check_out(out)
     paths = run_folders(runs, out / "evaluated")
     if baseline is not None and Path(baseline).exists():
         paths.append(Path(baseline))
@@ -72,7 +75,7 @@ def make_report(
     report, blocks = compare(evaluations, notes, baselines=baselines, say=say)
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    _write(out / "report.json", msgspec.json.format(msgspec.json.encode(report), indent=1))
+    _write(out / NUMBERS, msgspec.json.format(msgspec.json.encode(report), indent=1))
     _write(out / "report.schema.json", msgspec.json.format(msgspec.json.encode(_schema()), indent=1))
     write_csv(report, out)
     say("plots")
@@ -88,7 +91,7 @@ def read_report(path: Path | str) -> Report:
         UserError: if the file is not a report, or one of another schema version.
     """
     path = Path(path)
-    path = path / "report.json" if path.is_dir() else path
+    path = path / NUMBERS if path.is_dir() else path
     try:
         raw = msgspec.json.decode(path.read_bytes())
         version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -101,6 +104,18 @@ def read_report(path: Path | str) -> Report:
         return msgspec.convert(_with_nan(raw, Report), Report)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"not a report ({error})", where=path, fix="xling report RUN_DIR") from error
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a folder whose files a report would be mixed with, such as those of a model or of runs."""
+    check_folder(out, "--out")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if NUMBERS not in names and not names <= _BEFORE_NUMBERS:
+        raise UserError(
+            f"the folder is not empty and holds no report: {', '.join(sorted(names - _BEFORE_NUMBERS)[:3])}",
+            where=f"--out {out}",
+            fix="choose another --out",
+        )
 
 
 def _with_nan(value: Any, kind: Any) -> Any:

@@ -59,7 +59,7 @@ Languages of the training data: {", ".join(provenance["languages"])}.
 ## Evaluate it
 
 ```sh
-lm_eval --model hf --model_args {arguments} --tasks crosslingual_atlas
+lm_eval --model hf --model_args {arguments} --tasks crosslingual_atlas --batch_size 16
 ```
 
 Whether it fits a model: `xling doctor --adapter THIS_FOLDER --model {provenance["model"]}`.

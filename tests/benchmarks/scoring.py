@@ -2,7 +2,7 @@
 
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model smollm2-135m-instruct --output build/speed
-    python -m tests.benchmarks.scoring --output build/speed --write README.md --plot docs/images/scoring.svg
+    python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --plot docs/images/scoring.svg
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
 
 The bound is one forward pass of the tokens of each context that are not shared by all, with the output head at one

@@ -111,9 +111,23 @@ def test_a_harness_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         harness.check_version()
 
 
-def test_doctor_says_how_the_harness_finds_the_tasks() -> None:
-    from lm_eval_xling.harness import is_visible
+def test_doctor_says_how_the_harness_finds_the_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a checkout, in a wheel, and in a checkout that stands before an installed wheel on the path."""
+    from lm_eval_xling import harness, task_path
+    from lm_eval_xling._cli import doctor
 
-    said = xling("doctor").stdout
-    assert "lm_eval" in said
-    assert ("--include_path" in said) == (not is_visible())
+    lines: list[str] = []
+    monkeypatch.setattr(doctor, "_line", lambda name, text: lines.append(f"{name} {text}"))
+    ours = harness.tasks_folder()
+    monkeypatch.setattr(harness, "seen_folder", lambda: None)
+    doctor._tasks()
+    assert task_path() == ours and "--include_path" in "\n".join(lines)
+    lines.clear()
+    monkeypatch.setattr(harness, "seen_folder", lambda: ours)
+    doctor._tasks()
+    assert task_path() is None and lines == [f"tasks the harness sees them, in {ours}"]
+    lines.clear()
+    monkeypatch.setattr(harness, "seen_folder", lambda: tmp_path)
+    doctor._tasks()
+    assert task_path() == ours
+    assert str(ours) in lines[0] and str(tmp_path) in lines[1] and "two copies" in lines[2]

@@ -145,6 +145,7 @@ def test_a_mistake_is_one_message(mistake: Mistake, folder: Path, capsys: pytest
     kept(folder, before, mistake)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", IN_A_PROCESS, ids=number)
 def test_a_mistake_in_a_process_of_its_own(mistake: Mistake, folder: Path) -> None:
     before = contents(folder)

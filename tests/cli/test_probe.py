@@ -77,6 +77,7 @@ def test_a_run_is_numbers_pictures_and_a_page(
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_files(files: Path, tiny: Callable[[str], Path]) -> None:
     def command(out: Path) -> list[str]:
         options = ["--model", str(tiny("llama")), "--batch-tokens", "1", "--out", str(out)]

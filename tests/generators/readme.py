@@ -1,4 +1,4 @@
-"""The README's table of task families: leaves, languages and licences as the package has them."""
+"""The README's table of task families: leaves and languages as the package has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lm_eval_xling.catalog import DATASETS
 from lm_eval_xling.families import FAMILIES
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -14,15 +13,13 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def files() -> Iterator[tuple[Path, str]]:
     """Yield the README with its table made anew."""
-    lines = ["| family | what | leaves | languages | licence of the data |", "|---|---|---|---|---|"]
+    lines = ["| family | what | leaves | languages |", "|---|---|---|---|"]
     for family in FAMILIES.values():
-        licences = "; ".join(dict.fromkeys(DATASETS[name].licence for name in family.datasets))
         cells = [
             f"[`xling_{family.name}`](tasks/{family.name}/README.md)",
             family.summary,
             str(len(family.leaves)),
             " ".join(family.languages),
-            licences,
         ]
         lines.append(f"| {' | '.join(cells)} |")
     table = "\n".join(lines)

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import ProbedModel
 from lm_eval_xling.probes.activations import encode
+from tests.precision import assert_equal_up_to_rounding
 
 TEXT = "Die Katze schläft."
 
@@ -66,7 +67,7 @@ def test_a_resized_vocabulary_is_read_as_the_harness_reads_it(
     model = ProbedModel(str(tiny("llama")), [folder, small])
     assert len(model.tokenizer) == 264 and (model.readable, model.vocabulary) == (260, 264)
     _, lens = seen(model, "grown")
-    torch.testing.assert_close(lens[0, -1], harness_says(tiny("llama"), folder), atol=1e-5, rtol=0)
+    assert_equal_up_to_rounding(lens[0, -1], harness_says(tiny("llama"), folder))
     assert lens[0, -1, 260:].exp().sum() > 0
     # Base and the other adapter say what they say without it, in any order of switching.
     alone = ProbedModel(str(tiny("llama")), [small])
@@ -74,11 +75,11 @@ def test_a_resized_vocabulary_is_read_as_the_harness_reads_it(
         if variant != "grown":
             states, lens = seen(model, variant)
             expected_states, expected = seen(alone, variant)
-            torch.testing.assert_close(states, expected_states, atol=0, rtol=0)
-            torch.testing.assert_close(lens[..., :260], expected, atol=1e-6, rtol=0)
+            assert_equal_up_to_rounding(states, expected_states)
+            assert_equal_up_to_rounding(lens[..., :260], expected)
             assert lens[..., 260:].exp().sum() == 0
         else:
-            torch.testing.assert_close(seen(model, variant)[1][0, -1], harness_says(tiny("llama"), folder))
+            assert_equal_up_to_rounding(seen(model, variant)[1][0, -1], harness_says(tiny("llama"), folder))
 
 
 def test_a_vocabulary_padded_to_a_multiple_is_loaded(tiny: Callable[[str], Path], tmp_path: Path) -> None:
@@ -122,12 +123,12 @@ def test_an_adapter_may_have_any_name(name: str, tiny: Callable[[str], Path], tm
     shutil.copytree(plain, named)
     model = ProbedModel(str(tiny("llama")), [plain, named])
     first, second = set(model.variants) - {"base"}
-    torch.testing.assert_close(seen(model, first)[0], seen(model, second)[0], atol=0, rtol=0)
+    assert_equal_up_to_rounding(seen(model, first)[0], seen(model, second)[0])
     assert (seen(model, first)[0] - seen(model, "base")[0]).abs().max() > 1e-2
     ids = torch.tensor([model.tokenizer(TEXT)["input_ids"]])
     with torch.inference_mode():
         expected = adapted.eval()(ids).logits[0, -1].log_softmax(-1)
-    torch.testing.assert_close(seen(model, second)[1][0, -1], expected, atol=1e-5, rtol=0)
+    assert_equal_up_to_rounding(seen(model, second)[1][0, -1], expected)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.models.layers import bypassed, decoder_layers
 from lm_eval_xling.models.output_path import find_output_path
 from tests import tiny
+from tests.precision import assert_equal_up_to_rounding
 
 CHECK = torch.arange(20)[None]
 TEXT = torch.randint(0, 256, (1, 30), generator=torch.Generator().manual_seed(3))
@@ -65,8 +66,8 @@ def test_a_vision_tower_as_deep_as_the_text_model_is_not_taken_for_it(kind: str)
         expected = model(TEXT).logits.log_softmax(-1)
         middle = model.get_output_embeddings()(text_model.norm(states[1]))
         lens = path.lens_logits(torch.stack(states, dim=-2))
-    torch.testing.assert_close(lens[..., -1, :].log_softmax(-1), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(lens[..., 1, :], middle)
+    assert_equal_up_to_rounding(lens[..., -1, :].log_softmax(-1), expected)
+    assert_equal_up_to_rounding(lens[..., 1, :], middle)
 
 
 def test_bypassed_layers_give_what_they_were_given() -> None:
@@ -78,8 +79,8 @@ def test_bypassed_layers_give_what_they_were_given() -> None:
         expected = model.lm_head(model.model.norm(states[1]))
         after = model(TEXT).logits
         own = model.lm_head(states[-1])
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(after, own)
+    assert_equal_up_to_rounding(found, expected)
+    assert_equal_up_to_rounding(after, own)
 
 
 class ShiftedModel(LlamaModel):

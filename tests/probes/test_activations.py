@@ -13,6 +13,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes.activations import TokenBatch, encode, pool, sweep
 from lm_eval_xling.probes.probed_model import ProbedModel
 from tests import tiny
+from tests.precision import assert_equal_up_to_rounding
 
 TEXTS = ["ein Satz", "longer text, of several words", "短い", "x", "mittel lang ist der hier", "the end"] * 3
 
@@ -48,9 +49,9 @@ def test_batches_give_what_single_texts_give(architecture: str, tiny: Callable[[
     for row, text in enumerate(TEXTS):
         states = alone(model, text).double().numpy()
         weights = np.arange(1, states.shape[1] + 1)
-        np.testing.assert_allclose(last[row], states[:, -1], atol=2e-5)
-        np.testing.assert_allclose(mean[row], states.mean(1), atol=2e-5)
-        np.testing.assert_allclose(weighted[row], np.average(states, axis=1, weights=weights), atol=2e-5)
+        assert_equal_up_to_rounding(last[row], states[:, -1])
+        assert_equal_up_to_rounding(mean[row], states.mean(1))
+        assert_equal_up_to_rounding(weighted[row], np.average(states, axis=1, weights=weights))
 
 
 def test_the_mean_leaves_out_what_the_tokenizer_added() -> None:
@@ -101,7 +102,7 @@ def test_a_pass_continues_with_smaller_batches(llama: ProbedModel, tmp_path: Pat
     with pytest.raises(UserError, match="too little memory"):
         run(llama, tmp_path / "small", compute=failing, batch_tokens=128)
     found = run(llama, tmp_path / "small", compute=failing, batch_tokens=40)
-    np.testing.assert_allclose(found, whole, atol=1e-5)
+    assert_equal_up_to_rounding(found, whole)
     assert sum(sizes) - sizes[2] == len(TEXTS), "no text was run twice"
 
 

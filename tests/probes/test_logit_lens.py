@@ -13,6 +13,7 @@ from lm_eval_xling.literals import word
 from lm_eval_xling.probes.kinds.logit_lens import logit_lens
 from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
+from tests.precision import STEPS, assert_equal_up_to_rounding, rounding
 
 LABELS = {"en": ("good", "bad"), "zh": ("好", "坏"), "de": ("gut", "schlecht")}
 
@@ -64,12 +65,14 @@ def test_values_are_those_of_a_plain_loop(architecture: str, tiny: Callable[[str
     result = logit_lens(model, prompts, folder=tmp_path, batch_tokens=100)
     for row, prompt in enumerate(prompts):
         expected = expected_values(tiny(architecture), prompt)
-        # Relative to the magnitude: one step of float32 at an entropy of 8 bits is 1e-6, and kernels differ by some.
-        np.testing.assert_allclose(result.values["base"][row, :, :6], expected, rtol=1e-5, atol=1e-6)
+        # Each quantity has a magnitude of its own: probabilities of labels are small, entropies are bits. A probability
+        # is wrong by that part of itself by which its logarithm, some 6 nats, is wrong in nats.
+        for column in range(6):
+            assert_equal_up_to_rounding(result.values["base"][row, :, column], expected[:, column], 10 * STEPS)
     # "gut" begins like "good", and "好" (E5 A5) like "坏" (E5 9D).
     assert result.facts["label_tokens"]["de"]["shared"] == 1
     shares = result.values["base"][..., 6:]
-    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    assert_equal_up_to_rounding(shares.sum(-1), np.ones(shares.shape[:-1]))
 
 
 def test_several_positions_are_the_mean_of_their_prefixes(llama: ProbedModel, tmp_path: Path) -> None:
@@ -77,7 +80,8 @@ def test_several_positions_are_the_mean_of_their_prefixes(llama: ProbedModel, tm
     whole = logit_lens(llama, [Prompt("0", "de", text)], folder=tmp_path, positions=3)
     prefixes = [Prompt(str(end), "de", text[:end]) for end in (4, 7, 10)]
     parts = logit_lens(llama, prefixes, folder=tmp_path)
-    np.testing.assert_allclose(whole.values["base"][0, :, 5:], parts.values["base"][..., 5:].mean(0), atol=1e-5)
+    for found, mean in zip(whole.values["base"][0, :, 5:].T, parts.values["base"][..., 5:].mean(0).T, strict=True):
+        assert_equal_up_to_rounding(found, mean)
     assert np.isnan(whole.values["base"][..., :5]).all(), "free text has no labels"
 
 
@@ -101,7 +105,7 @@ def test_an_adapter_without_effect_changes_nothing(
     change = next(
         m for m in result.measures if (m.variant, m.minus, m.layer, m.quantity) == ("real", "base", 3, "entropy")
     )
-    assert change.value == pytest.approx(real - base, abs=1e-6 * max(abs(real), abs(base)) + 1e-6)
+    assert change.value == pytest.approx(real - base, abs=rounding([real, base]))
 
 
 @pytest.mark.real

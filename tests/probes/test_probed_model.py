@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes.probed_model import ProbedModel, _variant_name
+from tests.precision import assert_equal_up_to_rounding
 
 IDS = torch.arange(30)[None]
 MASK = torch.ones_like(IDS)
@@ -32,14 +33,14 @@ def test_one_load_is_base_and_every_adapter(tiny: Callable[[str], Path], adapter
     for variant in ("strong", "base", "weak", "nothing", "base"):
         found = states(model, variant)
         if variant in ("base", "nothing"):
-            torch.testing.assert_close(found, base, atol=0, rtol=0)
+            assert_equal_up_to_rounding(found, base)
             continue
         path = model.variants[variant]
         merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny("llama")), str(path))
         merged = merged.merge_and_unload().eval()
         with torch.inference_mode():
             expected = torch.stack(merged(IDS, output_hidden_states=True).hidden_states)
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        assert_equal_up_to_rounding(found, expected)
         assert (found[-1] - base[-1]).abs().max() > 1e-2
 
 

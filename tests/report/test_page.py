@@ -122,10 +122,10 @@ def test_results_in_memory_give_the_report_of_their_files(tmp_path: Path) -> Non
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    from lm_eval_xling import task_path
+    from lm_eval_xling.harness import tasks_folder
 
     names = ["xling_atlas_en_en", "xling_atlas_de_en"]
-    manager = TaskManager(include_path=str(task_path()), include_defaults=False)
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
     results = lm_eval.simple_evaluate("dummy", tasks=names, limit=6, task_manager=manager, log_samples=True)
     given = set(results)
     report = read_report(write_report(results, str(tmp_path / "out")).parent)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Sequence
+from statistics import median
 
 import torch
 from lm_eval.api.instance import Instance
@@ -22,10 +24,22 @@ from transformers import (
 )
 
 from tests import tiny
+from tests.precision import rounding
 
 
 def loglikelihood(pairs: list[tuple[str, str]]) -> list[Instance]:
     return [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
+
+
+def assert_same_scores(found: Sequence[float], expected: Sequence[float]) -> None:
+    """Compare log-likelihoods of one model: sums of differences of logits, which float32 rounds at their size.
+
+    A log-likelihood near 0 is a difference of logits that are as large as those of the others.
+    """
+    assert len(found) == len(expected)
+    usual = median(map(abs, expected))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert abs(ours - theirs) <= rounding(max(abs(theirs), usual)), f"{ours} is not {theirs}"
 
 
 def pairs(seed: int = 0, documents: int = 12) -> list[tuple[str, str]]:

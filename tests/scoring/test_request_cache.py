@@ -56,6 +56,7 @@ def test_another_pair_of_languages_is_not_sent_the_cached_prompts(folder: Path) 
     assert len(list(folder.parent.rglob("*.pickle"))) == 2
 
 
+@pytest.mark.slow
 def test_the_same_through_the_command(tmp_path: Path) -> None:
     sent = []
     for name, pair in (("zh-en", ("zh", "en")), ("sw-hi", ("sw", "hi"))):

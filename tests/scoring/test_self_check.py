@@ -23,6 +23,7 @@ from lm_eval_xling.scoring import prefix_attention, prefix_cache
 from lm_eval_xling.scoring.exact import in_float32
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
+from tests.precision import STEPS, assert_equal_up_to_rounding, rounding
 from tests.scoring.prompts import FURTHER_CONFIGS, decided_model, loglikelihood, pairs
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -162,8 +163,8 @@ def test_a_layer_computes_in_float32_and_gets_its_weights_back() -> None:
         expected = decided_model("gpt-oss").to(torch.bfloat16).to(torch.float32)(tokens).logits
         again = model(tokens).logits
     assert exact.dtype == torch.float32
-    assert torch.allclose(exact, expected, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(rounded.float(), expected, atol=1e-2, rtol=1e-3)
+    assert_equal_up_to_rounding(exact, expected)
+    assert (rounded.float() - expected).abs().max() > rounding(expected, 10 * STEPS)
     assert torch.equal(rounded, again)
     for name, weight in model.named_parameters():
         assert weight.dtype == torch.bfloat16

@@ -37,6 +37,7 @@ from lm_eval_xling.training.supervised_loss import (
 )
 from lm_eval_xling.training.trainable import load_model
 from tests import tiny
+from tests.precision import assert_equal_up_to_rounding
 
 ARCHITECTURES = ["llama", "qwen2", "gemma3", "mistral", "gpt_neox"]
 
@@ -73,10 +74,10 @@ def test_loss_and_every_gradient_equal_the_models_own(architecture: str, layout:
     with supervised_forward(model, packed=packed):
         loss = model(**(PackedCollator() if packed else PaddedCollator(258))(examples())).loss
         ours = gradients(model, loss)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert_equal_up_to_rounding(loss, expected)
     assert ours.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
-        torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+        assert_equal_up_to_rounding(ours[name], gradient, name=name)
 
 
 def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> None:
@@ -86,7 +87,7 @@ def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> N
     expected = model(**batch, num_items_in_batch=torch.tensor(100)).loss
     with supervised_forward(model, packed=False):
         output = model(**batch, num_items_in_batch=torch.tensor(100))
-    assert output.loss.item() == pytest.approx(expected.item(), rel=2e-6)
+    assert_equal_up_to_rounding(output.loss, expected)
     assert "logits" not in output
     assert model.forward == own
 
@@ -113,10 +114,10 @@ def test_chunks_of_a_learning_head_do_not_change_the_sum_and_no_more_than_one_is
     linear.seen.clear()
     loss = head_loss(hidden, targets, LossHead(OutputHead(linear), linear.forward, 11), chunk=5)
     got = torch.autograd.grad(loss * 3, [hidden, *linear.parameters()])
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert_equal_up_to_rounding(loss, expected)
     assert linear.seen == [5, 5, 5, 5, 3]
     for ours, theirs in zip(got, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs * 3, atol=1e-5, rtol=1e-5)
+        assert_equal_up_to_rounding(ours, theirs * 3)
 
 
 @pytest.mark.parametrize("positions", [1, 16, 23])
@@ -135,8 +136,8 @@ def test_blocks_of_a_frozen_head_give_the_plain_loss_and_gradient(
     (wanted,) = torch.autograd.grad(expected, hidden)
     loss = head_loss(hidden, targets, head, chunk=rows)
     (got,) = torch.autograd.grad(loss * 3, hidden)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    torch.testing.assert_close(got, wanted * 3, atol=1e-5, rtol=1e-4)
+    assert_equal_up_to_rounding(loss, expected)
+    assert_equal_up_to_rounding(got, wanted * 3)
     assert linear.weight.grad is None
     with torch.no_grad():
         assert head_loss(hidden, targets, head, chunk=rows).item() == loss.item()
@@ -160,7 +161,7 @@ def test_a_frozen_head_never_meets_its_vocabulary_at_once_and_large_logits_do_no
         loss = head_loss(hidden, targets, LossHead(OutputHead(linear), linear.forward, 5000), chunk=100)
     assert max(sizes) == 16 * 100
     expected = nn.functional.cross_entropy(linear(hidden), targets, reduction="sum")
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert_equal_up_to_rounding(loss, expected)
 
 
 def test_a_loss_without_targets_is_zero() -> None:
@@ -192,12 +193,12 @@ def test_heads_that_are_no_frozen_matrix_take_the_general_way(kind: str) -> None
     targets = torch.randint(0, 300, (5,))
     expected = nn.functional.cross_entropy(head.logits(hidden), targets, reduction="sum")
     loss = head_loss(hidden, targets, head)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert_equal_up_to_rounding(loss, expected)
     weights = [weight for weight in layer.parameters() if weight.requires_grad]
     for ours, theirs in zip(
         torch.autograd.grad(loss, [hidden, *weights]), torch.autograd.grad(expected, [hidden, *weights]), strict=True
     ):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+        assert_equal_up_to_rounding(ours, theirs)
 
 
 SHAPE = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -219,9 +220,9 @@ def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None
     check_structure(model)
     assert keeps_texts_apart(model)
     batch = PaddedCollator(0)(examples())
-    expected = model(**batch).loss.item()
+    expected = model(**batch).loss
     with supervised_forward(model, packed=False):
-        assert model(**batch).loss.item() == pytest.approx(expected, abs=1e-5)
+        assert_equal_up_to_rounding(model(**batch).loss, expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
