@@ -30,7 +30,8 @@ from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.records import Request
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from lm_eval_xling.scoring.tree import ScoredSequence
-from tests.benchmarks.limit import Work, limit, machine
+from tests.benchmarks.limit import Work, limit
+from tests.benchmarks.machine import machine
 from tests.benchmarks.marks import write_between
 
 TASKS = {
