@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-processors test-kills coverage check generated format system clean
+.PHONY: demo test test-fast test-processors test-kills benchmarks coverage check generated format system clean
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +55,23 @@ test-processors: $(VENV)/.test
 # 140 kills, for the night: every long command is killed at 20 random moments and must end in the same bytes.
 test-kills: $(VENV)/.test
 	XLING_KILLS=20 $(BIN)/python -m pytest tests/test_kills.py
+
+# Every table of speed, one after the other, on a machine that does nothing else: about two hours on two cores.
+# XLING_DATA names a mirror, PAIRS a file of question pairs in the published format. The files name the machine.
+RESULTS := build/benchmarks
+BENCHMARK := $(BIN)/python -m tests.benchmarks
+benchmarks: $(VENV)/.test
+	@test -d "$(XLING_DATA)" -a -f "$(PAIRS)" || \
+	  { echo "make benchmarks XLING_DATA=MIRROR PAIRS=snli_de_train_question_first2000.json"; exit 2; }
+	mkdir -p $(RESULTS)
+	for model in gemma-3-270m smollm2-135m-instruct; do for dtype in float32 bfloat16; do \
+	  $(BENCHMARK).scoring --model $$model --dtype $$dtype --output $(RESULTS)/scoring || exit 1; \
+	done; done
+	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
+	for table in "training --pairs $(PAIRS)" probes report; do \
+	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
+	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \
+	done
 
 coverage: $(VENV)/.test
 	$(PYTEST) --cov=lm_eval_xling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -178,6 +178,24 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         if self.fallback_reason is not None:
             answers: list[_Answer] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return answers
+        with self._progress("loglikelihood", disable_tqdm) as progress:
+
+            def show(done: int, computed: int) -> None:
+                progress.total = computed
+                progress.update(done - progress.n)
+
+            return self._scored(requests, show, override_bs)
+
+    def _progress(self, kind: str, disabled: bool) -> Any:
+        """A bar of tokens: requests would come in jumps, the first after all prefixes that are kept at a time."""
+        return tqdm(
+            total=0, desc=f"Running {kind} requests", unit="tok", unit_scale=True, disable=disabled or self.rank != 0
+        )
+
+    def _scored(
+        self, requests: Sequence[_Request], show: Callable[[int, int], None], override_bs: int | None = None
+    ) -> list[_Answer]:
+        """Score requests; ``show`` is given the tokens computed so far and in all, padding aside, after each batch."""
         sequences = [self._sequence(*request) for request in requests]
         self._warn_of_truncation(requests)
         plan = make_plan(sequences, self._costs(sequences, override_bs))
@@ -186,21 +204,22 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         greedy = np.ones(len(sequences), bool)
         missing = np.array([len(sequence.targets) for sequence in sequences])
         results: list[_Answer] = [(0.0, False)] * len(sequences)
-        description = "Running loglikelihood requests"
-        with tqdm(total=len(requests), desc=description, disable=disable_tqdm or self.rank != 0) as progress:
-            for scores in self._executor.run(plan):
-                for target, value, is_greedy in scores:
-                    index = target.sequence
-                    values[index][target.index] = value
-                    greedy[index] &= is_greedy
-                    missing[index] -= 1
-                    if missing[index] == 0:
-                        # In the type of the log-probabilities, as hf adds them: in half precision the sum is rounded.
-                        total = torch.tensor(values[index], dtype=self._executor.score_dtype).sum()
-                        results[index] = (float(total), bool(greedy[index]))
-                        if requests[index][0] is not None:
-                            self.cache_hook.add_partial("loglikelihood", requests[index][0], results[index])
-                        progress.update(1)
+        done = 0
+        show(done, plan.computed)
+        for batch, scores in zip(plan.batches, self._executor.run(plan), strict=True):
+            for target, value, is_greedy in scores:
+                index = target.sequence
+                values[index][target.index] = value
+                greedy[index] &= is_greedy
+                missing[index] -= 1
+                if missing[index] == 0:
+                    # In the type of the log-probabilities, as hf adds them: in half precision the sum is rounded.
+                    total = torch.tensor(values[index], dtype=self._executor.score_dtype).sum()
+                    results[index] = (float(total), bool(greedy[index]))
+                    if requests[index][0] is not None:
+                        self.cache_hook.add_partial("loglikelihood", requests[index][0], results[index])
+            done += sum(map(len, batch.rows))
+            show(done, plan.computed)
         assert not missing.any()
         return results
 
@@ -241,23 +260,31 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         if self.fallback_reason is not None:
             totals: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
             return totals
+        texts = [request.args[0] for request in requests]
+        encodings = [np.asarray(self.tok_encode(text), np.uint32) for text in texts]
         results: list[float] = []
-        with tqdm(
-            total=len(requests), desc="Running loglikelihood_rolling requests", disable=disable_tqdm or self.rank != 0
-        ) as progress:
+        before = 0
+        with self._progress("loglikelihood_rolling", disable_tqdm) as progress:
+            progress.total = sum(map(len, encodings))
             # Some texts at a time, so that their windows fill batches and a killed evaluation loses little.
-            for start in range(0, len(requests), _TEXTS_AT_ONCE):
-                texts = [request.args[0] for request in requests[start : start + _TEXTS_AT_ONCE]]
-                windows = [self._windows(text) for text in texts]
-                scores = iter(self._loglikelihood_tokens([window for text in windows for window in text], True))
-                for text, own in zip(texts, windows, strict=True):
+            for start in range(0, len(texts), _TEXTS_AT_ONCE):
+                part = encodings[start : start + _TEXTS_AT_ONCE]
+                given = sum(map(len, part))
+
+                def show(done: int, computed: int, before: int = before, given: int = given) -> None:
+                    # What texts share is computed once, and what windows share twice.
+                    progress.update(before + given * done // max(1, computed) - progress.n)
+
+                windows = [self._windows(tokens) for tokens in part]
+                scores = iter(self._scored([window for text in windows for window in text], show))
+                for text, own in zip(texts[start:], windows, strict=False):
                     results.append(sum(next(scores)[0] for _ in own))
                     self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
-                    progress.update(1)
+                before += given
         return results
 
-    def _windows(self, text: str) -> list[_Request]:
-        windows = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, 1)
+    def _windows(self, tokens: NDArray[np.uint32]) -> list[_Request]:
+        windows = get_rolling_token_windows(tokens.tolist(), self.prefix_token_id, self.max_length, 1)
         return [(None, *make_disjoint_window(window)) for window in windows]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
 import subprocess
-import tempfile
+import sys
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.translation import apertium_tagger
 from lm_eval_xling.translation.translator import Translator, unsupported
 
 __all__ = ["ApertiumTranslator"]
@@ -24,16 +28,19 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 # Apertium's own text deformatter marks the end of a paragraph so; without it the tagger guesses badly.
 _END = ".[]"
 
-# The tagger remembers ambiguity classes from text to text, so that a translation would depend on what was
-# translated before (one sentence in a thousand). A new tagger for every text costs about ten milliseconds.
-_TAGGER = """#!/usr/bin/env bash
-arguments=()
-for argument in "$@"; do [ "$argument" = -z ] || arguments+=("$argument"); done
-while IFS= read -r -d '' text; do
-  apertium-tagger "${arguments[@]}" <<<"$text"
-  printf '\\0'
-done
-"""
+# Where Apertium's tagger stands in a mode. It remembers what it saw, so that a translation would depend on what was
+# translated before; ours starts it anew where that matters.
+_TAGGER = re.compile(r"(^|\| *)apertium-tagger\b")
+_OUR_TAGGER = Path(apertium_tagger.__file__)
+_TEXT_BY_TEXT = b"a tagger that knows nothing but the text"
+"""What makes translations other than those of the rules and dictionaries alone, for their identity."""
+
+_SHARE = 250
+"""Texts of a pipeline of programs; starting one takes as long as translating some fifty."""
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ApertiumTranslator(Translator):
@@ -43,7 +50,7 @@ class ApertiumTranslator(Translator):
     Spanish.
     """
 
-    batch = 200
+    batch = _SHARE * _cores()
 
     def __init__(self, folder: str = "") -> None:
         self.folder = Path(folder or "/usr/share/apertium").expanduser()
@@ -93,7 +100,7 @@ class ApertiumTranslator(Translator):
 
     def identity(self, source: str, target: str) -> str:
         """Return the route with a hash of its rules and dictionaries."""
-        digest = hashlib.blake2b(_TAGGER.encode(), digest_size=8)
+        digest = hashlib.blake2b(_TEXT_BY_TEXT, digest_size=8)
         route = self.route(source, target)
         for mode in route:
             command = mode.read_text(encoding="utf-8")
@@ -111,36 +118,43 @@ class ApertiumTranslator(Translator):
         """Translate; what Apertium does not know stays as it is, without marks."""
         found = list(texts)
         for mode in self.route(source, target):
-            found = self._run(mode, found)
+            shares = [found[start : start + _SHARE] for start in range(0, len(found), _SHARE)]
+            with TemporaryDirectory(prefix="xling-apertium-") as folder, ThreadPoolExecutor(_cores()) as pool:
+                _write_mode(Path(folder), mode)
+                done = pool.map(partial(_run, Path(folder), mode), shares)
+                found = [text for share in done for text in share]
         return [text or None for text in found]
 
-    def _run(self, mode: Path, texts: Sequence[str]) -> list[str]:
-        stream = "".join(_RESERVED.sub(r"\\\1", text.replace("\0", " ")) + _END + "\0" for text in texts)
-        with tempfile.TemporaryDirectory(prefix="xling-apertium-") as folder:
-            tagger = Path(folder, "tagger")
-            tagger.write_text(_TAGGER, encoding="utf-8")
-            tagger.chmod(0o700)
-            command = mode.read_text(encoding="utf-8")
-            Path(folder, "modes").mkdir()
-            Path(folder, "modes", mode.name).write_text(
-                re.sub(r"(^|\| *)apertium-tagger\b", lambda match: match[1] + shlex.quote(str(tagger)), command),
-                encoding="utf-8",
-            )
-            done = subprocess.run(
-                ["apertium", "-d", folder, "-u", "-z", "-f", "none", mode.stem],
-                input=stream.encode(),
-                capture_output=True,
-                check=False,
-            )
-        outputs = done.stdout.decode("utf-8", "replace").split("\0")
-        # Every program of the pipeline adds an end of its own: there are more parts than texts.
-        if done.returncode != 0 or len(outputs) <= len(texts):
-            raise UserError(
-                f"apertium failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:] or 'no message'}",
-                where=mode,
-                fix="echo Hello | apertium " + mode.stem,
-            )
-        return [_plain(output) for output in outputs[: len(texts)]]
+
+def _write_mode(folder: Path, mode: Path) -> None:
+    """Write a folder of modes with one in it, whose tagger is ours."""
+    tagger = folder / "tagger"
+    program = shlex.join([sys.executable, "-S", "-E", str(_OUR_TAGGER)])
+    tagger.write_text(f'#!/bin/sh\nexec {program} "$@"\n', encoding="utf-8")
+    tagger.chmod(0o700)
+    (folder / "modes").mkdir()
+    command = _TAGGER.sub(lambda match: match[1] + shlex.quote(str(tagger)), mode.read_text(encoding="utf-8"))
+    (folder / "modes" / mode.name).write_text(command, encoding="utf-8")
+
+
+def _run(folder: Path, mode: Path, texts: Sequence[str]) -> list[str]:
+    """Translate through one pipeline of programs."""
+    stream = "".join(_RESERVED.sub(r"\\\1", text.replace("\0", " ")) + _END + "\0" for text in texts)
+    done = subprocess.run(
+        ["apertium", "-d", str(folder), "-u", "-z", "-f", "none", mode.stem],
+        input=stream.encode(),
+        capture_output=True,
+        check=False,
+    )
+    outputs = done.stdout.decode("utf-8", "replace").split("\0")
+    # Every program of the pipeline adds an end of its own: there are more parts than texts.
+    if done.returncode != 0 or len(outputs) <= len(texts):
+        raise UserError(
+            f"apertium failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:] or 'no message'}",
+            where=mode,
+            fix="echo Hello | apertium " + mode.stem,
+        )
+    return [_plain(output) for output in outputs[: len(texts)]]
 
 
 def _plain(output: str) -> str:

@@ -1,14 +1,13 @@
-"""Documents per second and peak memory of ``hf``, ``hf-shared-prefix`` and a lower bound, on the same prompts.
+"""Speed and peak memory of ``hf`` and ``hf-shared-prefix``, and the machine's limit, on the same prompts.
 
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
-    XLING_DATA=mirror python -m tests.benchmarks.scoring --model smollm2-135m-instruct --output build/speed
+    XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --dtype bfloat16 --output build/speed
     python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --plot docs/images/scoring.svg
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
 
-The bound is one forward pass of the tokens of each context that are not shared by all, with the output head at one
-place a document; for generation, ``generate`` on those tokens, with as many new tokens. Runs alternate, and the
-best of the rounds counts, because other work on the machine only ever slows a run down. Time of the processor stands
-beside the time of the clock for the same reason.
+The limit (``tests/benchmarks/limit.py``) is the time that the products with the weights take alone, measured in the
+same process. Runs alternate, and the best of the rounds counts, because other work on the machine only ever slows a run
+down. For the same reason a second is one of a processor core, but on an accelerator, which works while the core waits.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +29,9 @@ from lm_eval_xling.harness import requests as task_requests
 from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 from lm_eval_xling.records import Request
 from lm_eval_xling.scoring.model import SharedPrefixLM
+from lm_eval_xling.scoring.tree import ScoredSequence
+from tests.benchmarks.limit import Work, limit
+from tests.benchmarks.machine import machine
 from tests.benchmarks.marks import write_between
 
 TASKS = {
@@ -64,30 +65,6 @@ def instances(made: Sequence[Request]) -> list[Instance]:
     return [Instance("generate_until", {}, (request.context, options), index) for index, request in enumerate(made)]
 
 
-def own_tokens(tokenizer: Any, made: Sequence[Request]) -> tuple[list[list[int]], int]:
-    """The tokens of each context after those that all share, shortest first, and the mean length of the contexts."""
-    contexts = [tokenizer.encode(request.context) for request in made]
-    shared = len(os.path.commonprefix(contexts))
-    own = sorted((context[min(shared, len(context) - 1) :] for context in contexts), key=len)
-    return own, sum(map(len, contexts)) // len(contexts)
-
-
-def bound(model: Any, pad: int, own: list[list[int]], generating: bool) -> None:
-    with torch.inference_mode():
-        for start in range(0, len(own), BATCH):
-            part = own[start : start + BATCH]
-            width = max(map(len, part))
-            if generating:
-                ids = torch.tensor([[pad] * (width - len(row)) + row for row in part], device=model.device)
-                model.generate(
-                    ids, attention_mask=(ids != pad).long(), max_new_tokens=NEW_TOKENS, min_new_tokens=NEW_TOKENS,
-                    do_sample=False, pad_token_id=pad,
-                )  # fmt: skip
-            else:
-                ids = torch.tensor([row + [pad] * (width - len(row)) for row in part], device=model.device)
-                model(ids, logits_to_keep=1)
-
-
 def measured(run: Callable[[], object]) -> dict[str, float]:
     """Seconds by the clock and by the processor, and the peak memory in bytes, of one run."""
     cuda = torch.cuda.is_available()
@@ -115,7 +92,7 @@ class Bench:
 
     def __init__(self, name: str, device: str, dtype: str) -> None:
         folder = str(model_folder(name)) if name in EMBEDDED_MODELS else name
-        self.name = name
+        self.name, self.dtype = name, dtype
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().to(device)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         common = {"pretrained": self.model, "tokenizer": self.tokenizer, "batch_size": BATCH}
@@ -125,33 +102,44 @@ class Bench:
     def run(self, backend: HFLM, made: list[Instance]) -> Callable[[], object]:
         return lambda: getattr(backend, made[0].request_type)(made, disable_tqdm=True)
 
+    def sequences(self, made: Sequence[Request]) -> list[ScoredSequence]:
+        """What the requests read and score, as the backend divides them into tokens."""
+        if not made[0].continuations:
+            return [ScoredSequence(self.shared.tok_encode(request.context), [0]) for request in made]
+        pairs = [self.shared._encode_pair(request.context, text) for request in made for text in request.continuations]
+        return [self.shared._sequence(None, context, continuation) for context, continuation in pairs]
+
     def compare(self, name: str, documents: int, hf_documents: int, rounds: int) -> dict[str, Any]:
         """Alternate the variants over one workload; the figures are of the fastest round."""
         made = workload(name, documents)
-        own, length = own_tokens(self.tokenizer, made)
-        generating = not made[0].continuations
+        sequences = self.sequences(made)
+        work = Work.of(sequences, 0 if made[0].continuations else NEW_TOKENS)
+        of_limit = limit(self.model, work)
         few = made[:: max(1, len(made) // hf_documents)][:hf_documents]
         variants = {
             "hf": (self.run(self.hf, instances(few)), len(few)),
             "shared": (self.run(self.shared, instances(made)), len(made)),
-            "bound": (lambda: bound(self.model, self.tokenizer.pad_token_id, own, generating), len(made)),
         }
         self.run(self.shared, instances(made[:2]))()  # warms up, and checks the first generation
-        runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in variants}
+        runs: dict[str, list[dict[str, float]]] = {"limit": [], **{variant: [] for variant in variants}}
         for _ in range(rounds):
             for variant, (run, _) in variants.items():
                 runs[variant].append(measured(run))
+            runs["limit"].append(of_limit())
         result: dict[str, Any] = {
-            "model": self.name, "workload": name, "documents": len(made), "length": length,
-            "own": round(sum(map(len, own)) / len(own)),
+            "model": self.name, "dtype": self.dtype, "workload": name, "documents": len(made),
+            "length": round(sum(len(sequence.tokens) for sequence in sequences) / len(sequences)),
+            "tree": round(work.tokens / len(made)), "machine": machine(),
         }  # fmt: skip
-        for variant, (_, count) in variants.items():
+        for variant, found in runs.items():
+            count = variants[variant][1] if variant in variants else len(made)
             result[variant] = {
                 "documents": count,
-                "per_second": count / min(run["seconds"] for run in runs[variant]),
-                "per_processor_second": count / min(run["processor"] for run in runs[variant]),
-                "peak": max(run["peak"] for run in runs[variant]),
+                "per_second": count / min(run["seconds"] for run in found),
+                "per_processor_second": count / min(run["processor"] for run in found),
             }
+            if variant in variants:
+                result[variant]["peak"] = max(run["peak"] for run in found)
         return result
 
     def growth(self, counts: Sequence[int]) -> list[dict[str, float]]:
@@ -162,17 +150,23 @@ class Bench:
         return [{"documents": count, **measured(self.run(self.shared, instances(made[:count])))} for count in counts]
 
 
+def speed(result: dict[str, Any], variant: str) -> float:
+    """Documents per second of an accelerator, or of one processor core."""
+    figures: dict[str, float] = result[variant]
+    return figures["per_second" if "accelerator" in result["machine"] else "per_processor_second"]
+
+
 def table(results: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| Model | Prompts | Tokens (not shared) | `hf` | `hf-shared-prefix` | Bound | Times `hf` | Of the bound "
-        "| Peak memory `hf` / ours |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| Model | Type | Prompts | Tokens (computed) | `hf` | `hf-shared-prefix` | Times `hf` | Limit "
+        "| Of the machine's limit | Peak memory `hf` / ours |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for result in results:
-        hf, shared, lower = (result[variant]["per_second"] for variant in ("hf", "shared", "bound"))
+        hf, shared, most = (speed(result, variant) for variant in ("hf", "shared", "limit"))
         lines.append(
-            f"| {result['model']} | {result['workload']} | {result['length']} ({result['own']}) "
-            f"| {hf:.2f} | {shared:.1f} | {lower:.1f} | {shared / hf:.1f} | {shared / lower:.0%} "
+            f"| {result['model']} | {result['dtype']} | {result['workload']} | {result['length']} ({result['tree']}) "
+            f"| {hf:.2f} | {shared:.1f} | {shared / hf:.1f} | {most:.1f} | {shared / most:.0%} "
             f"| {result['hf']['peak'] / 2**30:.1f} / {result['shared']['peak'] / 2**30:.1f} GiB |"
         )
     return "\n".join(lines)
@@ -189,21 +183,21 @@ def plot(results: Sequence[dict[str, Any]], target: Path) -> None:
     bars = (
         ("hf", "hf", "#999999"),
         ("shared", "hf-shared-prefix", "#0072B2"),
-        ("bound", "bound: the tokens that are not shared, alone", "#E69F00"),
+        ("limit", "the machine's limit: the products alone", "#E69F00"),
     )
-    models = list(dict.fromkeys(result["model"] for result in results))
+    models = list(dict.fromkeys((result["model"], result["dtype"]) for result in results))
     figure, axes = pyplot.subplots(
         1, len(models), figsize=(4.5 * len(models), 3.2), sharey=True, squeeze=False, layout="constrained"
     )
     for axis, model in zip(axes[0], models, strict=True):
-        mine = [result for result in results if result["model"] == model]
+        mine = [result for result in results if (result["model"], result["dtype"]) == model]
         for offset, (variant, label, colour) in enumerate(bars):
             places = [index + 0.27 * (offset - 1) for index in range(len(mine))]
-            axis.bar(places, [result[variant]["per_second"] for result in mine], 0.25, label=label, color=colour)
+            axis.bar(places, [speed(result, variant) for result in mine], 0.25, label=label, color=colour)
         axis.set_xticks(range(len(mine)), [result["workload"].replace(" ", "\n", 1) for result in mine], fontsize=8)
         axis.set_yscale("log")
-        axis.set_title(model, fontsize=10)
-    axes[0][0].set_ylabel("documents per second")
+        axis.set_title(", ".join(model), fontsize=10)
+    axes[0][0].set_ylabel("documents per second and core")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
@@ -224,7 +218,7 @@ def main() -> None:
     parser.add_argument("--hf-documents", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--growth", action="store_true", help="50 to 2,000 documents instead of the comparison")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results, one file each")
     parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
@@ -240,11 +234,11 @@ def main() -> None:
         else:
             for workload_name in arguments.workload:
                 result = bench.compare(workload_name, arguments.documents, arguments.hf_documents, arguments.rounds)
-                save(result, arguments.output / f"{name}-{workload_name.replace(' ', '-')}.json")
+                save(result, arguments.output / f"{name}-{arguments.dtype}-{workload_name.replace(' ', '-')}.json")
                 print(json.dumps(result), flush=True)
     order = {name: index for index, name in enumerate(TASKS)}
     results = [json.loads(path.read_text()) for path in sorted(arguments.output.glob("*-shot.json"))]
-    results.sort(key=lambda result: (result["model"], order[result["workload"]]))
+    results.sort(key=lambda result: (result["model"], result["dtype"] != "float32", order[result["workload"]]))
     if results:
         print(table(results))
         for target in arguments.write:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import tempfile
+from typing import BinaryIO
 
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.translation import open_translator
+from lm_eval_xling.translation import apertium_tagger, open_translator
 from lm_eval_xling.translation.apertium import ApertiumTranslator
 
 installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="needs the Debian package apertium")
@@ -60,6 +63,41 @@ def test_a_translation_does_not_depend_on_the_other_texts(translator, shared_dat
     shuffled = random.Random(3).sample(texts, len(texts))
     assert dict(zip(shuffled, translator.translate(shuffled, "en", "es"), strict=True)) == together
     assert translator.translate(texts[1:2], "en", "es") == [together[texts[1]]]
+
+
+@installed
+def test_the_tagger_answers_as_a_new_process_does_for_each_text(translator, monkeypatch):
+    data = translator.folder / "apertium-eng-spa"
+    # New sets of readings in the first text change how a tagger reads the others.
+    sentences = ["He was known.", "It is as well known as the known one.", "", "A [b] in 1897.", "He was known."] * 4
+    stream = "".join(f"{text.replace('[', chr(92) + '[')}.[]\0" for text in sentences).encode()
+    analysed = subprocess.run(["lt-proc", "-z", data / "eng-spa.automorf.bin"], input=stream, capture_output=True)
+    starts = []
+    start = apertium_tagger._Tagger.__init__
+    monkeypatch.setattr(apertium_tagger._Tagger, "__init__", lambda self, words: starts.append(1) or start(self, words))
+
+    def stream_of(content: bytes) -> BinaryIO:
+        file = tempfile.TemporaryFile()
+        file.write(content)
+        file.seek(0)
+        return file
+
+    texts = analysed.stdout.split(b"\0")[: len(sentences)]
+    model = str(data / "eng-spa.prob")
+    with stream_of(b"".join(text + b"\0" for text in texts)) as given:
+        found = list(apertium_tagger.answers(["-g", "", model, "-z"], given))
+    assert found == [
+        subprocess.run(["apertium-tagger", "-g", model], input=text + b"\n", capture_output=True).stdout
+        for text in texts
+    ]
+    assert 1 < len(starts) < len(texts)
+
+
+@installed
+def test_texts_beyond_a_share_come_back_in_their_order(translator, monkeypatch):
+    monkeypatch.setattr("lm_eval_xling.translation.apertium._SHARE", 3)
+    texts = [f"The house has {number} doors." for number in range(2, 12)]
+    assert translator.translate(texts, "en", "es") == [f"La casa tiene {number} puertas." for number in range(2, 12)]
 
 
 @installed

@@ -1,0 +1,103 @@
+"""The least time in which a machine can score or generate: the products with the weights, and nothing else.
+
+Every token of the radix tree of all requests goes through the weights of every layer once, the output head is applied
+once at each place that is scored, and both run as fast as this process multiplies matrices of these very shapes and
+type in batches of ``ROWS`` tokens. Generation adds, for each new token, one step of all prompts together. Attention,
+norms, activations and all that Python does count as nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lm_eval_xling.scoring.tree import ScoredSequence, build_tree
+
+ROWS = 2048
+"""Tokens of a product that is large enough for the full speed of any machine at these shapes."""
+HEAD_ROWS = 128
+"""The same for the output head, whose logits in batches of ``ROWS`` would take gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a workload needs of the weights."""
+
+    tokens: int
+    """Tokens of the radix tree: what several requests share from their start stands in it once."""
+    places: int
+    """Positions of the tree after which something is scored, or prompts whose first new token is chosen."""
+    steps: int = 0
+    """Further tokens generated for each prompt."""
+
+    @classmethod
+    def of(cls, sequences: Sequence[ScoredSequence], new_tokens: int = 0) -> Work:
+        """Count what sequences need.
+
+        Args:
+            sequences: tokens read and tokens scored; for generation the prompts, each with one target.
+            new_tokens: generated for each prompt; 0 where nothing is generated.
+        """
+        root = build_tree(sequences)
+        places = {(id(node), target.position) for node in root.preorder() for target in node.scored}
+        return cls(root.size, len(sequences) if new_tokens else len(places), max(0, new_tokens - 1))
+
+
+def limit(model: Any, work: Work) -> Callable[[], dict[str, float]]:
+    """Return a function that measures the limit anew, so that rounds of it can alternate with what it is compared with.
+
+    Its result has ``seconds`` by the clock and ``processor`` seconds of the whole work.
+    """
+    head = model.get_output_embeddings()
+    weights = [module.weight for module in model.modules() if _is_product(module) and module is not head]
+    body = Counter((tuple(weight.shape), weight.dtype) for weight in weights)
+    of_shape = {(tuple(weight.shape), weight.dtype): weight for weight in weights}
+
+    def measure() -> dict[str, float]:
+        total = {"seconds": 0.0, "processor": 0.0}
+
+        def add(weight: Tensor, rows: int, tokens: float) -> None:
+            for clock, seconds in _of_a_product(weight, rows).items():
+                total[clock] += seconds * tokens / rows
+
+        for shape, count in body.items():
+            add(of_shape[shape], ROWS, count * work.tokens)
+            if work.steps:
+                add(of_shape[shape], work.places, count * work.places * work.steps)
+        add(head.weight, HEAD_ROWS, work.places)
+        if work.steps:
+            add(head.weight, work.places, work.places * work.steps)
+        return total
+
+    return measure
+
+
+def _is_product(module: torch.nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() == 2 and not isinstance(module, torch.nn.Embedding)
+
+
+@torch.inference_mode()
+def _of_a_product(weight: Tensor, rows: int) -> dict[str, float]:
+    """Seconds of one product of so many rows, the fastest of three."""
+    states = torch.randn(rows, weight.shape[1], dtype=torch.float32).to(weight.device, weight.dtype)
+    torch.nn.functional.linear(states, weight)
+    runs = []
+    for _ in range(3):
+        _wait(weight.device)
+        clock, processor = time.perf_counter(), time.process_time()
+        torch.nn.functional.linear(states, weight)
+        _wait(weight.device)
+        runs.append((time.perf_counter() - clock, time.process_time() - processor))
+    return {"seconds": min(run[0] for run in runs), "processor": min(run[1] for run in runs)}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
