@@ -44,14 +44,14 @@ def evaluate(context: typer.Context) -> None:
     the tasks of ours whose data is not here; without it they are all named before a model is loaded.
     """
     from lm_eval_xling.harness import check_version
-    from lm_eval_xling.servers import failures, kept_private
+    from lm_eval_xling.servers import failures, served
 
     check_version()
     with _messages():
         arguments = _parse(list(context.args))
         _complete(arguments)
         _check_tasks(arguments)
-        with kept_private(arguments.model, arguments.model_args) as arguments.model_args:
+        with served(arguments.model, arguments.model_args) as arguments.model_args:
             with failures(arguments.model, kept=bool(arguments.use_cache)):
                 arguments.func(arguments)
 

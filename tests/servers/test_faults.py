@@ -18,7 +18,7 @@ from tenacity import nap
 from lm_eval_xling._cli.eval import evaluate
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report import write_report
-from tests.servers.answering import Answering, answering
+from tests.servers.answering import NO_ANSWERS, Answering, answering
 
 KEY = "sk-never-to-be-seen-0123456789"
 TASK = "xling_atlas_en_de"
@@ -86,7 +86,7 @@ def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
-@pytest.mark.parametrize("fault", [429, 500, "hang up", "cut off"])
+@pytest.mark.parametrize("fault", [429, 500, "hang up", "cut off", *NO_ANSWERS])
 def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurrent: str) -> None:
     with answering("A", fault, "A") as server:
         samples = run(server, tmp_path, arguments=concurrent)
@@ -102,6 +102,9 @@ def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurren
         (500, "status 500"),
         ("hang up", "closed the connection"),
         ("cut off", "cut off"),
+        ("an error", "hold no answer"),
+        ("no choices", "hold no answer"),
+        ("no JSON", "no JSON"),
     ],
 )
 def test_a_fault_that_stays_is_one_message_and_nothing_is_lost(
@@ -141,6 +144,21 @@ def test_an_answer_of_nothing_is_wrong_and_unanswered(tmp_path: Path, answer: st
         samples = run(server, tmp_path)
     assert [(sample["acc"], sample["answered"]) for sample in samples] == [(0.0, 0.0)] * 4
     assert len(server.received) == 4
+
+
+def test_an_answer_without_an_index_is_read(tmp_path: Path) -> None:
+    with answering("without an index") as server:
+        samples = run(server, tmp_path)
+    assert [sample["filtered_resps"] for sample in samples] == [["A"]] * 4
+
+
+@pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
+def test_an_error_in_place_of_log_likelihoods_is_not_taken_for_a_server_without_them(
+    tmp_path: Path, tiny: Callable[[str], Path], concurrent: str
+) -> None:
+    arguments = f",tokenizer={tiny('llama')},tokenizer_backend=huggingface{concurrent}"
+    with answering("an error") as server, pytest.raises(UserError, match="hold no answer"):
+        run(server, tmp_path, form="cloze", turns=False, model="local-completions", arguments=arguments)
 
 
 def test_log_likelihoods_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
