@@ -73,7 +73,7 @@ def check_chat(
 
 
 @contextmanager
-def served(name: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def served(name: str, arguments: Mapping[str, Any], template: object = None) -> Iterator[dict[str, Any]]:
     """Give a model its address and keys, and nobody else: the harness writes all arguments into results and logs.
 
     A model behind a server also fails, and is asked again, where the server's reply holds no answer.
@@ -81,6 +81,7 @@ def served(name: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Args:
         name: of the model among the harness's.
         arguments: of the model.
+        template: the value of ``--apply_chat_template``.
 
     Yields:
         The arguments that may be seen; while the block runs, the model is made with all of them.
@@ -99,6 +100,12 @@ def served(name: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     def create_from_arg_obj(cls: type, arg_dict: Mapping[str, Any], additional: dict[str, Any] | None = None) -> Any:
         made = inherited(cls, {**arg_dict, **unseen}, additional)
         _refuse_empty_replies(made)
+        if not template and (begin := _left_out(made)):
+            _LOGGER.warning(
+                "the tokenizer begins every text with %s, which is not sent: add add_bos_token=true to --model_args, "
+                "or the numbers are others than those of --model hf",
+                begin,
+            )
         return made
 
     model.create_from_arg_obj = classmethod(create_from_arg_obj)
@@ -109,6 +116,14 @@ def served(name: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             model.create_from_arg_obj = classmethod(inherited)
         else:
             del model.create_from_arg_obj
+
+
+def _left_out(model: Any) -> str | None:
+    """The token that the tokenizer and ``--model hf`` begin a text with, where ``local-completions`` leaves it out."""
+    tokenizer = model.tokenizer if getattr(model, "tokenizer_backend", None) == "huggingface" else None
+    if tokenizer is None or model.add_bos_token or tokenizer.bos_token_id is None:
+        return None
+    return str(tokenizer.bos_token) if tokenizer("a").input_ids[0] == tokenizer.bos_token_id else None
 
 
 class _NoAnswerError(Exception):

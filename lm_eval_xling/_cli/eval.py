@@ -51,8 +51,9 @@ def evaluate(context: typer.Context) -> None:
         arguments = _parse(list(context.args))
         _complete(arguments)
         _check_tasks(arguments)
-        with served(arguments.model, arguments.model_args) as arguments.model_args:
-            with failures(arguments.model, kept=bool(arguments.use_cache)):
+        model, template = arguments.model, arguments.apply_chat_template
+        with served(model, arguments.model_args, template) as arguments.model_args:
+            with failures(model, kept=bool(arguments.use_cache)):
                 arguments.func(arguments)
 
 

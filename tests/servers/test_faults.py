@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 from tenacity import nap
+from tokenizers import processors
+from transformers import AutoTokenizer
 
 from lm_eval_xling._cli.eval import evaluate
 from lm_eval_xling.errors import UserError
@@ -189,6 +191,22 @@ def test_a_chat_server_needs_turns_and_a_commercial_one_its_key(
     assert refused("local-chat-completions").fix == "add --apply_chat_template"
     monkeypatch.delenv("OPENAI_API_KEY")
     assert "key is missing" in refused("openai-chat-completions", "--apply_chat_template").what
+
+
+def test_a_token_that_the_tokenizer_begins_with_is_sent_or_missed(
+    tmp_path: Path, tiny: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny("llama"))
+    begin = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = begin
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    for more, is_sent in (("", False), (",add_bos_token=true", True)):
+        arguments = f",tokenizer={tmp_path / 'tokenizer'},tokenizer_backend=huggingface{more}"
+        caplog.clear()
+        with answering("A") as server, pytest.raises(UserError):
+            run(server, tmp_path, form="cloze", turns=False, model="local-completions", arguments=arguments)
+        assert {body["prompt"][0][0] == tokenizer.bos_token_id for body in server.received} == {is_sent}
+        assert ("add add_bos_token=true" in caplog.text) != is_sent
 
 
 def test_a_completions_server_without_log_likelihoods(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
