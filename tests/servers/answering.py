@@ -12,8 +12,8 @@ from typing import Any
 __all__ = ["NO_ANSWERS", "Answering", "answering"]
 
 Behaviour = int | str
-"""A status other than 200, ``hang up``, ``cut off``, ``empty``, ``null``, ``without an index``, a name of ``NO_ANSWERS``, or else the text of
-the answer."""
+"""A status other than 200, ``hang up``, ``cut off``, ``empty``, ``null``, ``without an index``, a name of
+``NO_ANSWERS``, or else the text of the answer."""
 NO_ANSWERS: dict[str, bytes] = {
     "an error": b'{"error": {"message": "upstream is overloaded", "code": 503}}',
     "an error in the choice": b'{"choices": [{"index": 0, "finish_reason": "error", "message": {"content": ""}}]}',
