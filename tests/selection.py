@@ -1,21 +1,26 @@
 """Which tests run, and which may be skipped: the suite's own pytest plugin.
 
 Tests that need the real rows are marked ``real_rows`` by the fixtures that they ask for, and are left out, not skipped,
-where the real datasets do not stand beside the repository. Any skip whose reason is not one of ``REASONS`` fails.
+where the real datasets do not stand beside the repository; tests marked ``servers`` are left out without environments
+for their servers (``make test-servers``). Any skip whose reason is not one of ``REASONS`` fails.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-__all__ = ["REAL_DATA", "REASONS"]
+__all__ = ["REAL_DATA", "REASONS", "SERVERS"]
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real datasets that stand beside the repository in our CI: test material, never part of it."""
+
+SERVERS = "XLING_TEST_SERVERS"
+"""Environment variable: folder of the environments ``vllm`` and ``llama``."""
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
@@ -32,15 +37,16 @@ REASONS = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that need the real rows, and leave them out where there are none."""
+    """Mark the tests that need the real rows, and leave out those whose rows or servers are not here."""
     for item in items:
         if _REAL_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real_rows)
-    if not REAL_DATA.is_dir():
-        left_out = [item for item in items if item.get_closest_marker("real_rows")]
-        if left_out:
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in set(left_out)]
+    lacking = {"real_rows": not REAL_DATA.is_dir(), "servers": SERVERS not in os.environ}
+    marks = [mark for mark, is_lacking in lacking.items() if is_lacking]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in marks)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.hookimpl(wrapper=True)

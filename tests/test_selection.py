@@ -69,3 +69,14 @@ def test_a_module_that_is_skipped_fails(pytester: pytest.Pytester) -> None:
 def test_real_rows_are_left_out_not_skipped(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tests.selection, "REAL_DATA", Path("/nowhere"))
     assert outcomes(pytester, "-k", "test_real or test_runs") == {"passed": 1, "deselected": 6}
+
+
+def test_servers_are_left_out_without_their_environments(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\nmarkers = servers")
+    pytester.makepyfile(test_served="import pytest\n\n@pytest.mark.servers\ndef test_served():\n    pass\n")
+    monkeypatch.delenv(tests.selection.SERVERS, raising=False)
+    assert pytester.runpytest_inprocess("-p", "tests.selection").parseoutcomes() == {"deselected": 1}
+    monkeypatch.setenv(tests.selection.SERVERS, "build/servers")
+    assert pytester.runpytest_inprocess("-p", "tests.selection").parseoutcomes() == {"passed": 1}

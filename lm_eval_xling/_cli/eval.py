@@ -54,15 +54,16 @@ def run(words: Sequence[str]) -> None:
         UserError: for what the command line, the model or the data do not allow.
     """
     from lm_eval_xling.harness import check_version
-    from lm_eval_xling.servers import failures, kept_private
+    from lm_eval_xling.servers import failures, served
 
     check_version()
     with _messages():
         arguments = _parse(list(words))
         _complete(arguments)
         _check_tasks(arguments)
-        with kept_private(arguments.model, arguments.model_args) as arguments.model_args:
-            with failures(arguments.model, kept=bool(arguments.use_cache)):
+        model, template = arguments.model, arguments.apply_chat_template
+        with served(model, arguments.model_args, template) as arguments.model_args:
+            with failures(model, kept=bool(arguments.use_cache)):
                 arguments.func(arguments)
 
 

@@ -9,10 +9,20 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Answering", "answering"]
+__all__ = ["NO_ANSWERS", "Answering", "answering"]
 
 Behaviour = int | str
-"""A status other than 200, ``hang up``, ``cut off``, ``empty``, ``null``, or else the text of the answer."""
+"""A status other than 200, ``hang up``, ``cut off``, ``empty``, ``null``, ``without an index``, a name of
+``NO_ANSWERS``, or else the text of the answer."""
+NO_ANSWERS: dict[str, bytes] = {
+    "an error": b'{"error": {"message": "upstream is overloaded", "code": 503}}',
+    "an error in the choice": b'{"choices": [{"index": 0, "finish_reason": "error", "message": {"content": ""}}]}',
+    "no choices": b'{"object": "chat.completion", "choices": []}',
+    "no message": b'{"choices": [{"index": 0, "finish_reason": "stop"}]}',
+    "no object": b"null",
+    "no JSON": b"<html>come back later</html>",
+}
+"""Replies with status 200 that hold no answer."""
 
 
 class Answering(ThreadingHTTPServer):
@@ -48,15 +58,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
         elif isinstance(behaviour, int):
-            self._send(behaviour, {"error": {"message": "not now"}})
+            self._send(behaviour, b'{"error": {"message": "not now"}}')
+        elif behaviour in NO_ANSWERS:
+            self._send(200, NO_ANSWERS[behaviour])
         else:
-            text = {"empty": "", "null": None, "cut off": "B"}.get(behaviour, behaviour)
+            text = {"empty": "", "null": None, "cut off": "B", "without an index": "A"}.get(behaviour, behaviour)
             message = {"role": "assistant", "content": text}
-            answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-            self._send(200, answer, whole=behaviour != "cut off")
+            number = {} if behaviour == "without an index" else {"index": 0}
+            answer = {"choices": [{**number, "message": message, "finish_reason": "stop"}]}
+            self._send(200, json.dumps(answer).encode(), whole=behaviour != "cut off")
 
-    def _send(self, status: int, content: dict[str, Any], *, whole: bool = True) -> None:
-        sent = json.dumps(content).encode()
+    def _send(self, status: int, sent: bytes, *, whole: bool = True) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(sent)))

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 from tenacity import nap
+from tokenizers import processors
+from transformers import AutoTokenizer
 
 from lm_eval_xling._cli.eval import evaluate
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report import write_report
-from tests.servers.answering import Answering, answering
+from tests.servers.answering import NO_ANSWERS, Answering, answering
 
 KEY = "sk-never-to-be-seen-0123456789"
 TASK = "xling_atlas_en_de"
@@ -86,7 +88,7 @@ def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
-@pytest.mark.parametrize("fault", [429, 500, "hang up", "cut off"])
+@pytest.mark.parametrize("fault", [429, 500, "hang up", "cut off", *NO_ANSWERS])
 def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurrent: str) -> None:
     with answering("A", fault, "A") as server:
         samples = run(server, tmp_path, arguments=concurrent)
@@ -102,6 +104,9 @@ def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurren
         (500, "status 500"),
         ("hang up", "closed the connection"),
         ("cut off", "cut off"),
+        ("an error", "hold no answer"),
+        ("no choices", "hold no answer"),
+        ("no JSON", "no JSON"),
     ],
 )
 def test_a_fault_that_stays_is_one_message_and_nothing_is_lost(
@@ -143,6 +148,21 @@ def test_an_answer_of_nothing_is_wrong_and_unanswered(tmp_path: Path, answer: st
     assert len(server.received) == 4
 
 
+def test_an_answer_without_an_index_is_read(tmp_path: Path) -> None:
+    with answering("without an index") as server:
+        samples = run(server, tmp_path)
+    assert [sample["filtered_resps"] for sample in samples] == [["A"]] * 4
+
+
+@pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
+def test_an_error_in_place_of_log_likelihoods_is_not_taken_for_a_server_without_them(
+    tmp_path: Path, tiny: Callable[[str], Path], concurrent: str
+) -> None:
+    arguments = f",tokenizer={tiny('llama')},tokenizer_backend=huggingface{concurrent}"
+    with answering("an error") as server, pytest.raises(UserError, match="hold no answer"):
+        run(server, tmp_path, form="cloze", turns=False, model="local-completions", arguments=arguments)
+
+
 def test_log_likelihoods_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
     with answering("A") as server, pytest.raises(UserError, match="no log-likelihoods") as raised:
         run(server, tmp_path, form="cloze")
@@ -171,6 +191,22 @@ def test_a_chat_server_needs_turns_and_a_commercial_one_its_key(
     assert refused("local-chat-completions").fix == "add --apply_chat_template"
     monkeypatch.delenv("OPENAI_API_KEY")
     assert "key is missing" in refused("openai-chat-completions", "--apply_chat_template").what
+
+
+def test_a_token_that_the_tokenizer_begins_with_is_sent_or_missed(
+    tmp_path: Path, tiny: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny("llama"))
+    begin = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = begin
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    for more, is_sent in (("", False), (",add_bos_token=true", True)):
+        arguments = f",tokenizer={tmp_path / 'tokenizer'},tokenizer_backend=huggingface{more}"
+        caplog.clear()
+        with answering("A") as server, pytest.raises(UserError):
+            run(server, tmp_path, form="cloze", turns=False, model="local-completions", arguments=arguments)
+        assert {body["prompt"][0][0] == tokenizer.bos_token_id for body in server.received} == {is_sent}
+        assert ("add add_bos_token=true" in caplog.text) != is_sent
 
 
 def test_a_completions_server_without_log_likelihoods(tmp_path: Path, tiny: Callable[[str], Path]) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +15,8 @@ from typing import Any
 
 import pytest
 import requests
+
+from tests.servers.serving import transformers_server
 
 TASKS = (
     "xling_mmlu_en",
@@ -32,33 +32,8 @@ KEY = "sk-never-to-be-seen-0123456789"
 @pytest.fixture(scope="module")
 def served(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of ``transformers serve`` with SmolLM2-135M-Instruct."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("served") / "log"
-    command = [Path(sys.executable).with_name("transformers"), "serve", smollm2, "--port", port, "--device", "cpu"]
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [*map(str, command), "--host", "127.0.0.1", "--dtype", "float32"],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            assert server.poll() is None, log.read_text()
-            try:
-                if requests.get(f"{address}/health", timeout=5).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.5)
-        else:
-            pytest.fail(f"the server does not answer:\n{log.read_text()}")
+    with transformers_server(smollm2, tmp_path_factory.mktemp("served") / "log") as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @contextmanager
