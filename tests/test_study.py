@@ -14,13 +14,16 @@ import pytest
 import yaml
 
 from lm_eval_xling.records import MixedText, Unit
-from lm_eval_xling.training.configuration import AlignmentConfig, MixedConfig, load_config
+from lm_eval_xling.training.configuration import AlignmentConfig, FactsConfig, MixedConfig, load_config
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def study(name: str, environment: dict[str, str], *overrides: str) -> None:
-    command = [sys.executable, str(EXAMPLES / "study.py"), str(EXAMPLES / "studies" / f"{name}.yaml"), *overrides]
+KINDS = {"align": AlignmentConfig, "mixed": MixedConfig, "facts": FactsConfig}
+
+
+def study(name: str, environment: dict[str, str], *overrides: str, program: str = "study.py") -> None:
+    command = [sys.executable, str(EXAMPLES / program), str(EXAMPLES / "studies" / f"{name}.yaml"), *overrides]
     subprocess.run(command, check=True, env={**os.environ, **environment, "OMP_NUM_THREADS": "1"}, capture_output=True)
 
 
@@ -75,14 +78,69 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
 
 
+@pytest.mark.slow
+def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    facts = {"data.ledger.people": 3, "data.ledger.attributes": ["month"], "lora": {"r": 2}, "training.max_steps": 3}
+    beside = {"data.mixture.facts.ledger.half": "others", "data.mixture.facts.languages": ["de"]}
+    before = {
+        "data.dataset": "ledger",
+        "data.split": "others",
+        "data.sources": ["fr"],
+        "data.limit": 8,
+        "validation": 0,
+    }
+    conditions = {"alone": {}, "beside": beside, "aligned": {"adapters": ["{output}/pairs/adapter"]}}
+    given = {
+        "output": str(tmp_path),
+        "model": str(tiny("llama")),
+        "seeds": [0, 1],
+        "prepare": [],
+        "before": {"pairs": {"recipe": "align", "with": {**before, "training.max_steps": 2}}},
+        "facts": facts,
+        "conditions": conditions,
+        "against": {"beside": "alone", "aligned": "alone"},
+    }
+    overrides = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    study("ledger", {}, *overrides, program="ledger_study.py")
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["condition"] for row in rows] == list(conditions) * 5
+    values: dict[str, list[float]] = {}
+    for name in conditions:
+        for seed in (0, 1):
+            folder = tmp_path / f"seed-{seed}" / name / "transfer"
+            for code in ("fr", "de", "es", "it"):
+                (samples,) = folder.rglob(f"samples_xling_ledger_taught_en_{code}_2*.jsonl")
+                lines = [json.loads(line) for line in samples.read_text().splitlines()]
+                assert {line["doc"]["cluster"] for line in lines} == {f"taught-{seed}-{n}" for n in range(3)}
+                values.setdefault(name, []).extend(line["acc"] for line in lines)
+    elsewhere = {row["condition"]: row for row in rows if row["kind"] == "answer in another language"}
+    for name, row in elsewhere.items():
+        assert row["items"] == 24 and row["people"] == 6
+        assert row["accuracy"] == pytest.approx(np.mean(values[name]))
+    difference = np.mean(values["beside"]) - np.mean(values["alone"])
+    assert elsewhere["beside"]["difference"] == pytest.approx(difference)
+    assert "p" not in elsewhere["alone"] and elsewhere["beside"]["p"] <= elsewhere["beside"]["adjusted_p"]
+    assert f"| beside | {100 * np.mean(values['beside']):.1f} |" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "barrier.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    def load(recipe: str, given: dict[str, object]) -> None:
+        load_config(KINDS[recipe], None, ["output=x", *(f"{key}={json.dumps(value)}" for key, value in given.items())])
+
+    if "conditions" in content:
+        for settings in content["before"].values():
+            load(settings["recipe"], settings["with"])
+        for settings in content["conditions"].values():
+            load("facts", {**content["facts"], **settings})
+        assert {*content["against"], *content["against"].values()} == set(content["conditions"])
+        return
     tasks = {task for evaluation in content["evaluations"] for task in evaluation["tasks"]}
     known = {found.stem for found in (EXAMPLES.parent / "tasks").rglob("xling_*.yaml")}
     assert tasks <= known
     assert {task for group in content["groups"].values() for task in group} <= tasks
     for settings in content["adapters"].values():
-        kind = {"align": AlignmentConfig, "mixed": MixedConfig}[settings["recipe"]]
-        given = {**content["training"], **settings["with"]}
-        load_config(kind, None, ["output=x", *(f"{key}={json.dumps(value)}" for key, value in given.items())])
+        load(settings["recipe"], {**content["training"], **settings["with"]})
