@@ -20,7 +20,7 @@ from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.scoring import register
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
-from tests.scoring.prompts import decided_model, loglikelihood, pairs
+from tests.scoring.prompts import assert_same_scores, decided_model, loglikelihood, pairs
 
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}<assistant>"
 
@@ -65,13 +65,13 @@ def test_the_harness_reports_and_logs_the_same_as_with_hf(folder: Path, options:
     for ours, theirs in zip(*(run["samples"]["xling_atlas_fr_es"] for run in (found, expected)), strict=True):
         assert ours["arguments"] == theirs["arguments"]
         assert options == {} or "<assistant>" in str(ours["arguments"])
-        for mine, other in zip(ours["filtered_resps"], theirs["filtered_resps"], strict=True):
-            assert float(mine[0]) == pytest.approx(float(other[0]), abs=1e-4)
-            assert mine[1] == other[1]
+        mine, others = ours["filtered_resps"], theirs["filtered_resps"]
+        assert_same_scores([float(answer[0]) for answer in mine], [float(answer[0]) for answer in others])
+        assert [answer[1] for answer in mine] == [answer[1] for answer in others]
 
 
 def assert_same(found: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:
-    assert [score for score, _ in found] == pytest.approx([score for score, _ in expected], abs=1e-4, rel=2e-6)
+    assert_same_scores([score for score, _ in found], [score for score, _ in expected])
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
 
 
@@ -164,4 +164,4 @@ def test_two_processes_of_accelerate_launch_give_what_one_gives(folder: Path, tm
     assert results == alone["results"]
     assert len(shared_out) == 6
     for found, expected in zip(shared_out, scores(alone), strict=True):
-        assert found == pytest.approx(expected, abs=1e-4)
+        assert_same_scores(found, expected)

@@ -36,8 +36,12 @@ from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 from lm_eval_xling.training.monitoring import plot_losses, read_metrics
 from lm_eval_xling.training.trainable import load_model
 from tests import tiny as models
+from tests.precision import assert_equal_up_to_rounding, rounding
 
 Tiny = Callable[[str], Path]
+
+# In steps of float32: Adam divides by the size of the gradient, so that a few updates multiply what rounding did to it.
+LOSS_STEPS, WEIGHT_STEPS = 1024, 8192
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +165,7 @@ def test_it_learns_and_leaves_what_the_issue_names(finished_run: Path, tiny: Tin
     scores = provenance["scores"]
     assert scores["validation_loss"] < scores["validation_loss_before"] - 0.1
     evaluations = [line["eval_loss"] for line in read_metrics(finished_run / "metrics.jsonl") if "eval_loss" in line]
-    assert scores["validation_loss"] == pytest.approx(min(evaluations), abs=1e-6), "the best checkpoint is kept"
+    assert scores["validation_loss"] == pytest.approx(min(evaluations)), "the best checkpoint is kept"
     assert (finished_run / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert provenance["languages"] == ["de", "en"]
     card = (finished_run / "adapter" / "README.md").read_text()
@@ -201,7 +205,7 @@ def test_validation_loss_is_what_transformers_computes(finished_run: Path, tiny:
             count += len(target)
         batches.append(total / count)
     provenance = json.loads((finished_run / "adapter" / "provenance.json").read_text())
-    assert provenance["scores"]["validation_loss"] == pytest.approx(sum(batches) / len(batches), abs=1e-4)
+    assert_equal_up_to_rounding(provenance["scores"]["validation_loss"], sum(batches) / len(batches))
 
 
 def test_the_harness_loads_it_and_scores_differ(finished_run: Path, tiny: Tiny) -> None:
@@ -271,6 +275,7 @@ LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_po
 SHORT = ("lora.dropout=0", "training.max_steps=6", "training.save_steps=3", "training.eval_steps=3")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_with_twice_the_batch_learns(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
     # Without a GPU, --multi_gpu is the launcher's name for several processes on one machine.
     launch = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
@@ -280,6 +285,7 @@ def test_two_processes_learn_what_one_with_twice_the_batch_learns(tiny: Tiny, pa
     compare_with_one_process(launch, script, "llama", tiny, pairs, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "more"),
     # Tied and untied heads, because accelerate shards them differently.
@@ -326,13 +332,14 @@ def compare_with_one_process(
     finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr
     run(str(model), str(pairs), str(tmp_path / "one"), *SHORT, "training.per_device_train_batch_size=4", *more)
-    for ours, theirs in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-4)
+    for (step, ours), (same_step, theirs) in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
+        assert step == same_step
+        assert_equal_up_to_rounding(ours, theirs, LOSS_STEPS)
     kind = "model" if "lora=null" in more else "adapter"
     weights = [load_file(next((tmp_path / name / kind).glob("*.safetensors"))) for name in ("one", "two")]
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
-        torch.testing.assert_close(weights[0][name], weights[1][name], atol=1e-4, rtol=1e-3)
+        assert_equal_up_to_rounding(weights[1][name], weights[0][name], WEIGHT_STEPS, name)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +361,7 @@ def test_layouts_and_checkpointing_give_the_same_losses(
     run(str(tiny("gemma3")), str(pairs), str(tmp_path / "plain"), *short)
     run(str(tiny("gemma3")), str(pairs), str(tmp_path / "other"), *short, *more)
     ours, theirs = dict(losses(tmp_path / "other")), dict(losses(tmp_path / "plain"))
-    assert ours == pytest.approx(theirs, rel=1e-4)
+    assert ours == pytest.approx(theirs, rel=rounding(1, LOSS_STEPS))
 
 
 def test_grouping_by_length_makes_other_batches(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
