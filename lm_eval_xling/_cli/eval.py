@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ EPILOG = """
 Examples:\n
   xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --output_path results\n
   xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --output_path results\n
+  xling eval --model hf --model_args pretrained=MODEL --peft A --peft B --tasks xling_mmlu_mixup --output_path results\n
   xling eval --model hf --model_args pretrained=gemma-3-270m --tasks crosslingual_atlas --batch_size 16\n
   xling eval --model dummy --tasks 'xling_*' --limit 1
 """
@@ -41,9 +43,11 @@ def evaluate(context: typer.Context) -> None:
     `--model hf` scores with the shared-prefix backend (same numbers, computed once a prefix). `pretrained` may be an
     embedded model. `--include_path` may stand several times, and our tasks are always among them. `--use_cache` and
     `--cache_requests` keep apart what belongs to different models, parameters and data. `--skip-missing` leaves out
-    the tasks of ours whose data is not here; without it they are all named before a model is loaded.
+    the tasks of ours whose data is not here; without it they are all named before a model is loaded. `--peft ADAPTER`,
+    once or several times, evaluates the model and then each adapter as so many commands do, with one load and one plan.
     """
     from lm_eval_xling.harness import check_version
+    from lm_eval_xling.scoring.one_load import one_load
     from lm_eval_xling.servers import failures, kept_private
 
     check_version()
@@ -51,9 +55,12 @@ def evaluate(context: typer.Context) -> None:
         arguments = _parse(list(context.args))
         _complete(arguments)
         _check_tasks(arguments)
-        with kept_private(arguments.model, arguments.model_args) as arguments.model_args:
-            with failures(arguments.model, kept=bool(arguments.use_cache)):
-                arguments.func(arguments)
+        runs = _runs(arguments)
+        with one_load() if len(runs) > 1 else nullcontext():
+            for run in runs:
+                with kept_private(run.model, run.model_args) as run.model_args:
+                    with failures(run.model, kept=bool(run.use_cache)):
+                        run.func(run)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -64,6 +71,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     setup_logging()
     several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     several.add_argument("--include_path", action="append", default=[])
+    several.add_argument("--peft", action="append", default=[])
     several.add_argument("--skip-missing", action="store_true")
     own, rest = several.parse_known_args(words)
     sys.argv = ["lm_eval", "run", *(rest or ["--help"])]
@@ -77,6 +85,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             fix="""quote the whole for the shell, names in double quotes: --metadata '{"xling": {"demos": 3}}'""",
         ) from None
     arguments.include_path = own.include_path
+    arguments.peft = own.peft
     arguments.skip_missing = own.skip_missing
     return arguments
 
@@ -89,7 +98,6 @@ def _complete(arguments: argparse.Namespace) -> None:
     from lm_eval_xling.harness import is_visible, tasks_folder
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
-    from lm_eval_xling.scoring.response_cache import response_cache
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
     given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
@@ -113,9 +121,39 @@ def _complete(arguments: argparse.Namespace) -> None:
             from lm_eval_xling.models import choose_device
 
             arguments.device = choose_device()
-    if given.get("use_cache"):
-        arguments.use_cache = response_cache(str(given["use_cache"]), arguments.model, arguments.model_args)
-        _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)
+    arguments.use_cache = given.get("use_cache")
+    for adapter in arguments.peft:
+        if arguments.model != MODEL_NAME:
+            raise UserError(
+                f"--peft means adapters of a model that is loaded here, not of {arguments.model}",
+                where=f"--peft {adapter}",
+                fix="--model hf, or the adapter as an argument of the model: --model_args",
+            )
+        if arguments.model_args.get("peft"):
+            raise UserError(
+                "an adapter stands both in --model_args and in --peft",
+                where=f"--peft {adapter}",
+                fix="--peft for each of them; the model without any is evaluated, too",
+            )
+        check_model_folders({**arguments.model_args, "peft": adapter})
+
+
+def _runs(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The evaluations that a command stands for: of the model, and of each of its adapters."""
+    from lm_eval_xling.scoring.response_cache import response_cache
+
+    adapters = arguments.__dict__.pop("peft")
+    runs = []
+    for further in ({}, *({"peft": adapter} for adapter in dict.fromkeys(adapters))):
+        # The harness changes what it is given.
+        settings = {name: copy.deepcopy(value) for name, value in vars(arguments).items() if name != "func"}
+        run = argparse.Namespace(**settings, func=arguments.func)
+        run.model_args = {**run.model_args, **further}
+        if run.use_cache:
+            run.use_cache = response_cache(str(run.use_cache), run.model, run.model_args)
+            _LOGGER.info("answers of this model are kept in %s_rank*.db", run.use_cache)
+        runs.append(run)
+    return runs
 
 
 def _check_tasks(arguments: argparse.Namespace) -> None:
