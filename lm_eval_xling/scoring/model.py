@@ -58,6 +58,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
     """
 
+    AUTO_MODEL_CLASS: Any = None
+
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
         self._load = current_load()
         super().__init__(pretrained, *args, device=choose_device(device), **kwargs)

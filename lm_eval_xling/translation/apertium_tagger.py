@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from threading import Thread
-from typing import BinaryIO
+from typing import IO
 
 __all__ = ["answers", "texts"]
 
@@ -59,7 +59,7 @@ class _Tagger:
             stream.close()
 
 
-def _write(stream: BinaryIO, text: bytes) -> None:
+def _write(stream: IO[bytes], text: bytes) -> None:
     try:
         stream.write(text)
         stream.flush()
@@ -67,7 +67,7 @@ def _write(stream: BinaryIO, text: bytes) -> None:
         pass  # The reading side notices that the process ended.
 
 
-def texts(stream: BinaryIO) -> Iterator[bytes]:
+def texts(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield what stands before each null byte, as soon as it is there."""
     rest = b""
     while part := os.read(stream.fileno(), 1 << 16):
@@ -75,7 +75,7 @@ def texts(stream: BinaryIO) -> Iterator[bytes]:
         yield from whole
 
 
-def answers(arguments: list[str], stream: BinaryIO) -> Iterator[bytes]:
+def answers(arguments: list[str], stream: IO[bytes]) -> Iterator[bytes]:
     """Yield the tagged form of each text of a stream.
 
     Args:
