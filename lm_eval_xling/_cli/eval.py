@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ EPILOG = """
 Examples:\n
   xling eval --model hf --model_args pretrained=MODEL --tasks crosslingual_atlas --batch_size 16 --output_path results\n
   xling eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --tasks xling_mmlu_mixup --batch_size 16\n
+  xling eval --model hf --model_args pretrained=MODEL --peft A --peft B --tasks xling_mmlu_mixup --batch_size 16\n
   xling eval --model hf --model_args pretrained=gemma-3-270m --tasks crosslingual_atlas --batch_size 16\n
   xling eval --model dummy --tasks 'xling_*' --limit 1
 """
@@ -42,7 +44,8 @@ def evaluate(context: typer.Context) -> None:
     `--model hf` scores with the shared-prefix backend (same numbers, computed once a prefix). `pretrained` may be an
     embedded model. `--include_path` may stand several times, and our tasks are always among them. `--use_cache` and
     `--cache_requests` keep apart what belongs to different models, parameters and data. `--skip-missing` leaves out
-    the tasks of ours whose data is not here; without it they are all named before a model is loaded.
+    the tasks of ours whose data is not here; without it they are all named before a model is loaded. `--peft ADAPTER`,
+    once or several times, evaluates the model and then each adapter as so many commands do, with one load and one plan.
     """
     run(context.args)
 
@@ -54,6 +57,7 @@ def run(words: Sequence[str]) -> None:
         UserError: for what the command line, the model or the data do not allow.
     """
     from lm_eval_xling.harness import check_version
+    from lm_eval_xling.scoring.one_load import one_load
     from lm_eval_xling.servers import failures, served
 
     check_version()
@@ -61,10 +65,12 @@ def run(words: Sequence[str]) -> None:
         arguments = _parse(list(words))
         _complete(arguments)
         _check_tasks(arguments)
-        model, template = arguments.model, arguments.apply_chat_template
-        with served(model, arguments.model_args, template) as arguments.model_args:
-            with failures(model, kept=bool(arguments.use_cache)):
-                arguments.func(arguments)
+        runs = _runs(arguments)
+        with one_load() if len(runs) > 1 else nullcontext():
+            for one in runs:
+                with served(one.model, one.model_args, one.apply_chat_template) as one.model_args:
+                    with failures(one.model, kept=bool(one.use_cache)):
+                        one.func(one)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -75,6 +81,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     setup_logging()
     several = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     several.add_argument("--include_path", action="append", default=[])
+    several.add_argument("--peft", action="append", default=[])
     several.add_argument("--skip-missing", action="store_true")
     own, rest = several.parse_known_args(words)
     sys.argv = ["lm_eval", "run", *(rest or ["--help"])]
@@ -88,6 +95,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
             fix="""quote the whole for the shell, names in double quotes: --metadata '{"xling": {"demos": 3}}'""",
         ) from None
     arguments.include_path = own.include_path
+    arguments.peft = own.peft
     arguments.skip_missing = own.skip_missing
     return arguments
 
@@ -100,7 +108,6 @@ def _complete(arguments: argparse.Namespace) -> None:
     from lm_eval_xling.harness import folder_to_include
     from lm_eval_xling.scoring import MODEL_NAME, model_name
     from lm_eval_xling.scoring.preflight import check_model_folders
-    from lm_eval_xling.scoring.response_cache import response_cache
 
     given = EvaluatorConfig.load_yaml_config(arguments.config) if arguments.config else {}
     given.update({name: value for name, value in vars(arguments).items() if value or value == 0})
@@ -125,9 +132,39 @@ def _complete(arguments: argparse.Namespace) -> None:
             from lm_eval_xling.models import choose_device
 
             arguments.device = choose_device()
-    if given.get("use_cache"):
-        arguments.use_cache = response_cache(str(given["use_cache"]), arguments.model, arguments.model_args)
-        _LOGGER.info("answers of this model are kept in %s_rank*.db", arguments.use_cache)
+    arguments.use_cache = given.get("use_cache")
+    for adapter in arguments.peft:
+        if arguments.model != MODEL_NAME:
+            raise UserError(
+                f"--peft means adapters of a model that is loaded here, not of {arguments.model}",
+                where=f"--peft {adapter}",
+                fix="--model hf, or the adapter as an argument of the model: --model_args",
+            )
+        if arguments.model_args.get("peft"):
+            raise UserError(
+                "an adapter stands both in --model_args and in --peft",
+                where=f"--peft {adapter}",
+                fix="--peft for each of them; the model without any is evaluated, too",
+            )
+        check_model_folders({**arguments.model_args, "peft": adapter})
+
+
+def _runs(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The evaluations that a command stands for: of the model, and of each of its adapters."""
+    from lm_eval_xling.scoring.response_cache import response_cache
+
+    adapters = arguments.__dict__.pop("peft")
+    runs = []
+    for further in ({}, *({"peft": adapter} for adapter in dict.fromkeys(adapters))):
+        # The harness changes what it is given.
+        settings = {name: copy.deepcopy(value) for name, value in vars(arguments).items() if name != "func"}
+        run = argparse.Namespace(**settings, func=arguments.func)
+        run.model_args = {**run.model_args, **further}
+        if run.use_cache:
+            run.use_cache = response_cache(str(run.use_cache), run.model, run.model_args)
+            _LOGGER.info("answers of this model are kept in %s_rank*.db", run.use_cache)
+        runs.append(run)
+    return runs
 
 
 def _check_tasks(arguments: argparse.Namespace) -> None:

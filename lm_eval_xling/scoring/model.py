@@ -28,6 +28,7 @@ from lm_eval_xling.scoring.generation import (
 )
 from lm_eval_xling.scoring.next_token import answer_tokens
 from lm_eval_xling.scoring.number_check import NumbersOnly
+from lm_eval_xling.scoring.one_load import adapter_weights, current_load
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.self_check import TEXT, SelfCheck
@@ -60,7 +61,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
     """
 
+    AUTO_MODEL_CLASS: Any = None
+
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
+        self._load = current_load()
         super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
         self.set_cache_hook(self.cache_hook)
         self._computes_numbers = True
@@ -82,6 +86,25 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         """Why ``hf``'s own code is used; None where it is not."""
         if reason is not None:
             _LOGGER.warning("shared-prefix scoring is off, hf's own code is used: %s", reason)
+
+    def _create_tokenizer(self, *args: Any, **kwargs: Any) -> None:
+        def load() -> Any:
+            super(SharedPrefixLM, self)._create_tokenizer(*args, **kwargs)
+            return self.tokenizer
+
+        self.tokenizer = self._load.tokenizer(load) if self._load else load()
+
+    def _create_model(self, *args: Any, revision: str | None = "main", peft: str | None = None, **kwargs: Any) -> None:
+        """Load as ``hf`` does, the base weights once for all evaluations within ``one_load``."""
+        if self._load is None:
+            super()._create_model(*args, revision=revision, peft=peft, **kwargs)
+            return
+        before = self.AUTO_MODEL_CLASS
+        self.AUTO_MODEL_CLASS = self._load.factory(before, adapter_weights(peft, revision) if peft else ())
+        try:
+            super()._create_model(*args, revision=revision, peft=peft, **kwargs)
+        finally:
+            self.AUTO_MODEL_CLASS = before
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
         """Store answers through ``NumbersOnly``, whichever code computes them."""
@@ -116,12 +139,14 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             pairs = [request.args for request in requests if request.args[0]]
             # The harness encodes the context anew for each of its continuations. Lists are shared between requests
             # and must not be changed; whole texts are read once only, and arrays take a ninth of the memory.
-            contexts = self._encode_all({context.rstrip() for context, _ in pairs})
-            wholes = self._encode_all({context + continuation for context, continuation in pairs})
-            self._encodings = {
-                **{text: np.asarray(tokens, np.uint32) for text, tokens in wholes},
-                **dict(contexts),
-            }
+            contexts = {context.rstrip() for context, _ in pairs}
+            wholes = {context + continuation for context, continuation in pairs}
+
+            def encode() -> dict[str, NDArray[np.uint32] | list[int]]:
+                whole = {text: np.asarray(tokens, np.uint32) for text, tokens in self._encode_all(wholes)}
+                return {**whole, **dict(self._encode_all(contexts))}
+
+            self._encodings = self._load.encodings(contexts | wholes, encode) if self._load else encode()
         try:
             answers: list[_Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return answers
@@ -198,7 +223,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         """Score requests; ``show`` is given the tokens computed so far and in all, padding aside, after each batch."""
         sequences = [self._sequence(*request) for request in requests]
         self._warn_of_truncation(requests)
-        plan = make_plan(sequences, self._costs(sequences, override_bs))
+        costs = self._costs(sequences, override_bs)
+        plan = self._load.plan(sequences, costs) if self._load else make_plan(sequences, costs)
         _LOGGER.debug("%s", plan)
         values = [np.zeros(len(sequence.targets), np.float64) for sequence in sequences]
         greedy = np.ones(len(sequences), bool)

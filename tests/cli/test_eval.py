@@ -20,7 +20,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from lm_eval_xling._cli.eval import _complete, _parse, evaluate
+from lm_eval_xling._cli.eval import _complete, _parse, _runs, evaluate
 from lm_eval_xling.errors import UserError
 
 TASK = "xling_atlas_fr_es"
@@ -89,7 +89,8 @@ def test_a_configuration_file_says_what_the_command_line_does_not(model: Path, t
     assert arguments.model == "hf-shared-prefix"
     assert arguments.model_args == {"pretrained": str(model), "dtype": "float32"}
     assert arguments.include_path[0] == str(own)
-    assert arguments.use_cache.startswith("c-")
+    (only,) = _runs(arguments)
+    assert only.use_cache.startswith("c-")
     assert completed("--config", str(file), "--model", "dummy").model == "dummy"
 
 
