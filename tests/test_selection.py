@@ -77,6 +77,6 @@ def test_servers_are_left_out_without_their_environments(
     pytester.makeini("[pytest]\nmarkers = servers")
     pytester.makepyfile(test_served="import pytest\n\n@pytest.mark.servers\ndef test_served():\n    pass\n")
     monkeypatch.delenv(tests.selection.SERVERS, raising=False)
-    assert pytester.runpytest_inprocess("-p", "tests.selection").parseoutcomes() == {"deselected": 1}
+    pytester.runpytest_inprocess("-p", "tests.selection").assert_outcomes(deselected=1)
     monkeypatch.setenv(tests.selection.SERVERS, "build/servers")
-    assert pytester.runpytest_inprocess("-p", "tests.selection").parseoutcomes() == {"passed": 1}
+    pytester.runpytest_inprocess("-p", "tests.selection").assert_outcomes(passed=1, deselected=0)
