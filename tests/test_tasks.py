@@ -125,6 +125,7 @@ def test_groups_aggregate(tmp_path: Path, full_mirror: dict[str, str]) -> None:
 
 DEMONSTRATED = {
     "xling_atlas_fr_es",
+    "xling_ledger_taught_fr_es",
     "xling_math_mgsm_native_de",
     "xling_mmlu_mixup",
     "xling_nli_sw",
