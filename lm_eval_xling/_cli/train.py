@@ -82,6 +82,7 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     from rich.console import Console
 
     from lm_eval_xling._cli import eval as evaluation
+    from lm_eval_xling.families.ledger import LedgerParameters
     from lm_eval_xling.languages import resolve_all
     from lm_eval_xling.models import model_path
     from lm_eval_xling.report.transfer import show_transfer, write_transfer
@@ -92,13 +93,11 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
         model = model_path(config.model)
         arguments = f"pretrained={model},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
         dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
-        # The five languages of these tasks are written in Latin letters, as names are then.
-        parameters = {
-            "people": ledger.people,
-            "seed": ledger.seed,
-            "attributes": ledger.attributes,
-            "wording": ledger.wordings[0],
-        }
+        # What differs from the tasks' defaults. Names are Latin in the five languages of these tasks.
+        given = {"people": ledger.people, "seed": ledger.seed, "attributes": ledger.attributes}
+        given["wording"] = ledger.wordings[0]
+        defaults = LedgerParameters()
+        parameters = {name: value for name, value in given.items() if value != getattr(defaults, name)}
         words = ["--model", "hf", "--model_args", f"{arguments},dtype={dtype}", "--batch_size", "16"]
         words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
         words += ["--output_path", str(asked), "--log_samples"]
