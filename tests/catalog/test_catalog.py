@@ -13,7 +13,7 @@ from lm_eval_xling.languages import LANGUAGES
 
 def test_every_entry_is_complete() -> None:
     assert set(DATASETS) == {
-        "atlas", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "zhang_prompts", "tofu", "mgsm",
+        "atlas", "ledger", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "zhang_prompts", "tofu", "mgsm",
         "msvamp", "xquad", "belebele", "flores", "wikitext", "question_pairs",
     }  # fmt: skip
     for name, entry in DATASETS.items():
@@ -173,7 +173,9 @@ def test_wrong_names_are_no_lack(arguments: tuple[str, str, list[str]], message:
 
 def test_the_text_of_parallel_rows_is_a_field_of_theirs(mirror: Path, use_mirror: None) -> None:
     parallel = {name: entry.text_field for name, entry in DATASETS.items() if entry.text_field is not None}
-    assert set(DATASETS) - set(parallel) == {"atlas", "mmlu_mixup", "wikitext", "question_pairs", "zhang_prompts"}
+    assert set(DATASETS) - set(parallel) == {
+        "atlas", "ledger", "mmlu_mixup", "wikitext", "question_pairs", "zhang_prompts",
+    }  # fmt: skip
     for name, field in parallel.items():
         texts = [row.fields[field] for row in load_rows(name, "en", DATASETS[name].splits[0])]
         # Repeated texts cannot be told apart by their translations.
