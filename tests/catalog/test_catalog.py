@@ -13,8 +13,8 @@ from lm_eval_xling.languages import LANGUAGES
 
 def test_every_entry_is_complete() -> None:
     assert set(DATASETS) == {
-        "atlas", "ledger", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "zhang_prompts", "tofu", "mgsm",
-        "msvamp", "xquad", "belebele", "flores", "wikitext", "question_pairs",
+        "atlas", "ledger", "mmlu", "mmlu_mixup", "hp", "sentiment", "nli", "paraphrase", "zhang_prompts", "tofu",
+        "mgsm", "msvamp", "xquad", "belebele", "flores", "wikitext", "question_pairs",
     }  # fmt: skip
     for name, entry in DATASETS.items():
         assert entry.name == name
