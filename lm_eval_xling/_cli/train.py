@@ -102,7 +102,8 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
         words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
         words += ["--output_path", str(asked), "--log_samples"]
         words += ["--apply_chat_template"] if config.data.chat_template else []
-        # The harness's own table has a line for each of fifty pairs.
+        # The harness's own table and messages have a line for each of fifty pairs.
+        os.environ.setdefault("LMEVAL_LOG_LEVEL", "WARNING")
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.run(words)
     show_transfer(write_transfer(asked, taught), taught, Console())
