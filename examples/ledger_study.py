@@ -11,14 +11,13 @@ table (Benjamini and Hochberg), and the picture OUTPUT/barrier.png.
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import read_study, run
+from study import prepare, read_study, run
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.transfer import KINDS, kind_of
@@ -37,9 +36,7 @@ def main() -> None:
         sys.exit(__doc__)
     study = read_study(Path(sys.argv[1]), sys.argv[2:])
     output = Path(study["output"])
-    for command in study.get("prepare", []):
-        if not (output / command["makes"]).exists():
-            run([part.format(output=output) for part in shlex.split(command["run"])])
+    prepare(study, output)
     answers: Answers = {}
     for seed in study["seeds"]:
         for name, settings in study["conditions"].items():

@@ -38,10 +38,7 @@ def main() -> None:
         sys.exit(__doc__)
     study = read_study(Path(sys.argv[1]), sys.argv[2:])
     output = Path(study["output"])
-    for command in study.get("prepare", []):
-        made = output / command["makes"]
-        if not made.exists():
-            run([part.format(output=output) for part in shlex.split(command["run"])])
+    prepare(study, output)
     adapters = {name: train(name, settings, study) for name, settings in study["adapters"].items()}
     scores = {name: evaluate(name, adapter, study) for name, adapter in {"base": None, **adapters}.items()}
     results = compare(scores, study["groups"])
@@ -68,6 +65,13 @@ def assign(level: Any, key: str, value: Any) -> None:
         level[key] = value
     else:
         assign(level[first], rest, value)
+
+
+def prepare(study: Mapping[str, Any], output: Path) -> None:
+    """Run the commands that make what the study needs, where it is not there."""
+    for command in study.get("prepare", []):
+        if not (output / command["makes"]).exists():
+            run([part.format(output=output) for part in shlex.split(command["run"])])
 
 
 def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> Path:

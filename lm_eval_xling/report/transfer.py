@@ -66,20 +66,18 @@ def transfer(evaluations: Iterable[Evaluation], taught: Sequence[str]) -> list[T
         UserError: if no leaf of the ledger with a pair of languages is among them.
     """
     cells: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, str] = {}
     for evaluation in evaluations:
         samples, condition = evaluation.samples, evaluation.condition
         half, _, pair = condition.placement.partition("_")
         if evaluation.family != "ledger" or samples is None or not condition.is_pair or not pair:
             continue
         cells.setdefault(pair, {})[half] = (samples.metrics["acc"], np.array(samples.clusters))
-        kinds.setdefault(kind_of(condition.question, condition.answer, taught), [])
-        if pair not in kinds[kind_of(condition.question, condition.answer, taught)]:
-            kinds[kind_of(condition.question, condition.answer, taught)].append(pair)
+        kinds[pair] = kind_of(condition.question, condition.answer, taught)
     if not cells:
         raise UserError("no leaf of xling_ledger with samples is among the runs", fix="evaluate with --log_samples")
-    known = [(kind, kinds[kind]) for kind in KINDS.values() if kind in kinds]
-    return [_row(what, pairs, cells) for what, pairs in (*known, *((pair, [pair]) for pair in cells))]
+    by_kind = [(kind, [pair for pair in cells if kinds[pair] == kind]) for kind in KINDS.values()]
+    return [_row(what, pairs, cells) for what, pairs in (*by_kind, *((pair, [pair]) for pair in cells)) if pairs]
 
 
 def _row(what: str, pairs: Sequence[str], cells: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]) -> TransferRow:
