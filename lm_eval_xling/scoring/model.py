@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
+from lm_eval_xling.scoring.answer_store import AnswerStore
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
@@ -27,7 +30,6 @@ from lm_eval_xling.scoring.generation import (
     plan_prompts,
 )
 from lm_eval_xling.scoring.next_token import answer_tokens
-from lm_eval_xling.scoring.number_check import NumbersOnly
 from lm_eval_xling.scoring.one_load import adapter_weights, current_load
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
@@ -107,8 +109,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             self.AUTO_MODEL_CLASS = before
 
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
-        """Store answers through ``NumbersOnly``, whichever code computes them."""
-        super().set_cache_hook(NumbersOnly(cache_hook))
+        """Store answers through an ``AnswerStore``, whichever code computes them."""
+        self._answers = AnswerStore(cache_hook)
+        super().set_cache_hook(self._answers)
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -147,6 +150,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 return {**whole, **dict(self._encode_all(contexts))}
 
             self._encodings = self._load.encodings(contexts | wholes, encode) if self._load else encode()
+        else:
+            compute = partial(super().loglikelihood, disable_tqdm=disable_tqdm)
+            return self._answers.completed("loglikelihood", requests, compute)
         try:
             answers: list[_Answer] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return answers
@@ -163,6 +169,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         bos = self.tokenizer.decode(self.prefix_token_id)
         for start in range(0, len(asked), _NEXT_TOKENS_AT_ONCE):
             part = asked[start : start + _NEXT_TOKENS_AT_ONCE]
+            if (known := self._answers.known_together("loglikelihood", part)) is not None:
+                yield from known
+                continue
             contexts = {
                 text: self.tokenizer(text, add_special_tokens=not has_bos_prefix(text, bos))["input_ids"]
                 for text in dict.fromkeys(context for context, _, _ in part)
@@ -175,7 +184,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 own = [next(scores) for _ in named[answer, rule]]
                 total = float(np.logaddexp.reduce([value for value, _ in own]))
                 found = (total, any(greedy for _, greedy in own))
-                self.cache_hook.add_partial("loglikelihood", (context, answer, rule), found)
+                self._answers.add_partial("loglikelihood", (context, answer, rule), found)
                 yield found
 
     def _encode_all(self, texts: set[str]) -> Iterator[tuple[str, list[int]]]:
@@ -225,11 +234,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         self._warn_of_truncation(requests)
         costs = self._costs(sequences, override_bs)
         plan = self._load.plan(sequences, costs) if self._load else make_plan(sequences, costs)
+        texts = [text for text, _, _ in requests]
+        known = {
+            index: answer
+            for index, text in enumerate(texts)
+            if text is not None and (answer := self._answers.known("loglikelihood", text)) is not None
+        }
+        if known:
+            plan = plan.remaining(set(range(len(requests))) - known.keys())
         _LOGGER.debug("%s", plan)
         values = [np.zeros(len(sequence.targets), np.float64) for sequence in sequences]
         greedy = np.ones(len(sequences), bool)
         missing = np.array([len(sequence.targets) for sequence in sequences])
-        results: list[_Answer] = [(0.0, False)] * len(sequences)
+        results: list[_Answer] = [known.get(index, (0.0, False)) for index in range(len(sequences))]
         done = 0
         show(done, plan.computed)
         for batch, scores in zip(plan.batches, self._executor.run(plan), strict=True):
@@ -238,15 +255,15 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 values[index][target.index] = value
                 greedy[index] &= is_greedy
                 missing[index] -= 1
-                if missing[index] == 0:
+                if missing[index] == 0 and index not in known:
                     # In the type of the log-probabilities, as hf adds them: in half precision the sum is rounded.
                     total = torch.tensor(values[index], dtype=self._executor.score_dtype).sum()
                     results[index] = (float(total), bool(greedy[index]))
-                    if requests[index][0] is not None:
-                        self.cache_hook.add_partial("loglikelihood", requests[index][0], results[index])
+                    if (text := texts[index]) is not None:
+                        self._answers.add_partial("loglikelihood", text, results[index])
             done += sum(map(len, batch.rows))
             show(done, plan.computed)
-        assert not missing.any()
+        assert all(index in known for index in np.flatnonzero(missing))
         return results
 
     def _sequence(self, text: tuple[str, str] | None, context: list[int], continuation: list[int]) -> ScoredSequence:
@@ -284,8 +301,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Log-likelihood of each whole text, in windows of ``max_length`` tokens; see ``LM.loglikelihood_rolling``."""
         if self.fallback_reason is not None:
-            totals: list[float] = super().loglikelihood_rolling(requests, disable_tqdm)
-            return totals
+            compute = partial(super().loglikelihood_rolling, disable_tqdm=disable_tqdm)
+            return self._answers.completed("loglikelihood_rolling", requests, compute)
         texts = [request.args[0] for request in requests]
         encodings = [np.asarray(self.tok_encode(text), np.uint32) for text in texts]
         results: list[float] = []
@@ -296,6 +313,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 part = encodings[start : start + _TEXTS_AT_ONCE]
                 given = sum(map(len, part))
+                own_texts = [(text,) for text in texts[start : start + len(part)]]
+                if (known := self._answers.known_together("loglikelihood_rolling", own_texts)) is not None:
+                    results.extend(known)
+                    before += given
+                    progress.update(before - progress.n)
+                    continue
 
                 def show(done: int, computed: int, before: int = before, given: int = given) -> None:
                     # What texts share is computed once, and what windows share twice.
@@ -305,7 +328,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 scores = iter(self._scored([window for text in windows for window in text], show))
                 for text, own in zip(texts[start:], windows, strict=False):
                     results.append(sum(next(scores)[0] for _ in own))
-                    self.cache_hook.add_partial("loglikelihood_rolling", (text,), results[-1])
+                    self._answers.add_partial("loglikelihood_rolling", (text,), results[-1])
                 before += given
         return results
 
@@ -327,7 +350,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 fix="look at its weights for values that are no numbers",
             )
         if self.fallback_reason is not None or self._generation_off or not requests:
-            return self._generated(requests, disable_tqdm)
+            compute = partial(super().generate_until, disable_tqdm=disable_tqdm)
+            return self._answers.completed("generate_until", requests, compute)
         encodings = dict(self._encode_all({request.args[0] for request in requests}))
         lengths = [len(encodings[request.args[0]]) for request in requests]
         plan = plan_prompts([encodings[request.args[0]] or [self.prefix_token_id] for request in requests])
@@ -337,7 +361,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             try:
                 if any(option.get("do_sample") for option in options):
                     # The same batches as hf, so that the same random numbers meet the same rows.
-                    return self._generated(requests, disable_tqdm)
+                    texts: list[str] = super().generate_until(requests, disable_tqdm)
+                    return texts
                 return self._generate_by_prefix(requests, plan, lengths, rows * longest, disable_tqdm)
             finally:
                 self._prompt_prefixes = None
@@ -352,17 +377,34 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         small = [prefix for prefix, indices in members.items() if len(indices) < self.batch_size]
         joined = [index for prefix in small for index in members.pop(prefix)]
         results = [""] * len(requests)
-        for prefix, indices in [*members.items(), *([(None, joined)] if joined else [])]:
-            cached = 0 if prefix is None else len(plan.prefixes[prefix])
-            own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
-            with self._rows(max(int(self.batch_size), (budget - cached) // own)):
-                texts = self._generated([requests[i] for i in indices], disable_tqdm)
-            for index, text in zip(indices, texts, strict=True):
-                results[index] = text
+        with tqdm(
+            total=len(requests), desc="Running generate_until requests", disable=disable_tqdm or self.rank != 0
+        ) as progress:
+            for prefix, indices in [*members.items(), *([(None, joined)] if joined else [])]:
+                cached = 0 if prefix is None else len(plan.prefixes[prefix])
+                own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
+                with self._rows(max(int(self.batch_size), (budget - cached) // own)) as rows:
+                    for batch in self._batches(requests, indices, lengths, rows):
+                        for index, text in zip(batch, self._generated([requests[i] for i in batch]), strict=True):
+                            results[index] = text
+                        progress.update(len(batch))
         return results
 
-    def _generated(self, requests: list[Any], disable_tqdm: bool) -> list[str]:
-        texts: list[str] = super().generate_until(requests, disable_tqdm)
+    @staticmethod
+    def _batches(requests: list[Any], indices: list[int], lengths: list[int], rows: int) -> Iterator[list[int]]:
+        """The batches that ``hf`` forms of some requests, which it would form anew of those that are left."""
+        options: dict[str, list[int]] = {}
+        for index in indices:
+            options.setdefault(json.dumps(requests[index].args[1], sort_keys=True), []).append(index)
+        for alike in options.values():
+            alike.sort(key=lambda index: (-lengths[index], requests[index].args[0]))
+            for start in range(0, len(alike), rows):
+                yield alike[start : start + rows]
+
+    def _generated(self, batch: list[Any]) -> list[str]:
+        """Generate from the contexts of a batch, unless all of its answers are known."""
+        known = self._answers.known_together("generate_until", [request.args for request in batch])
+        texts: list[str] = super().generate_until(batch, disable_tqdm=True) if known is None else known
         return texts
 
     def _most_generated(self, options: dict[str, Any]) -> int:

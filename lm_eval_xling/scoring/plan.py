@@ -6,7 +6,7 @@ it from a cached prefix, which is a row computed earlier and kept; what is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -121,6 +121,23 @@ class Plan:
     def padded(self) -> int:
         """Tokens computed, padding included."""
         return sum(batch.tokens for batch in self.batches)
+
+    def remaining(self, sequences: Container[int]) -> Plan:
+        """The batches that some of the sequences need, each whole: a batch's shape decides how its scores are rounded.
+
+        Args:
+            sequences: indices of those that are still to be scored.
+        """
+        kept: list[Batch] = []
+        needed: set[int | None] = set()
+        for batch in reversed(self.batches):
+            if any(
+                row.kept_as in needed or any(target.sequence in sequences for target in row.scored)
+                for row in batch.rows
+            ):
+                kept.append(batch)
+                needed.update(row.prefix for row in batch.rows if row.prefix is not None)
+        return replace(self, batches=tuple(_release(reversed(kept), self.prefixes)))
 
     def __str__(self) -> str:
         lines = [
@@ -261,10 +278,10 @@ def _batch(rows: list[BatchRow]) -> Batch:
     return Batch(tuple(sorted(rows, key=lambda row: -1 if row.prefix is None else row.prefix)))
 
 
-def _release(batches: Iterator[Batch], prefixes: list[Prefix]) -> list[Batch]:
+def _release(batches: Iterator[Batch], prefixes: Sequence[Prefix]) -> list[Batch]:
     """Note on each batch which prefixes are needed no more after it."""
     ordered = list(batches)
-    last = np.zeros(len(prefixes), dtype=int)
+    last = np.full(len(prefixes), -1)
     for number, batch in enumerate(ordered):
         for row in batch.rows:
             for prefix in (row.prefix, row.kept_as):
