@@ -94,6 +94,7 @@ def answer_of(task: LeafTask, document: dict[str, Any]) -> str:
     return document["cue"] + task.form.delimiter + document["choices"][document["answer"]] + closing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_conversations(family: Family, name: str, leaves: Callable[[Family], list[LeafTask]]) -> None:

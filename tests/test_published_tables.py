@@ -27,6 +27,7 @@ def run(*words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     published.main()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table(path: Path, tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

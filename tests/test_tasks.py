@@ -139,6 +139,7 @@ DEMONSTRATED = {
 NOT_DEMONSTRATED = {"xling_hp_en", "xling_qa_belebele_full_en", "xling_qa_xquad_en_de", "xling_tofu_forget01_fr_en"}
 
 
+@pytest.mark.slow
 def test_the_number_of_demonstrations_reaches_the_prompt(
     full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_what_cannot_be_invented_is_refused() -> None:
         load_rows("ledger", "en", "test")
 
 
+@pytest.mark.slow
 def test_most_people_have_names_of_their_own() -> None:
     names = {
         load("en", half, people=MOST_PEOPLE, attributes=["weekday"])[-1].fields["subject"].split()[1] for half in HALVES

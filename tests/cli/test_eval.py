@@ -133,6 +133,7 @@ def scores(output: Path) -> dict[str, Any]:
     return {json.loads(line)["doc"]["id"]: json.loads(line)["filtered_resps"] for line in lines}
 
 
+@pytest.mark.slow
 def test_an_adapter_is_not_given_the_answers_of_its_base(model: Path, adapter: Path, tmp_path: Path) -> None:
     def answers(name: str, arguments: str, cache: str | None = "answers") -> dict[str, Any]:
         cached = [] if cache is None else ["--use_cache", str(tmp_path / cache)]

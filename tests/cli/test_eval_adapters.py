@@ -77,6 +77,7 @@ def outcomes(output: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_base_and_adapters_give_what_they_give_apart(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def arguments(probe: str, files: Path) -> list[object]:
     }[probe]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa"])
 def test_a_run_is_numbers_pictures_and_a_page(
     probe: str, files: Path, tiny: Callable[[str], Path], adapter: Callable[..., Path]

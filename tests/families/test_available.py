@@ -20,6 +20,7 @@ from tests.families.written import rows_of
 NO_ENGLISH = Path("nli/test/en.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_leaf_loads_what_it_is_said_to_need(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its own parameters, and with another value of each parameter that it takes."""
@@ -66,6 +67,7 @@ def with_holes(mirror: Path, folder: Path, seed: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 def test_a_leaf_that_is_said_to_be_there_has_its_first_document_and_another_raises(
     full_mirror: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

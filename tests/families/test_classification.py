@@ -213,6 +213,7 @@ def test_an_id_that_occurs_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
         evaluated("nli", "de")
 
 
+@pytest.mark.slow
 def test_groups_are_unweighted_means(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager

@@ -32,6 +32,7 @@ def show(task: str, row: int = 0, shots: int | None = None, **xling: Any) -> Req
     return request
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", MGSM)
 @pytest.mark.parametrize("index", range(8))
 def test_demonstrations_compute_their_answer(language: str, index: int) -> None:

@@ -41,6 +41,7 @@ def test_context_and_question_in_languages_of_their_own() -> None:
     assert chinese.context == (f"文章: {rows['zh'].fields['context']}\nFrage: {rows['de'].fields['question']}\n答案:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "de", "es", "ro", "ru", "tr", "vi", "zh"])
 def test_the_gold_answers_of_every_language_score_full_marks(language: str) -> None:
     count = len(catalog.load_rows("xquad", language, "validation"))

@@ -89,6 +89,7 @@ def without_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConfigurableTask, "construct_requests", bare)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("templated", [False, True])
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("cached", [False, True])

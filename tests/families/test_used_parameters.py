@@ -125,6 +125,7 @@ def faulty(dataset: str, language: str, split: str) -> list[Row]:
     return [*rows, replace(rows[-1], id=f"only in {language}", fields=alone)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_declared_parameters_are_those_that_matter(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     def matters(leaf: Leaf, name: str) -> bool:

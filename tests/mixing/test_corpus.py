@@ -128,6 +128,7 @@ def test_a_second_run_does_nothing_and_another_one_asks(book, tmp_path, monkeypa
     assert len(asked.splitlines()) == manifest["statistics"]["replaced_units"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("after", [0.3, 0.9, 1.6])
 def test_a_killed_run_continues_with_the_same_result(book, tmp_path, monkeypatch, processes, after):

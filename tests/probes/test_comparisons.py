@@ -173,6 +173,7 @@ def test_without_changed_words_there_is_nothing_to_compare(llama: ProbedModel, t
         similarity(llama, prompts("en", TEXTS) + prompts("de", TEXTS), LEXICONS, folder=tmp_path, languages=["de"])
 
 
+@pytest.mark.slow
 def test_adapters_show_in_every_probe(
     tiny: Callable[[str], Path], adapter: Callable[..., Path], tmp_path: Path
 ) -> None:

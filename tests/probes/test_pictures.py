@@ -56,6 +56,7 @@ def test_a_character_without_a_font_is_an_error_that_says_what_to_install() -> N
     assert "fonts-noto-cjk" in str(error.value.fix)
 
 
+@pytest.mark.slow
 def test_pictures_of_every_probe_and_view(tmp_path: Path) -> None:
     lens = measures(["p_correct_en", "p_all_en", "entropy", "share.en", "share.no letters"], ["zh", "bn"], [None])
     pairs = measures(["pc1_correlation", "centred_cosine", "cka_debiased"], ["en"], ["th", "ar"])

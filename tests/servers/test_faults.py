@@ -89,6 +89,7 @@ def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCapt
     assert KEY not in caplog.text and address not in "".join(logged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
 @pytest.mark.parametrize("fault", [429, 500, "hang up", "cut off", *NO_ANSWERS])
 def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurrent: str) -> None:
@@ -98,6 +99,7 @@ def test_a_fault_that_passes_costs_nothing(tmp_path: Path, fault: Any, concurren
     assert len(server.received) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
 @pytest.mark.parametrize(
     ("fault", "said"),

@@ -106,6 +106,7 @@ def test_facts_are_learnt_and_asked_as_the_tasks_ask(tiny: Tiny, tmp_path: Path)
     assert "| answers taught, en |" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_killed_and_continued_gives_the_same_bytes(tiny: Tiny, facts: Path, tmp_path: Path) -> None:
     whole = start(options(tiny("llama"), facts, tmp_path / "whole", *LORA))
     whole.join(180)

@@ -82,6 +82,7 @@ def test_what_cannot_be_taught_is_refused() -> None:
         read_facts(load_config(FactsConfig, None, ["data.ledger.people=2", "data.languages=[ko]", "output=x"]).data)
 
 
+@pytest.mark.slow
 def test_teaching_ends_with_a_table_of_what_is_known_where(
     tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

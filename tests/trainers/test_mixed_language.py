@@ -83,6 +83,7 @@ def start(arguments: list[str]) -> BaseProcess:
     return process
 
 
+@pytest.mark.slow
 def test_killed_and_continued_gives_the_same_bytes(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
     """With dropout, so that the random state has to be restored too."""
     whole = start(options(tiny("llama"), corpus, tmp_path / "whole"))

@@ -152,6 +152,7 @@ def test_the_test_split_is_refused_unless_asked_for(tiny: Tiny, tmp_path: Path) 
         align(load_config(AlignmentConfig, None, config))
 
 
+@pytest.mark.slow
 def test_losses_are_told_by_language(finished_run: Path) -> None:
     provenance = json.loads((finished_run / "adapter" / "provenance.json").read_text())
     assert list(provenance["losses"]) == ["questions held out, de to en"]
@@ -219,6 +220,7 @@ def test_the_harness_loads_it_and_scores_differ(finished_run: Path, tiny: Tiny) 
     assert abs(base[0][0] - adapted[0][0]) > 0.1
 
 
+@pytest.mark.slow
 def test_killed_three_times_and_continued_gives_the_same_bytes(
     finished_run: Path, tiny: Tiny, pairs: Path, tmp_path: Path
 ) -> None:
@@ -342,6 +344,7 @@ def compare_with_one_process(
         assert_equal_up_to_rounding(weights[1][name], weights[0][name], WEIGHT_STEPS, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
