@@ -224,3 +224,45 @@ def test_two_way_is_the_least_squares_fit() -> None:
     table = anova_lm(ols("score ~ C(q) + C(a)", pd.DataFrame(cells)).fit())
     assert found.shares == pytest.approx(tuple(table["sum_sq"] / table["sum_sq"].sum()))
     assert all(math.isnan(share) for share in st.two_way(np.full((2, 2), 0.5)).shares)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_linear_regression_is_that_of_statsmodels(seed: int) -> None:
+    from statsmodels.api import OLS
+
+    rng = np.random.default_rng(seed)
+    design = np.column_stack([np.ones(19), rng.integers(0, 2, (19, 2)), rng.integers(0, 6, 19)]).astype(float)
+    outcome = design @ [0.1, 0.05, 0.0, 0.02] + rng.normal(0, 0.05, 19) * (1 + design[:, 3])
+    expected = OLS(outcome, design).fit(cov_type="HC3", use_t=True)
+    found = st.linear_regression(design, outcome)
+    bounds = [(interval.low, interval.high) for interval in found.coefficients]
+    assert [interval.estimate for interval in found.coefficients] == pytest.approx(expected.params, rel=1e-9)
+    assert np.array(bounds) == pytest.approx(expected.conf_int(), rel=1e-9)
+    assert found.p_values == pytest.approx(expected.pvalues, rel=1e-6)
+    assert found.explained == pytest.approx(expected.rsquared)
+
+
+def test_linear_regression_refuses_what_it_cannot_fit() -> None:
+    for design in (np.ones((5, 2)), np.eye(3)):
+        with pytest.raises(ValueError, match="full rank"):
+            st.linear_regression(design, np.arange(len(design), dtype=float))
+
+
+def test_a_row_that_alone_decides_a_coefficient_leaves_its_interval_open() -> None:
+    design = np.column_stack([np.ones(6), [0, 0, 0, 0, 0, 1]])
+    slope = st.linear_regression(design, np.array([1.0, 2, 3, 4, 5, 9])).coefficients[1]
+    assert slope.estimate == pytest.approx(6.0)
+    assert math.isnan(slope.low) and math.isnan(slope.high)
+
+
+def test_coverage_of_a_slope_over_languages() -> None:
+    """Twenty languages whose barriers spread about a line, wider where resources are few: 95 % and little more."""
+    rng = np.random.default_rng(5)
+    classes = np.repeat([0.0, 1, 2, 3, 4, 5], [2, 4, 3, 4, 4, 2])
+    design = np.column_stack([np.ones(len(classes)), rng.integers(0, 2, len(classes)), classes])
+    hits = 0
+    for _ in range(2000):
+        outcome = design @ [0.05, 0.03, 0.02] + rng.normal(0, 0.03, len(classes)) * (1 + 0.2 * classes)
+        slope = st.linear_regression(design, outcome).coefficients[2]
+        hits += slope.low <= 0.02 <= slope.high
+    assert hits / 2000 == pytest.approx(0.955, abs=0.02)

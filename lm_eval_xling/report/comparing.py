@@ -16,6 +16,7 @@ from lm_eval_xling.report.conditions import FORMS, UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
 from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
+from lm_eval_xling.report.factors import factor_rows, language_rows
 from lm_eval_xling.report.formats import format_rows
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
 from lm_eval_xling.report.wording import condition_rows
@@ -51,6 +52,7 @@ def compare(
     changes = change_rows(blocks, baselines, collected)
     subjects = subject_rows(blocks)
     formats = format_rows(blocks)
+    languages = language_rows(blocks, barriers)
     say("consistency")
     agreement = agreement_rows(blocks, collected)
     return (
@@ -72,6 +74,8 @@ def compare(
             lone_options=tuple(lone_option_rows(blocks)),
             averages=tuple(average_rows(blocks, baselines)),
             subjects=tuple(subjects),
+            languages=tuple(languages),
+            factors=tuple(factor_rows(languages)),
         ),
         blocks,
     )

@@ -12,8 +12,9 @@ import numpy as np
 
 from lm_eval_xling.records import Interval
 from lm_eval_xling.report.conditions import name
-from lm_eval_xling.report.plots import bars, heat_map, save, slope, svg, themed
-from lm_eval_xling.report.schema import AgreementRow, Report, ScoreRow
+from lm_eval_xling.report.factors import is_indo_european
+from lm_eval_xling.report.plots import bars, heat_map, points, save, slope, svg, themed
+from lm_eval_xling.report.schema import AgreementRow, LanguageRow, Report, ScoreRow
 from lm_eval_xling.report.tables import groups_of, scale_of
 from lm_eval_xling.report.wording import words_of
 
@@ -96,6 +97,11 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
             names = ("before", "after")
             figure = slope(pairs, title=model, value_label="score", names=names)
             yield "slope", model, "Before and after", figure
+    regressed = dict.fromkeys((row.model, row.layout) for row in of(report.factors))
+    for model, layout in regressed:
+        rows = [row for row in of(report.languages) if (row.model, row.layout) == (model, layout)]
+        title = f"Barrier by resources, script and family: {layout} in the other language"
+        yield f"languages_{layout}", model, title, _by_resources(rows, scale, model)
     agreement = of(report.agreement)
     for model in dict.fromkeys(row.model for row in agreement):
         rows = [row for row in agreement if row.model == model]
@@ -147,6 +153,26 @@ def _matrix(rows: list[ScoreRow], limits: tuple[float, float], model: str) -> Fi
         scores[at], errors[at] = score.estimate, (score.high - score.low) / 3.92
     return heat_map(
         scores, errors, [name(q) for q in asked_in], [name(a) for a in answered_in], title=model, limits=limits
+    )
+
+
+def _by_resources(rows: list[LanguageRow], scale: float, model: str) -> Figure:
+    groups: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    for row in sorted(rows, key=lambda row: (row.script != "Latn", not is_indo_european(row), row.language)):
+        script = "Latin script" if row.script == "Latn" else "another script"
+        group = f"{script}, {'Indo-European' if is_indo_european(row) else 'another family'}"
+        barrier = row.barrier
+        groups.setdefault(group, {})[row.language] = (
+            row.resource,
+            barrier.estimate * scale,
+            barrier.low * scale,
+            barrier.high * scale,
+        )
+    return points(
+        groups,
+        title=model,
+        place_label="class of resources, 0 (least) to 5 (Joshi et al. 2020)",
+        value_label="barrier (points)",
     )
 
 

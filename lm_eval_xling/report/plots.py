@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bars", "heat_map", "save", "slope", "svg", "themed"]
+__all__ = ["bars", "heat_map", "points", "save", "slope", "svg", "themed"]
 
 _INK = "#22262b"
 _FAINT = "#b9bec6"
@@ -188,6 +188,47 @@ def slope(
     axes.set_xlim(-0.1, 1.5)
     axes.set_xticks([0, 1], labels=list(names))
     axes.set(ylabel=value_label, title=title)
+    return figure
+
+
+@_styled
+def points(
+    groups: Mapping[str, Mapping[str, tuple[float, float, float, float]]],
+    *,
+    title: str = "",
+    place_label: str,
+    value_label: str,
+) -> Figure:
+    """Draw named points with confidence intervals, one colour and marker a group.
+
+    Args:
+        groups: by group, then by name: place on the horizontal axis, estimate, lower bound, upper bound.
+        title: stands above.
+        place_label: what the place means.
+        value_label: what the height means.
+    """
+    figure, axes = _figure(7.2, 4.2)
+    # Names at one place stand side by side.
+    taken: dict[float, int] = {}
+    everything = [(value[1], group, name, value) for group, own in groups.items() for name, value in own.items()]
+    shift = {}
+    for _, group, name, value in sorted(everything):
+        shift[group, name] = taken[value[0]] = taken.get(value[0], -1) + 1
+    most = max(taken.values(), default=0) + 1
+    for index, (group, own) in enumerate(groups.items()):
+        colour, marker = PALETTE[index % len(PALETTE)], "osD^v"[index % 5]
+        for name, (place, estimate, low, high) in own.items():
+            x = place + 0.8 * ((shift[group, name] + 0.5) / most - 0.5)
+            axes.plot([x, x], [low, high], color=colour, linewidth=1, alpha=0.5)
+            axes.plot([x], [estimate], color=colour, marker=marker, markersize=4, linestyle="")
+            axes.annotate(name, (x, estimate), xytext=(4, 2), textcoords="offset points", fontsize=7)
+        axes.plot([], [], color=colour, marker=marker, markersize=4, linestyle="", label=group)
+    axes.axhline(0, color=_INK, linewidth=0.8)
+    axes.set_xticks(sorted(taken))
+    axes.set(xlabel=place_label, ylabel=value_label, title=title)
+    axes.grid(axis="y", color=_FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=min(3, max(1, len(groups))), frameon=False)
     return figure
 
 

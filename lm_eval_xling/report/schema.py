@@ -20,7 +20,9 @@ __all__ = [
     "ConditionRow",
     "ConsistencyRow",
     "EffectRow",
+    "FactorRow",
     "FormatRow",
+    "LanguageRow",
     "LoneOptionRow",
     "Report",
     "RunRow",
@@ -358,6 +360,58 @@ class SubjectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageRow:
+    """Barrier of one language, with what is known of the language."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    layout: str
+    """What stands in the language: ``question``, ``answer and question (full)``, …; the rest stands in English."""
+    condition: str
+    """The condition."""
+    language: str
+    """Code."""
+    script: str
+    """ISO 15924 code of its script."""
+    language_family: str
+    """Family, of Indo-European languages the branch."""
+    resource: int
+    """Class of resources, 0 to 5 (Joshi et al. 2020)."""
+    barrier: Interval
+    """Score in English minus score in this condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorRow:
+    """What one property of languages adds to the barrier, in a regression over all languages of a layout."""
+
+    model: str
+    """Label of the model."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    layout: str
+    """As in ``LanguageRow``."""
+    factor: str
+    """The property, of which English has none."""
+    effect: Interval
+    """Coefficient: what it adds to the barrier where the other properties are equal."""
+    p_value: float
+    """Against 0."""
+    adjusted_p: float
+    """The same, Benjamini–Hochberg adjusted over the table."""
+    explained: float
+    """Share of the variance between languages that all properties together explain (R²)."""
+    languages: int
+    """Number of languages."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that a report says."""
 
@@ -395,3 +449,7 @@ class Report:
     """Macro and micro averages."""
     subjects: tuple[SubjectRow, ...]
     """By subject."""
+    languages: tuple[LanguageRow, ...] = ()
+    """Barriers by language; empty in reports of earlier releases."""
+    factors: tuple[FactorRow, ...] = ()
+    """What goes with them."""

@@ -25,6 +25,8 @@ CSV_TABLES = (
     "lone_options",
     "averages",
     "subjects",
+    "languages",
+    "factors",
     "runs",
     "notes",
 )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lm_eval_xling.report.answer_tables import agreement, consistency, lone_options, rows_of
-from lm_eval_xling.report.cells import PAIRED, Line, Listing, interval, number, paired_cells, text
+from lm_eval_xling.report.cells import PAIRED, Line, Listing, interval, number, p_value, paired_cells, text
 from lm_eval_xling.report.conditions import SEVERAL, name
 from lm_eval_xling.report.schema import Report, ScoreRow
 from lm_eval_xling.report.wording import Words, words_of
@@ -285,12 +285,52 @@ def _subjects(
     )
 
 
+def _factors(
+    report: Report, family: str, setting: str, scale: float, languages: Mapping[str, tuple[str, ...]], words: Words
+) -> Listing:
+    lines = [
+        Line(
+            (
+                text(row.model),
+                text(row.layout),
+                text(row.factor),
+                number(row.effect.estimate, scale, sign=True, strong=row.adjusted_p < 0.05),
+                interval(row.effect.low, row.effect.high, scale),
+                p_value(row.adjusted_p),
+                number(row.explained, 100),
+                number(row.languages, digits=0),
+            ),
+            row.model,
+        )
+        for row in rows_of(report.factors, family, setting)
+    ]
+    return Listing(
+        "factors",
+        "What goes with the barrier: script, family, resources",
+        "Regression of the languages' barriers: what each property adds where the others are equal. A language counts "
+        "once; resources in the classes of Joshi et al. 2020 below English. Explained: share of the variance between "
+        "languages, by all properties together. Languages were not drawn at random, and properties go together.",
+        (
+            "model",
+            "in the other language",
+            "property",
+            "adds to the barrier",
+            "95 % interval",
+            "adjusted p",
+            "explained %",
+            "languages",
+        ),
+        tuple(lines),
+    )
+
+
 _BUILDERS = (
     _barriers,
     _changes,
     _formats,
     _scores,
     _effects,
+    _factors,
     lone_options,
     consistency,
     _averages,

@@ -1,0 +1,141 @@
+"""What goes with the barrier: properties of the language, by regression over languages."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lm_eval_xling.composing import PLACEMENTS
+from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.report.blocks import Array, Block, contrasts
+from lm_eval_xling.report.conditions import BASE, LoggedCondition
+from lm_eval_xling.report.schema import BarrierRow, FactorRow, LanguageRow
+from lm_eval_xling.statistics import benjamini_hochberg, linear_regression
+
+__all__ = ["FEWEST_LANGUAGES", "factor_rows", "is_indo_european", "language_rows"]
+
+FEWEST_LANGUAGES = 10
+"""Over fewer languages a regression on three properties says nothing."""
+
+_INDO_EUROPEAN = frozenset("Baltic Germanic Hellenic Indo-Aryan Iranian Romance Slavic".split())
+
+
+def language_rows(blocks: Iterable[Block], barriers: Iterable[BarrierRow]) -> list[LanguageRow]:
+    """Return the barrier of each language of the table, with what the table knows of it.
+
+    Only of tasks in which parts of the items stand in one language beside English.
+
+    Args:
+        blocks: of all models.
+        barriers: their barriers.
+    """
+    tested = {
+        (row.model, row.family, row.setting, row.metric, row.condition): row for row in barriers if row.scope == "task"
+    }
+    rows = []
+    for block in blocks:
+        conditions = {evaluation.task: evaluation.condition for evaluation in block.evaluations}
+        for contrast in contrasts(block):
+            found = _other_language(conditions[contrast.tasks[-1]]) if contrast.scope == "task" else None
+            language = LANGUAGES.get(found[0]) if found else None
+            key = (block.model.label, block.family, block.setting.label, block.metric, contrast.condition)
+            paired = tested[key].paired if key in tested else None
+            if found is None or language is None or language.resource is None or paired is None:
+                continue
+            rows.append(
+                LanguageRow(
+                    model=block.model.label,
+                    family=block.family,
+                    setting=block.setting.label,
+                    layout=found[1],
+                    condition=contrast.condition,
+                    language=language.code,
+                    script=language.script,
+                    language_family=language.family,
+                    resource=language.resource,
+                    barrier=paired.difference,
+                )
+            )
+    return rows
+
+
+def factor_rows(languages: Iterable[LanguageRow]) -> list[FactorRow]:
+    """Return a regression of the barriers of each model, family, setting and layout on properties of the languages.
+
+    Every language counts once, with its mean barrier over the items. The items are the same in all languages, so that
+    what is hard in English moves all barriers alike and no slope: languages are the clusters. The intervals are
+    robust to unequal variances (HC3), with a t distribution.
+    """
+    groups: dict[tuple[str, str, str, str], list[LanguageRow]] = defaultdict(list)
+    for row in languages:
+        groups[row.model, row.family, row.setting, row.layout].append(row)
+    rows = [made for group in groups.values() if len(group) >= FEWEST_LANGUAGES for made in _regressed(group)]
+    adjusted = benjamini_hochberg(np.array([row.p_value for row in rows]))
+    return [replace(row, adjusted_p=float(value)) for row, value in zip(rows, adjusted, strict=True)]
+
+
+def _other_language(condition: LoggedCondition) -> tuple[str, str] | None:
+    """Return the one language beside English in which parts of the items stand, and which; None if it is not one."""
+    others = [code for code in condition.codes if code != BASE]
+    if len(others) != 1:
+        return None
+    parts = [part for part, code in condition.languages if code == others[0] and not part.startswith("option_")]
+    named = sorted(parts, key=lambda part: (part != "question", part)) or ["wrong options"]
+    # Where the placement is that of a cell of a matrix, the parts say it all.
+    placed = f" ({condition.placement})" if condition.placement in PLACEMENTS else ""
+    return others[0], f"{' and '.join(named)}{placed}"
+
+
+def is_indo_european(row: LanguageRow) -> bool:
+    """Whether the language is of the family that English is of."""
+    return row.language_family in _INDO_EUROPEAN
+
+
+def _properties(row: LanguageRow) -> dict[str, float]:
+    """How far a language is from English in what may raise the barrier; 0 for English itself."""
+    best = LANGUAGES[BASE].resource
+    assert best is not None
+    return {
+        "not in Latin script": float(row.script != LANGUAGES[BASE].script),
+        "not Indo-European": float(not is_indo_european(row)),
+        "one class of resources less": float(best - row.resource),
+    }
+
+
+def _regressed(group: Sequence[LanguageRow]) -> list[FactorRow]:
+    properties = [_properties(row) for row in group]
+    names = _told_apart({name: np.array([own[name] for own in properties]) for name in properties[0]})
+    if not names:
+        return []
+    design = np.column_stack([np.ones(len(group)), *names.values()])
+    fitted = linear_regression(design, np.array([row.barrier.estimate for row in group]))
+    first = group[0]
+    return [
+        FactorRow(
+            model=first.model,
+            family=first.family,
+            setting=first.setting,
+            layout=first.layout,
+            factor=name,
+            effect=effect,
+            p_value=p_value,
+            adjusted_p=math.nan,
+            explained=fitted.explained,
+            languages=len(group),
+        )
+        for name, effect, p_value in zip(names, fitted.coefficients[1:], fitted.p_values[1:], strict=True)
+    ]
+
+
+def _told_apart(columns: dict[str, Array]) -> dict[str, Array]:
+    """The properties that these languages tell apart: none that is constant or follows from those before it."""
+    kept: dict[str, Array] = {}
+    for name, values in columns.items():
+        design = np.column_stack([np.ones(len(values)), *kept.values(), values])
+        if np.linalg.matrix_rank(design) == design.shape[1]:
+            kept[name] = values
+    return kept

@@ -1,0 +1,96 @@
+"""What goes with the barrier: the regression over languages, from samples that the tests wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.report import read_report, write_report
+from lm_eval_xling.report.factors import FEWEST_LANGUAGES
+from lm_eval_xling.report.schema import Report
+from tests.report.runs import document, right_or_wrong, write_run
+from tests.report.test_comparing import BASE, cell, report_of
+
+CODES = "bg bn de es hi ja nl ru sw th tr yo".split()
+ITEMS = 100
+
+
+def barrier_of(code: str) -> float:
+    """What the written runs lose in a language: .02 a class of resources, .10 for another script."""
+    language = LANGUAGES[code]
+    assert language.resource is not None
+    return 0.02 * (5 - language.resource) + 0.1 * (language.script != "Latn")
+
+
+def right(loss: float) -> list[bool]:
+    return [bool(mark) for mark in np.arange(ITEMS) < round(ITEMS * (0.9 - loss))]
+
+
+def report(folder: Path, codes: list[str]) -> Report:
+    made = {"xling_atlas_en_en": cell("en", "en", right(0.0))}
+    made |= {f"xling_atlas_en_{code}": cell("en", code, right(barrier_of(code))) for code in codes}
+    write_run(folder, made, model_args=BASE)
+    return report_of(folder)
+
+
+def test_the_properties_get_what_they_add(tmp_path: Path) -> None:
+    made = report(tmp_path, CODES)
+    assert {row.language for row in made.languages} == set(CODES)
+    assert all(row.barrier.estimate == pytest.approx(barrier_of(row.language), abs=1e-9) for row in made.languages)
+    found = {row.factor: row for row in made.factors}
+    expected = {"not in Latin script": 0.1, "not Indo-European": 0.0, "one class of resources less": 0.02}
+    assert {factor: row.effect.estimate for factor, row in found.items()} == pytest.approx(expected, abs=1e-9)
+    assert {row.layout for row in made.factors} == {"answer"}
+    assert {row.languages for row in made.factors} == {len(CODES)}
+    assert all(row.explained == pytest.approx(1.0) for row in made.factors)
+
+
+def test_layouts_are_regressed_apart_and_pairs_of_two_languages_not_at_all(tmp_path: Path) -> None:
+    made = {"xling_atlas_en_en": cell("en", "en", right(0.0)), "xling_atlas_de_fr": cell("de", "fr", right(0.5))}
+    for code in CODES:
+        made[f"xling_atlas_en_{code}"] = cell("en", code, right(barrier_of(code)))
+        made[f"xling_atlas_{code}_en"] = cell(code, "en", right(0.1 + 0.0001 * len(made)))
+        made[f"xling_atlas_{code}_{code}"] = cell(code, code, right(0.3))
+    write_run(tmp_path, made, model_args=BASE)
+    rows = report_of(tmp_path).factors
+    script = {row.layout: row.effect.estimate for row in rows if row.factor == "not in Latin script"}
+    assert script.keys() == {"answer", "question", "question and answer"}
+    assert script["answer"] == pytest.approx(0.1, abs=1e-9)
+    assert abs(script["question and answer"]) < 1e-9
+
+
+def test_few_languages_are_not_regressed(tmp_path: Path) -> None:
+    made = report(tmp_path, CODES[: FEWEST_LANGUAGES - 1])
+    assert len(made.languages) == FEWEST_LANGUAGES - 1
+    assert made.factors == ()
+
+
+def test_a_property_that_the_languages_do_not_tell_apart_is_left_out(tmp_path: Path) -> None:
+    latin = [code for code, language in LANGUAGES.items() if language.script == "Latn" and code != "en"][:14]
+    assert {row.factor for row in report(tmp_path, latin).factors} == {
+        "not Indo-European",
+        "one class of resources less",
+    }
+
+
+def test_languages_outside_the_table_have_no_properties(tmp_path: Path) -> None:
+    made = {"xling_atlas_en_en": cell("en", "en", right(0.0))}
+    for code in ("gl", "de"):
+        docs = [document(f"item:{n}", "en", code, answer=n % 4) for n in range(ITEMS)]
+        made[f"xling_atlas_en_{code}"] = [right_or_wrong(doc, True) for doc in docs]
+    write_run(tmp_path, made, model_args=BASE)
+    assert [row.language for row in report_of(tmp_path).languages] == ["de"]
+
+
+def test_page_pictures_and_tables_show_them(tmp_path: Path) -> None:
+    report(tmp_path / "runs", CODES)
+    page = write_report(tmp_path / "runs", tmp_path / "out").read_text(encoding="utf-8")
+    assert "What goes with the barrier: script, family, resources" in page
+    assert "another script, another family" in page
+    assert list((tmp_path / "out/plots").glob("*languages_answer*.png"))
+    lines = (tmp_path / "out/languages.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(CODES)
+    assert read_report(tmp_path / "out").factors
