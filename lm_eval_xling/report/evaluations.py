@@ -44,7 +44,8 @@ class Setting:
     system_instruction: str = ""
     """Digest of the system instruction; empty without one."""
     parameters: str = ""
-    """Parameters of ``--metadata`` under ``xling`` and generation arguments, as ``name=value``."""
+    """Parameters of ``--metadata`` under ``xling`` that items in English are subject to, too, and generation
+    arguments, as ``name=value``."""
     form: str = ""
     """Form of the answer: ``letters``, ``cloze`` or ``generate``; empty where it is unknown."""
     variant: str = ""
@@ -96,7 +97,7 @@ class Evaluation:
     """One task of one harness run."""
 
     task: str
-    """Name of the leaf task."""
+    """Name of the leaf task, and after it the parameters that change its languages: they are part of the condition."""
     model: EvaluatedModel
     """What was evaluated."""
     setting: Setting

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,17 @@ _SILENT = (
     "wrote them so, and guessing it from the task's name could mislabel scores"
 )
 _DATED = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
+
+
+class _Read(NamedTuple):
+    """An evaluation without its samples."""
+
+    evaluation: Evaluation
+    """What its results file says."""
+    results: Mapping[str, Any]
+    """The results file."""
+    changed: str
+    """Parameters that make it another condition, as ``name=value``."""
 
 
 def find_results(path: Path) -> list[Path]:
@@ -66,24 +77,28 @@ def read_runs(
     """
     notes: list[Note] = []
     files = list(dict.fromkeys(file.resolve() for path in paths for file in find_results(path)))
-    read: list[tuple[Evaluation, Mapping[str, Any]]] = []
+    read: list[_Read] = []
     for file in files:
         results = _load(file, notes)
         if results is not None:
-            read += [(evaluation, results) for evaluation in _evaluations(file, results)]
+            read += [
+                _Read(evaluation, results, _changed(evaluation, results)) for evaluation in _evaluations(file, results)
+            ]
     if not read:
         raise UserError(
             "no results can be read", where=", ".join(str(file) for file in files), fix=notes[0].text if notes else None
         )
-    models = labelled([evaluation.model for evaluation, _ in read])
-    read = [(replace(e, model=model), results) for (e, results), model in zip(read, models, strict=True)]
+    models = labelled([one.evaluation.model for one in read])
+    read = [one._replace(evaluation=replace(one.evaluation, model=m)) for one, m in zip(read, models, strict=True)]
     kept = _newest(read, notes)
-    sizes = {id(e): _samples_path(e).stat().st_size for e, _ in kept if _samples_path(e).exists()}
-    advance = progress(sum(sizes.values())) if progress else lambda size: None
+    paths_of_samples = [_samples_path(one.evaluation) for one in kept]
+    sizes = [path.stat().st_size for path in paths_of_samples if path.exists()]
+    advance = progress(sum(sizes)) if progress else lambda size: None
     evaluations = []
-    for evaluation, results in kept:
+    for evaluation, results, changed in kept:
         finished, more = _with_samples(evaluation, results, advance)
-        evaluations += [finished] if finished is not None else []
+        if finished is not None:
+            evaluations.append(replace(finished, task=f"{finished.task} {changed}") if changed else finished)
         notes += [replace(note, where=f"{evaluation.model.label}, {evaluation.task}: {note.where}") for note in more]
     if not evaluations:
         raise UserError(notes[-1].text, where=notes[-1].where, fix="evaluate again with this release")
@@ -129,7 +144,7 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
         chat_template=bool(template),
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
-        parameters=_parameters(metadata.get("xling"), run.get("gen_kwargs")),
+        parameters=_parameters(_of_setting(family, metadata.get("xling")), run.get("gen_kwargs")),
         form=condition.form or ("generate" if generates and is_ours(task) else ""),
         variant=variant,
     )
@@ -183,6 +198,34 @@ def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluati
     return replace(evaluation, condition=condition, setting=setting)
 
 
+def _of_setting(family: str, given: Any) -> dict[str, Any]:
+    """Those of the parameters that have to be equal in a comparison.
+
+    What says in which languages an item is shown, or has no effect on a leaf in English, makes a condition: English,
+    which refuses such a parameter, is its reference.
+    """
+    from lm_eval_xling.families import FAMILIES
+
+    if not isinstance(given, Mapping):
+        return {}
+    leaves = FAMILIES[family].leaves if family in FAMILIES else ()
+    english = [leaf for leaf in leaves if condition_of_leaf({**leaf.condition, "form": leaf.form})[0].is_english]
+    used = {name for leaf in english for name in leaf.parameters} if english else set(given)
+    if family not in FAMILIES:
+        # A family of one's own draws languages and options by it.
+        used.discard("seed")
+    return {name: value for name, value in given.items() if name == "form" or (name in used and "language" not in name)}
+
+
+def _changed(evaluation: Evaluation, results: Mapping[str, Any]) -> str:
+    """The other parameters, as ``name=value``."""
+    given = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
+    if not isinstance(given, Mapping):
+        return ""
+    same = _of_setting(evaluation.family, given)
+    return _parameters({name: value for name, value in given.items() if name not in same})
+
+
 def _parameters(*given: Any) -> str:
     """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
     named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(public(group).items())]
@@ -226,21 +269,18 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def _newest(
-    read: Sequence[tuple[Evaluation, Mapping[str, Any]]], notes: list[Note]
-) -> list[tuple[Evaluation, Mapping[str, Any]]]:
-    groups: dict[tuple[EvaluatedModel, str, Setting], list[tuple[Evaluation, Mapping[str, Any]]]] = defaultdict(list)
-    for pair in read:
-        groups[pair[0].model, pair[0].task, pair[0].setting].append(pair)
+def _newest(read: Sequence[_Read], notes: list[Note]) -> list[_Read]:
+    groups: dict[tuple[EvaluatedModel, str, str, Setting], list[_Read]] = defaultdict(list)
+    for one in read:
+        groups[one.evaluation.model, one.evaluation.task, one.changed, one.evaluation.setting].append(one)
     kept = []
-    for (model, task, setting), group in groups.items():
-        group.sort(key=lambda pair: (pair[0].date, pair[0].path))
+    for (model, task, _, setting), group in groups.items():
+        group.sort(key=lambda one: (one.evaluation.date, one.evaluation.path))
         kept.append(group[-1])
-        for evaluation, _ in group[:-1]:
-            text = (
-                f"{task} ({setting.label}) of {model.label} was run again on {group[-1][0].date}: the newer run counts"
-            )
-            notes.append(Note("superseded", text, evaluation.path))
+        newest = group[-1].evaluation.date
+        for older in group[:-1]:
+            text = f"{task} ({setting.label}) of {model.label} was run again on {newest}: the newer run counts"
+            notes.append(Note("superseded", text, older.evaluation.path))
     return kept
 
 

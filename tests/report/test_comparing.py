@@ -383,3 +383,56 @@ def test_baseline_by_name_folder_or_error(tmp_path: Path) -> None:
         resolve_baselines(evaluations, "secnd")
     with pytest.raises(UserError, match="of 2 models"):
         resolve_baselines(evaluations, tmp_path)
+
+
+def given(parameters: dict[str, Any]) -> Any:
+    """Results of a run with these parameters."""
+
+    def change(results: dict[str, Any]) -> None:
+        for config in results["configs"].values():
+            config["metadata"]["xling"] = parameters
+
+    return change
+
+
+def test_parameters_that_change_languages_make_a_condition(tmp_path: Path) -> None:
+    """English refuses them, and is the reference all the same."""
+    right = np.arange(40)
+
+    def placed(code: str, mark: Any) -> list[dict[str, Any]]:
+        return cell(code, code, mark, family="mmlu", placement="en" if code == "en" else "full")
+
+    runs: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+        ("xling_mmlu_en", placed("en", right < 30), {}),
+        ("xling_mmlu_full_de", placed("de", right < 25), {}),
+        ("xling_mmlu_full_de", placed("sw", right < 15), {"languages": ["sw"]}),
+        ("xling_mmlu_full_de", placed("te", right < 10), {"languages": ["te"], "seed": 3}),
+    ]
+    for number, (task, rows, parameters) in enumerate(runs):
+        write_run(tmp_path / str(number), {task: rows}, model_args=BASE, change=given(parameters))
+    made = report_of(tmp_path)
+    barriers = {row.condition: row.barrier for row in made.barriers if row.scope == "task"}
+    assert barriers == pytest.approx(
+        {"full_de": 0.125, "full_de languages=[sw]": 0.375, "full_de languages=[te] seed=3": 0.5}
+    )
+    assert {row.setting for row in made.barriers} == {"0-shot, cloze"}
+    words = {row.condition: row.words for row in made.conditions}
+    assert words["full_de languages=[sw]"] == "all in Swahili"
+    assert not [note for note in made.notes if note.kind in ("superseded", "refused")]
+    assert {row.language for row in made.languages} == {"de", "sw", "te"}
+
+
+def test_other_parameters_make_a_setting(tmp_path: Path) -> None:
+    every: list[dict[str, Any]] = [{}, {"demos": "placement"}, {"demos": "placement", "languages": ["sw"]}]
+    for number, parameters in enumerate(every):
+        code = "sw" if "languages" in parameters else "de"
+        made = {"xling_mmlu_full_de": cell(code, code, np.arange(9) < 4, family="mmlu", placement="full")}
+        if number < 2:
+            made["xling_mmlu_en"] = cell("en", "en", np.arange(9) < 8, family="mmlu", placement="en")
+        write_run(tmp_path / str(number), made, model_args=BASE, change=given(parameters))
+    found = report_of(tmp_path).barriers
+    assert {(row.setting, row.condition) for row in found if row.scope == "task"} == {
+        ("0-shot, cloze", "full_de"),
+        ("0-shot, cloze, demos=placement", "full_de"),
+        ("0-shot, cloze, demos=placement", "full_de languages=[sw]"),
+    }
