@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, family_named
 from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.upstream import alone
-from lm_eval_xling.upstream.contributing import MANIFEST, TASKS
+from lm_eval_xling.upstream.contributing import MANIFEST, TASKS, dataset_path
 from lm_eval_xling.upstream.harness_files import upstream_metrics
 
 __all__ = ["Agreement", "check"]
@@ -28,9 +28,9 @@ class Agreement:
     """What was found of one leaf."""
 
     task: str
-    """Name of the task, with the number of demonstrations where it is not the task's own."""
+    """Name of the task, or of a group that is missing."""
     documents: int
-    """How many were compared."""
+    """How many were compared; twice as many where demonstrations are shown only if asked for."""
     requests: int
     """How many were compared."""
     difference: str | None
@@ -46,65 +46,75 @@ def check(folder: Path) -> Iterator[Agreement]:
     Raises:
         UserError: a folder that is no export, or a process that ended before it had evaluated all.
     """
-    try:
-        exported: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        families = {family_named(name): entry for name, entry in exported.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError("the folder is no export", where=folder, fix="xling export FAMILY --to FOLDER") from error
-    for family, entry in families.items():
-        yield from _checked(family, entry, folder.resolve())
-
-
-def _checked(family: Family, entry: Mapping[str, Any], folder: Path) -> Iterator[Agreement]:
     from lm_eval.tasks import TaskManager
 
-    names = [family.task(family.leaf(name)) for name in entry["leaves"]]
-    with tempfile.TemporaryDirectory() as scratch:
-        groups, lines = _alone(entry, names, folder, family, Path(scratch))
-        for group in set(entry["groups"]) - set(groups):
-            yield Agreement(group, 0, 0, "the harness does not find the group")
-        theirs = {(found["task"], found["shots"]): found for found in lines}
-        manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
-        for ours in alone.evaluated_tasks(manager, names):
-            leaf = family.leaf(ours["task"].removeprefix(f"xling_{family.name}_"))
+    entries = _entries(folder)
+    leaves = {family.task(name): (family, family.leaf(name)) for family, entry in entries for name in entry["leaves"]}
+    groups = [group for _, entry in entries for group in entry["groups"]]
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
+    with closing(_alone(folder.resolve(), entries, groups, list(leaves))) as answers:
+        known = next(answers)["groups"]
+        for group in groups:
+            if group not in known:
+                yield Agreement(group, 0, 0, "the harness does not find the group")
+        # Theirs first: where the process ends before its time, it has an error to raise.
+        for theirs, found in zip(answers, alone.evaluated_tasks(manager, list(leaves)), strict=False):
+            # As the other process writes it.
+            ours = json.loads(json.dumps(found))
+            family, leaf = leaves[ours["task"]]
             metrics = {metric.name for metric in upstream_metrics(family.forms[leaf.form])}
-            shots = ours["shots"]
-            label = ours["task"] + ("" if shots is None else f", {shots} demonstrations")
-            found = theirs.get((ours["task"], shots), {"error": "the harness does not find the task"})
-            # The harness's process knows our requests by their digests only.
-            ours = json.loads(json.dumps(ours))
-            documents = ours.get("documents", [])
+            documents = [document for run in ours.get("runs", ()) for document in run["documents"]]
             sent = sum(document["sent"] for document in documents)
-            yield Agreement(label, len(documents), sent, _difference(ours, found, metrics))
+            yield Agreement(ours["task"], len(documents), sent, _difference(ours, theirs, metrics))
+
+
+def _entries(folder: Path) -> list[tuple[Family, dict[str, Any]]]:
+    """Return what an export holds: leaves and groups by name, and the dataset's name on the hub."""
+    try:
+        written = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return [
+            (family_named(name), {key: entry[key] for key in ("leaves", "groups", "hub")})
+            for name, entry in written.items()
+        ]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UserError("the folder is no export", where=folder, fix="xling export FAMILY --to FOLDER") from error
 
 
 def _alone(
-    entry: Mapping[str, Any], names: list[str], folder: Path, family: Family, scratch: Path
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the groups that the harness finds, and what it says of the tasks, without this package."""
-    # The dataset stands where the tasks look for it, under the hub's name too, which a local folder goes before.
-    data = scratch / "run" / entry["dataset_path"]
-    data.parent.mkdir(parents=True)
-    data.symlink_to(folder / "data" / f"xling_{family.name}", target_is_directory=True)
-    written = scratch / "answers.jsonl"
-    ran = subprocess.run(
-        [sys.executable, "-I", alone.__file__, str(folder / TASKS), str(written)],
-        input=json.dumps([entry["groups"], names]),
-        capture_output=True,
-        text=True,
-        cwd=scratch / "run",
-        env={
-            **os.environ,
-            "HF_DATASETS_CACHE": str(scratch / "cache"),
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_OFFLINE": "1",
-        },
-    )
-    if ran.returncode:
-        last = ran.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        raise UserError(f"the harness alone cannot evaluate the export: {last[0]}", where=folder / TASKS)
-    head, *lines = map(json.loads, written.read_text(encoding="utf-8").splitlines())
-    return head["groups"], lines
+    folder: Path, entries: Sequence[tuple[Family, Mapping[str, Any]]], groups: Sequence[str], names: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
+    """Yield the groups that the harness finds, and then what it says of each task, without this package."""
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        for family, entry in entries:
+            # The dataset stands where the tasks look for it: `datasets` looks for a folder before it asks the hub.
+            data = Path(scratch, "run", dataset_path(family, entry["hub"]))
+            data.parent.mkdir(parents=True, exist_ok=True)
+            data.symlink_to(folder / "data" / f"xling_{family.name}", target_is_directory=True)
+        offline = {"HF_DATASETS_CACHE": f"{scratch}/cache", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-B", alone.__file__, str(folder / TASKS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            encoding="utf-8",
+            cwd=Path(scratch, "run"),
+            env={**os.environ, **offline},
+        )
+        assert process.stdin is not None and process.stdout is not None
+        with process:
+            try:
+                json.dump([list(groups), list(names)], process.stdin)
+                process.stdin.close()
+                yield from map(json.loads, process.stdout)
+            except GeneratorExit:
+                # Whoever compares has stopped.
+                process.kill()
+                raise
+        if process.returncode:
+            said.seek(0)
+            last = (said.read().strip().splitlines() or ["it says nothing"])[-1]
+            raise UserError(f"the harness alone cannot evaluate the export: {last}", where=folder / TASKS)
 
 
 def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set[str]) -> str | None:
@@ -112,6 +122,16 @@ def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set
     for who, found in (("here", ours), ("the export", theirs)):
         if "error" in found:
             return f"{who}: {found['error']}"
+    if len(ours["runs"]) != len(theirs["runs"]):
+        return "the number of demonstrations is fixed in one of them only"
+    for run, other in zip(ours["runs"], theirs["runs"], strict=True):
+        difference = _of_runs(run, other, metrics)
+        if difference:
+            return difference if run["shots"] is None else f"{run['shots']} demonstrations: {difference}"
+    return None
+
+
+def _of_runs(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set[str]) -> str | None:
     a, b = ours["documents"], theirs["documents"]
     if len(a) != len(b):
         return f"{len(b)} documents instead of {len(a)}"
@@ -122,18 +142,14 @@ def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set
         if difference:
             return f"row {row}: {difference}"
     difference = _scores(ours["scores"], theirs["scores"], metrics)
-    return f"aggregated: {difference}" if difference else None
+    return f"all rows: {difference}" if difference else None
 
 
 def _scores(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set[str]) -> str | None:
     for name in sorted(metrics & {*ours, *theirs}):
-        if not _equal(ours.get(name), theirs.get(name)):
-            return f"{name} is {theirs.get(name)} instead of {ours.get(name)}"
+        # Both sum the same numbers in the same order, so that even means are equal to the last bit; a mean of nothing
+        # is no number, and that is no difference.
+        mine, other = ours.get(name), theirs.get(name)
+        if mine != other and not (mine != mine and other != other):
+            return f"{name} is {other} instead of {mine}"
     return None
-
-
-def _equal(one: Any, other: Any) -> bool:
-    # The harness sums floats in the order of its documents, which is the same; a mean of equal numbers is equal.
-    if isinstance(one, float) and isinstance(other, int | float):
-        return one == other or math.isnan(one) and math.isnan(other)
-    return bool(one == other)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -52,7 +53,9 @@ def _text(value: Any) -> str:
 
 
 def evaluated_tasks(manager: TaskManager, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield, for each task, digests of its requests and its scores, document by document, and their aggregates.
+    """Yield, for each task, what it asks and scores, or the error that it ends in.
+
+    A task that has demonstrations and shows none unless asked to is evaluated with some as well.
 
     Args:
         manager: knows the tasks.
@@ -60,22 +63,23 @@ def evaluated_tasks(manager: TaskManager, names: Sequence[str]) -> Iterator[dict
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     for name in names:
-        own = manager.load([name])["tasks"][name].config.num_fewshot
-        for shots in (None,) if own is not None else (None, _DEMONSTRATIONS):
-            try:
-                found = _evaluated(manager, name, shots)
-            except Exception as error:
-                # One broken task must not hide what the others say.
-                found = {"error": f"{type(error).__name__}: {error}"}
-            yield {"task": name, "shots": shots, **found}
+        try:
+            own = manager.load([name])["tasks"][name].config.num_fewshot
+            shots = (None,) if own is not None else (None, _DEMONSTRATIONS)
+            yield {"task": name, "runs": [_evaluated(manager, name, number) for number in shots]}
+        except Exception as error:
+            # One broken task must not hide what the others say.
+            yield {"task": name, "error": f"{type(error).__name__}: {error}"}
 
 
 def _evaluated(manager: TaskManager, name: str, shots: int | None) -> dict[str, Any]:
+    """Return digests of the requests and the scores, document by document, and their aggregates."""
     results = simple_evaluate(
         model=HashedAnswers(), tasks=[name], num_fewshot=shots, task_manager=manager, bootstrap_iters=0
     )
     scores = results["results"][name].items()
     return {
+        "shots": shots,
         "documents": [
             {
                 "requests": hashlib.sha256(_text(sample["arguments"]).encode()).hexdigest(),
@@ -96,16 +100,18 @@ class _Blocked(MetaPathFinder):
             raise ModuleNotFoundError(f"{name} must not be needed here", name=name)
 
 
-def _main(folder: str, written: str, groups: Sequence[str], names: Sequence[str]) -> None:
-    sys.meta_path.insert(0, _Blocked())
-    manager = TaskManager(include_path=folder, include_defaults=False)
-    known = manager.load(list(groups)).get("groups", {}) if groups else {}
-    with open(written, "w", encoding="utf-8") as stream:
+def _main(folder: str, groups: Sequence[str], names: Sequence[str]) -> None:
+    # What libraries print must not stand between the answers.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as stream:
+        os.dup2(2, 1)
+        sys.meta_path.insert(0, _Blocked())
+        manager = TaskManager(include_path=folder, include_defaults=False)
+        known = manager.load(list(groups)).get("groups", {}) if groups else {}
         stream.write(_text({"groups": sorted(known)}) + "\n")
-        for found in evaluated_tasks(manager, [name for name in names if name in manager.all_subtasks]):
+        for found in evaluated_tasks(manager, names):
             stream.write(_text(found) + "\n")
             stream.flush()
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], *json.loads(sys.stdin.read()))
+    _main(sys.argv[1], *json.loads(sys.stdin.read()))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from lm_eval_xling.catalog import DATASETS
-from lm_eval_xling.catalog.mirror import mirror_from_environment
+from lm_eval_xling.catalog.mirror import StoredPart, mirror_from_environment
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family
+from lm_eval_xling.families.placed import placement_in_words
 from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.upstream.columns import COLUMNS, LeafTable
@@ -70,7 +72,8 @@ Homepage: {about.homepage}
 For adding novel benchmarks/datasets to the library:
 * [{known}] Is the task an existing benchmark in the literature?
   * [{known}] Have you referenced the original paper that introduced the task?
-  * [ ] If yes, does the original paper provide a reference implementation? If so, have you checked against the reference implementation and documented how to run such a test?
+  * [ ] If yes, does the original paper provide a reference implementation? If so, have you checked against the \
+reference implementation and documented how to run such a test?
 
 
 If other tasks on this dataset are already supported:
@@ -84,7 +87,10 @@ If other tasks on this dataset are already supported:
 """
 
 
-def _in_words(condition: Mapping[str, object]) -> str:
+def _in_words(condition: Mapping[str, Any]) -> str:
+    if set(condition) <= {"placement", "language"}:
+        return placement_in_words(**condition)
+
     def word(value: object) -> str:
         return LANGUAGES[value].name if isinstance(value, str) and value in LANGUAGES else str(value)
 
@@ -93,15 +99,26 @@ def _in_words(condition: Mapping[str, object]) -> str:
 
 def _citation(family: Family) -> str:
     page = tasks_folder() / family.name / "README.md"
-    found = re.search(r"## Citation\n.*?```bibtex\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(r"```bibtex\n(.*?)\n```", page.read_text(encoding="utf-8"), re.DOTALL)
     if found is None:
         raise UserError("the page has no citation", where=page, fix="install the package again")
     return found[1]
 
 
-def list_row(family: Family, about: Contribution) -> str:
+def _languages(tables: Mapping[str, LeafTable]) -> list[str]:
+    shown = {
+        code
+        for table in tables.values()
+        for rows in table.splits.values()
+        for row in rows
+        for code in row["languages"].values()
+    }
+    return sorted(shown, key=lambda code: (code != "en", code))
+
+
+def list_row(family: Family, about: Contribution, tables: Mapping[str, LeafTable]) -> str:
     """Return the row for ``lm_eval/tasks/README.md``."""
-    names = ", ".join(LANGUAGES[code].name for code in family.languages if code in LANGUAGES)
+    names = ", ".join(LANGUAGES[code].name for code in _languages(tables))
     return f"| [xling_{family.name}](xling_{family.name}/README.md) | {about.description} | {names} |\n"
 
 
@@ -109,7 +126,7 @@ def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafT
     """Return the card of the dataset: what the hub reads, and what a person does."""
     head = {
         **about.licence,
-        "language": list(family.languages),
+        "language": _languages(tables),
         "task_categories": ["translation" if all(t.form.generates for t in tables.values()) else "multiple-choice"],
         "configs": [
             {
@@ -121,10 +138,7 @@ def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafT
             for name, table in tables.items()
         ],
     }
-    sizes = "\n".join(
-        f"| `{family.task(name)}` | {' | '.join(str(len(table.splits.get(split, ()))) for split in ('test', 'dev'))} |"
-        for name, table in tables.items()
-    )
+    sizes = "\n".join(f"| `{family.task(name)}` | {scored} | {shown} |" for name, (scored, shown) in _sizes(tables))
     used = dict.fromkeys(name for t in tables.values() for rows in t.splits.values() for row in rows for name in row)
     known = {**COLUMNS, pool: "string: a document's demonstrations have the same value here"}
     columns = "\n".join(f"| `{name}` | {known.get(name, 'string: a text of the prompt')} |" for name in used)
@@ -147,7 +161,7 @@ in other languages, with the prompt as the model reads it. Version {family.versi
 
 ## Configurations
 
-| configuration | test | dev |
+| configuration | scored rows | rows of demonstrations |
 |---|---|---|
 {sizes}
 
@@ -159,6 +173,12 @@ in other languages, with the prompt as the model reads it. Version {family.versi
 """
 
 
+def _sizes(tables: Mapping[str, LeafTable]) -> Iterator[tuple[str, tuple[int, int]]]:
+    for name, table in tables.items():
+        roles = [row.get("split", split) for split, rows in table.splits.items() for row in rows]
+        yield name, (roles.count("test"), roles.count("dev"))
+
+
 def _sources(family: Family, tables: Mapping[str, LeafTable]) -> str:
     mirror = mirror_from_environment()
     lines = []
@@ -166,16 +186,14 @@ def _sources(family: Family, tables: Mapping[str, LeafTable]) -> str:
         entry = DATASETS[name]
         lines.append(f"- {entry.title}. {entry.citation}. Licence: {entry.licence}. {entry.homepage}")
         stored = {(part.split, part.language): part for part in mirror.of(name)} if mirror else {}
-        lines += _revisions([stored[part].source + _at(stored[part].revision) for part in parts if part in stored])
+        lines += dict.fromkeys(_source(stored[part]) for part in parts if part in stored)
     return "\n".join(lines)
 
 
-def _at(revision: str | None) -> str:
-    return f" at {revision}" if revision else ""
-
-
-def _revisions(found: Sequence[str]) -> list[str]:
-    return [f"  - read from {source}" for source in dict.fromkeys(found)]
+def _source(part: StoredPart) -> str:
+    if part.source.startswith("imported:"):
+        return f"  - {part.source}; the licence above is that of the published rows: make sure that these are the same"
+    return f"  - read from {part.source}{f' at {part.revision}' if part.revision else ''}"
 
 
 def licence_files(family: Family) -> list[Path]:

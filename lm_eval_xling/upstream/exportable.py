@@ -11,7 +11,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, Leaf
 from lm_eval_xling.families.parameters import configure
 
-__all__ = ["Contribution", "chosen_leaves", "contribution", "used_datasets"]
+__all__ = ["Contribution", "chosen_leaves", "contribution", "matches", "used_datasets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,18 @@ class Contribution:
 
 
 _CLDR = {"license": "other", "license_name": "unicode-3.0", "license_link": "https://www.unicode.org/license.txt"}
-_CHUA = ("Crosslingual Capabilities and Knowledge Barriers in Multilingual Large Language Models",) + (
+_CHUA = (
+    "Crosslingual Capabilities and Knowledge Barriers in Multilingual Large Language Models",
     "https://arxiv.org/abs/2406.16135",
 )
-_OWN_PROJECT = "https://cldr.unicode.org"
+_OWN_DATA = "https://cldr.unicode.org"
 _WORDS = "its answers in words are read by our own reader of answers in many languages, which is no short `utils.py`"
 
 _CONTRIBUTIONS: Mapping[str, Contribution] = {
     "atlas": Contribution(
         title="Atlas: facts of countries, asked in one language and answered in another",
         abstract=f"none of its own; the question it asks is that of {_CHUA[1]}",
-        homepage=_OWN_PROJECT,
+        homepage=_OWN_DATA,
         description="Facts of countries from CLDR (capital, continent, currency, official language), asked in one "
         "language and answered in another. The same facts are asked in every pair, so that the difference between two "
         "cells of the matrix is language alone.",
@@ -57,7 +58,7 @@ _CONTRIBUTIONS: Mapping[str, Contribution] = {
     "ledger": Contribution(
         title="Ledger: facts of invented people, taught in one language and asked in others",
         abstract=f"none of its own; the question it asks is that of {_CHUA[1]}",
-        homepage=_OWN_PROJECT,
+        homepage=_OWN_DATA,
         description="Facts of people who do not exist, so that no model knows them: they are taught in one language "
         "by training and asked in others. The half that is never taught is the control.",
         licence=_CLDR,
@@ -140,17 +141,16 @@ def chosen_leaves(family: Family, patterns: Sequence[str] = ()) -> tuple[list[Le
         patterns: of leaves or their tasks, such as ``en_*``; all leaves if there are none.
 
     Raises:
-        UserError: a family or leaves that cannot go upstream, or a pattern that matches nothing.
+        UserError: a family that cannot go upstream, or no leaf of the family that can.
     """
     without = contribution(family).without or {}
-    for pattern in patterns:
-        if not any(_matches(family, leaf, pattern) for leaf in family.leaves):
-            raise UserError(
-                f"no leaf of {family.name} is called {pattern!r}",
-                where="--leaves",
-                fix=f"xling tasks --family {family.name} lists them",
-            )
-    named = [leaf for leaf in family.leaves if not patterns or any(_matches(family, leaf, p) for p in patterns)]
+    named = [leaf for leaf in family.leaves if not patterns or any(matches(family, leaf, p) for p in patterns)]
+    if not named:
+        raise UserError(
+            f"no leaf of {family.name} is called {' or '.join(patterns)}",
+            where="--leaves",
+            fix=f"xling tasks --family {family.name} lists them",
+        )
     reasons = {
         leaf.name: reason for leaf in named for pattern, reason in without.items() if fnmatchcase(leaf.name, pattern)
     }
@@ -161,7 +161,8 @@ def chosen_leaves(family: Family, patterns: Sequence[str] = ()) -> tuple[list[Le
     return leaves, reasons
 
 
-def _matches(family: Family, leaf: Leaf, pattern: str) -> bool:
+def matches(family: Family, leaf: Leaf, pattern: str) -> bool:
+    """Whether a pattern is of a leaf's name or of its task's."""
     return fnmatchcase(leaf.name, pattern) or fnmatchcase(family.task(leaf), pattern)
 
 

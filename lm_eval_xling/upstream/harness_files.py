@@ -126,7 +126,7 @@ def _known(group: Mapping[str, Any], metrics: set[str]) -> dict[str, Any]:
 
 _SAMPLER = '''\
 class SamePoolSampler(ContextSampler):
-    """Shows the first n demonstrations with the POOL of the evaluated document, never the document itself."""
+    """Shows the first n documents with the same POOL, never the evaluated one."""
 
     def sample(self, n, eval_doc=None, df=None, **kwargs):
         pool = [
