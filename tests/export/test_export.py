@@ -55,13 +55,11 @@ class TestExport:
         found = list(check(exported))
         assert {agreement.task: agreement.difference for agreement in found} == dict.fromkeys(TASKS)
         # Those that show demonstrations only when asked to are compared with some as well.
-        assert {agreement.task.split("_")[1]: agreement.requests for agreement in found} == {
-            "atlas": 2 * 4 * 382,
-            "ledger": 2 * 4 * 100,
-            "mmlu": 4 * found[2].documents,
-            "qa": 4 * found[3].documents,
-            "translation": 2 * 100,
-        }
+        sent = {agreement.task: agreement.requests for agreement in found}
+        assert sent["xling_atlas_mixup"] == 2 * 4 * 382
+        assert sent["xling_ledger_taught_de_it"] == 2 * 4 * 100
+        assert sent["xling_mmlu_mixup"] == 4 * found[TASKS.index("xling_mmlu_mixup")].documents > 0
+        assert all(sent.values())
 
     def test_every_difference_is_found(self, exported: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(exported, tmp_path / "changed")
@@ -71,8 +69,8 @@ class TestExport:
         # Lengths without the delimiter: the requests are the same, and acc_bytes is not.
         _replace(tasks / "xling_ledger" / "utils.py", 'f" {choice}"', "choice")
         _replace(tasks / "xling_ledger" / "_cloze_yaml", "target_delimiter: ''", "target_delimiter: ' '")
-        # The package that must not be needed is imported.
-        _replace(tasks / "xling_mmlu" / "utils.py", "from lm_eval.api", "import lm_eval_xling\nfrom lm_eval.api")
+        # The least likely option counts.
+        _replace(tasks / "xling_mmlu" / "utils.py", "max(lls)", "min(lls)")
         rows = parquet.read_table(table := folder / "data/xling_qa/xling_qa_belebele_question_de/test.parquet")
         answers = [(row + 1) % 4 for row in rows.column("answer").to_pylist()]
         parquet.write_table(rows.set_column(rows.column_names.index("answer"), "answer", [answers]), table)
@@ -81,14 +79,22 @@ class TestExport:
         found = {agreement.task: agreement.difference for agreement in check(folder)}
         assert re.fullmatch(r"2 demonstrations: row \d+ sends something else", str(found["xling_atlas_mixup"]))
         assert re.fullmatch(r"row \d+: acc_bytes is .* instead of .*", str(found["xling_ledger_taught_de_it"]))
-        assert "lm_eval_xling must not be needed here" in str(found["xling_mmlu_mixup"])
+        assert re.match(r"row \d+: acc", str(found["xling_mmlu_mixup"]))
         assert re.match(r"row \d+: acc is", str(found["xling_qa_belebele_question_de"]))
         assert "xling_translation_en_de" in str(found["xling_translation_en_de"])
         assert found["xling_translation_fr_it"] == "row 0 sends something else"
 
+    def test_this_package_is_out_of_reach(self, exported: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(exported, tmp_path / "changed")
+        code = folder / "lm_eval" / "tasks" / "xling_mmlu" / "utils.py"
+        _replace(code, "from lm_eval.api", "import lm_eval_xling\nfrom lm_eval.api")
+        with pytest.raises(UserError, match="lm_eval_xling must not be needed here"):
+            list(check(folder))
+
     def test_nothing_of_ours_is_needed(self, exported: Path) -> None:
         tasks = exported / "lm_eval" / "tasks"
         for path in tasks.rglob("*"):
+            assert path.name != "__pycache__"
             assert path.is_dir() or "lm_eval_xling" not in path.read_text(encoding="utf-8"), path
         # The harness's own linters; it formats at 88 columns.
         ruff = [sys.executable, "-m", "ruff"]
