@@ -46,6 +46,7 @@ LAYERS = (
     "report",
     "cost",
     "servers",
+    "upstream",
     "_cli",
     "__main__",
 )

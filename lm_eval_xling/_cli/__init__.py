@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from lm_eval_xling._cli import data, doctor, eval, mix, probe, report, tasks, train
+from lm_eval_xling._cli import data, doctor, eval, export, mix, probe, report, tasks, train
 from lm_eval_xling.errors import UserError
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(probe.app, name="probe")
 app.add_typer(train.app, name="train")
 app.command("mix", epilog=mix.EPILOG)(mix.mix)
+app.command("export", epilog=export.EPILOG)(export.export)
 
 
 def main() -> None:

@@ -9,18 +9,18 @@ import yaml
 
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
 
-__all__ = ["SPLIT", "base_content", "group_content", "leaf_content", "task_files"]
+__all__ = ["SPLIT", "Function", "base_content", "dump_yaml", "group_content", "leaf_content", "task_files"]
 
 SPLIT = "documents"
 """Split of evaluated documents and demonstrations alike: the harness shows a sampler the document that is being
 evaluated only when both splits have the same name."""
 
 
-class _Function(str):
+class Function(str):
     """The dotted path of a function, which the harness imports."""
 
 
-def base_content(family: Family, form: Form, function: Callable[[str], Any] = _Function) -> dict[str, Any]:
+def base_content(family: Family, form: Form, function: Callable[[str], Any] = Function) -> dict[str, Any]:
     """Return what the leaves of one form have in common, in the harness's words.
 
     Args:
@@ -110,11 +110,11 @@ def task_files(family: Family, made_by: str, **more: str) -> Iterator[tuple[str,
     header = f"# {made_by}\n"
     for key, form in family.forms.items():
         # Without an ending, so that the harness does not take it for a task.
-        yield f"_{family.name}_{key}", header + _dump(base_content(family, form))
+        yield f"_{family.name}_{key}", header + dump_yaml(base_content(family, form))
     for leaf in family.leaves:
-        yield f"{family.task(leaf)}.yaml", header + _dump(leaf_content(family, leaf, **more))
+        yield f"{family.task(leaf)}.yaml", header + dump_yaml(leaf_content(family, leaf, **more))
     if family.groups:
-        yield f"crosslingual_{family.name}.yaml", header + _dump(group_content(family))
+        yield f"crosslingual_{family.name}.yaml", header + dump_yaml(group_content(family))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -124,7 +124,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-_Dumper.add_representer(_Function, lambda dumper, path: dumper.represent_scalar("!function", str(path)))
+_Dumper.add_representer(Function, lambda dumper, path: dumper.represent_scalar("!function", str(path)))
 
 
 # White space at the ends of a delimiter is seen in double quotes only.
@@ -134,6 +134,7 @@ _Dumper.add_representer(
 )
 
 
-def _dump(content: Mapping[str, Any]) -> str:
+def dump_yaml(content: Mapping[str, Any]) -> str:
+    """Return the text of a task's or group's YAML file."""
     text: str = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text

@@ -1,0 +1,11 @@
+"""From a family here to a pull request to lm-evaluation-harness, where this package is no dependency.
+
+::
+
+    exportable ▸ columns ▸ harness_files, cards ▸ contributing ▸ agreement (in a process with the harness alone)
+"""
+
+from lm_eval_xling.upstream.agreement import Agreement, check
+from lm_eval_xling.upstream.contributing import export
+
+__all__ = ["Agreement", "check", "export"]
