@@ -29,7 +29,6 @@ LAYERS = (
     "statistics",
     "models",
     "harness",
-    "(root)",
     "catalog",
     "composing",
     "translation",
@@ -46,6 +45,8 @@ LAYERS = (
     "report",
     "cost",
     "servers",
+    "evaluating",
+    "(root)",
     "_cli",
     "__main__",
 )
