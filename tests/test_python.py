@@ -144,7 +144,7 @@ def test_a_mistake_is_named_with_what_is_there(runs: Path) -> None:
     with pytest.raises(xling.UserError, match="unknown column 'answer_languag'(.|\n)*answer_language"):
         xling.barrier(table, "en_en", {"answer_languag": "fr"})
     with pytest.raises(xling.UserError, match="no item with a score in both"):
-        xling.barrier(table[(table.condition != "en_fr") | (table.id == "item:0")], "en_en", "en_fr")
+        xling.barrier(table[(table.condition != "en_en") | (table.id == "item:0")], "en_en", "en_fr")
     with pytest.raises(xling.UserError, match="unknown argument 'gen_kwarg'(.|\n)*gen_kwargs"):
         xling.evaluate("xling_atlas_en_en", model="dummy", gen_kwarg={})
     with pytest.raises(xling.UserError, match="unknown recipe 'fact'(.|\n)*facts"):
