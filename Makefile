@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast test-processors test-kills test-servers servers benchmarks coverage check generated format \
+.PHONY: demo test test-fast test-processors test-kills test-servers servers benchmarks coverage check docs generated format \
   system clean
 
 $(VENV)/.python:
@@ -104,6 +104,14 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.generated --check
+	$(MAKE) --no-print-directory docs
+
+# The site, under build/site: pages, READMEs of the tasks, reference. Links between files hold on it as they stand.
+PAGES := README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs examples tasks
+docs: $(VENV)/.test
+	mkdir -p build/docs
+	for name in $(PAGES); do ln -sfn ../../$$name build/docs/$$name; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 generated: $(VENV)/.test
 	$(BIN)/python -m tests.generated

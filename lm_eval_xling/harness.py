@@ -8,10 +8,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Document, Request
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
 
 __all__ = [
     "OLDEST",
@@ -20,6 +23,7 @@ __all__ = [
     "folder_to_include",
     "requests",
     "seen_folder",
+    "task_manager",
     "task_names",
     "tasks_folder",
 ]
@@ -65,9 +69,10 @@ def tasks_folder() -> Path:
 
 
 def folder_to_include() -> Path | None:
-    """Return the folder that the harness has to be told of, or ``None`` where it finds this package's tasks itself.
+    """Return what to give to ``TaskManager(include_path=…)``: the folder of the task YAMLs, or ``None``.
 
-    A folder that is named although the harness looks there costs a warning for each of its tasks.
+    ``None`` where the harness finds this package's tasks itself, as with an installed wheel: a folder that is named
+    although the harness looks there costs a warning for each of its tasks. ``tasks_folder`` is the folder in any case.
 
     Raises:
         UserError: if the installation holds no tasks.
@@ -78,18 +83,34 @@ def folder_to_include() -> Path | None:
 
 def task_names(kind: str = "all_subtasks", include_path: Sequence[str | Path] = ()) -> list[str]:
     """Return the sorted names of the leaf tasks, ours and in further folders, or of ``all_groups`` or ``all_tags``."""
-    return list(getattr(_manager(None, include_path), kind))
+    return list(getattr(task_manager(include_path, include_defaults=False), kind))
 
 
-def _manager(metadata: Mapping[str, Any] | None, include_path: Sequence[str | Path] = ()) -> Any:
+def task_manager(
+    include_path: Sequence[str | Path] = (),
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    include_defaults: bool = True,
+) -> TaskManager:
+    """Return the harness's ``TaskManager`` that knows our tasks, each once, for ``lm_eval.simple_evaluate``.
+
+    Args:
+        include_path: further folders of tasks, such as those that ``xling tasks new`` makes.
+        metadata: as after ``--metadata``; ``simple_evaluate`` needs it too.
+        include_defaults: whether the harness's own tasks are known; without them it is made in a moment.
+
+    Raises:
+        UserError: a folder that is not there, or an installation without tasks.
+    """
     from lm_eval.tasks import TaskManager
 
     for folder in include_path:
         if not Path(folder).is_dir():
             raise UserError("there is no such folder of tasks", where=folder, fix="xling tasks new makes one")
+    ours = folder_to_include() if include_defaults else tasks_folder()
     return TaskManager(
-        include_path=[str(tasks_folder()), *map(str, include_path)],
-        include_defaults=False,
+        include_path=[*([] if ours is None else [str(ours)]), *map(str, include_path)],
+        include_defaults=include_defaults,
         metadata=dict(metadata) if metadata else None,
     )
 
@@ -134,7 +155,7 @@ def requests(
     Raises:
         UserError: unknown task, or a row that does not exist.
     """
-    manager = _manager(metadata, include_path)
+    manager = task_manager(include_path, metadata=metadata, include_defaults=False)
     if task not in manager.all_subtasks:
         raise unknown_name("task", task, manager.all_subtasks)
     loaded = manager.load([task])["tasks"][task]

@@ -29,7 +29,6 @@ LAYERS = (
     "statistics",
     "models",
     "harness",
-    "(root)",
     "catalog",
     "composing",
     "translation",
@@ -47,6 +46,8 @@ LAYERS = (
     "cost",
     "servers",
     "upstream",
+    "evaluating",
+    "(root)",
     "_cli",
     "__main__",
 )

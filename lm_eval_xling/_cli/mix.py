@@ -53,35 +53,25 @@ def mix(
 
     Run the same command again after an interruption: what is done is kept, and the result is the same.
     """
-    from lm_eval_xling.files import disk_full
-    from lm_eval_xling.languages import resolve
-    from lm_eval_xling.mixing.corpus import Settings, mix_corpus
-    from lm_eval_xling.mixing.documents import open_corpus
-    from lm_eval_xling.mixing.mixture import Mixture
-    from lm_eval_xling.translation import default_cache
+    from lm_eval_xling.mixing import mixing_files
 
-    source = resolve(from_).code
-    mixture = Mixture.parse(languages)
-    settings = Settings(
-        language=source,
-        weights=mixture.weights,
-        level=unit,  # type: ignore[arg-type]  # checked by Settings.check
+    manifest = mixing_files.mix(
+        corpus,
+        out,
+        languages,
+        unit=unit,  # type: ignore[arg-type]  # checked there
+        translator=with_,
+        source=from_,
+        format=format_,
         words=words,
         ratio=ratio,
         seed=seed,
         limit=limit,
+        processes=processes,
+        cache=cache,
+        overwrite=overwrite,
+        say=lambda message: typer.echo(message, err=True),
     )
-    with disk_full(out):
-        manifest = mix_corpus(
-            open_corpus(corpus, source, tuple(mixture.weights), format_),
-            out,
-            settings,
-            translator=with_,
-            cache=cache or default_cache(),
-            processes=processes,
-            overwrite=overwrite,
-            say=lambda message: typer.echo(message, err=True),
-        )
     typer.echo(_summary(out, manifest))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,8 @@ import typer
 
 __all__ = ["app"]
 if TYPE_CHECKING:
-    from lm_eval_xling.training.configuration import AnyConfig, FactsConfig, LedgerData
+    from lm_eval_xling.training.configuration import Config as TrainingConfig
+    from lm_eval_xling.training.configuration import FactsConfig, LedgerData
 
 app = typer.Typer(
     help="Train an adapter that lowers the barrier, or all weights.", no_args_is_help=True, rich_markup_mode="rich"
@@ -37,10 +37,9 @@ Overrides = Annotated[
 )
 def align(overrides: Overrides = None, config: Config = None) -> None:
     """Question alignment: translate a task's questions into English (Zhang et al. 2024)."""
-    from lm_eval_xling.trainers.question_alignment import align as train
     from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 
-    _run(train, load_config(AlignmentConfig, config, overrides or ()))
+    _run("align", load_config(AlignmentConfig, config, overrides or ()))
 
 
 @app.command(
@@ -49,10 +48,9 @@ def align(overrides: Overrides = None, config: Config = None) -> None:
 )
 def mixed(overrides: Overrides = None, config: Config = None) -> None:
     """Mixed-language fine-tuning on a corpus of xling mix (Chua et al. 2024)."""
-    from lm_eval_xling.trainers.mixed_language import train_mixed
     from lm_eval_xling.training.configuration import MixedConfig, load_config
 
-    _run(train_mixed, load_config(MixedConfig, config, overrides or ()))
+    _run("mixed", load_config(MixedConfig, config, overrides or ()))
 
 
 @app.command(
@@ -63,11 +61,10 @@ def mixed(overrides: Overrides = None, config: Config = None) -> None:
 )
 def facts(overrides: Overrides = None, config: Config = None) -> None:
     """Teach facts: questions and answers in chosen languages, to be asked in others (Maini et al. 2024)."""
-    from lm_eval_xling.trainers.facts import teach
     from lm_eval_xling.training.configuration import FactsConfig, load_config
 
     configured = load_config(FactsConfig, config, overrides or ())
-    folder = _run(teach, configured)
+    folder = _run("facts", configured)
     # accelerate launch starts this command once a process.
     if configured.data.ledger is not None and configured.data.ledger.half == "taught" and _is_first():
         _ask(folder, configured, configured.data.ledger)
@@ -110,11 +107,10 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     typer.echo(f"{asked}: the harness's results; xling report {asked}")
 
 
-def _run(recipe: Callable[[AnyConfig], Path], config: AnyConfig) -> Path:
-    from lm_eval_xling.files import nothing_left
+def _run(recipe: str, config: TrainingConfig) -> Path:
+    from lm_eval_xling.trainers.recipes import run_recipe
 
-    with nothing_left(config.output, "run.json"):
-        folder = recipe(config)
+    folder = run_recipe(recipe, config)
     if _is_first():
         _report(folder)
     return folder

@@ -30,7 +30,7 @@ def from_tasks(
     num_fewshot: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     include_path: Sequence[str | Path] = (),
-    labels: bool,
+    labels: bool = False,
 ) -> list[Prompt]:
     """Return the prompts of leaf tasks exactly as the harness sends them to the model, demonstrations included.
 
@@ -40,7 +40,7 @@ def from_tasks(
         num_fewshot: instead of each task's own.
         metadata: as with ``--metadata``.
         include_path: further folders of tasks, such as those of own data.
-        labels: whether label words are needed.
+        labels: whether label words are needed, as for the logit lens.
 
     Raises:
         UserError: if a task is unknown, or its labels are no words of ``literals``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
-from lm_eval_xling import __version__
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.report.averages import average_rows, score_rows
 from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_rows
@@ -58,7 +58,7 @@ def compare(
     return (
         Report(
             schema_version=SCHEMA_VERSION,
-            version=__version__,
+            version=version("lm-eval-xling"),
             resamples=RESAMPLES,
             models=tuple(sorted({e.model for e in evaluations}, key=lambda model: model.label)),
             runs=tuple(_runs(evaluations)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,6 +43,9 @@ def _write(results: Mapping[str, Any], folder: Path) -> Path:
         number += 1
     # The harness writes its own form; it adds to what it is given, so it gets a copy.
     tracker = EvaluationTracker(output_path=str(own))
+    for name in asdict(tracker.general_config_tracker):
+        # How the model was prompted, where the results say it: ``lm_eval_xling.evaluate`` keeps it.
+        setattr(tracker.general_config_tracker, name, results.get(name))
     tracker.save_results_aggregated(
         results={key: value for key, value in results.items() if key != "samples"}, samples=samples
     )

@@ -20,8 +20,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from lm_eval_xling._cli.eval import _complete, _parse, _runs, evaluate
+from lm_eval_xling._cli.eval import _parse, evaluate
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.evaluating.arguments import complete, runs
 
 TASK = "xling_atlas_fr_es"
 
@@ -39,7 +40,7 @@ def as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def completed(*words: str) -> Any:
     arguments = _parse(list(words))
-    _complete(arguments)
+    complete(arguments)
     return arguments
 
 
@@ -89,7 +90,7 @@ def test_a_configuration_file_says_what_the_command_line_does_not(model: Path, t
     assert arguments.model == "hf-shared-prefix"
     assert arguments.model_args == {"pretrained": str(model), "dtype": "float32"}
     assert arguments.include_path[0] == str(own)
-    (only,) = _runs(arguments)
+    (only,) = runs(arguments)
     assert only.use_cache.startswith("c-")
     assert completed("--config", str(file), "--model", "dummy").model == "dummy"
 

@@ -1,0 +1,50 @@
+"""docs/python.md: its blocks run one after the other, with a tiny model in place of the real one and fewer items."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval.tasks import TaskManager
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+SMALLER = {
+    "gemma-3-270m": "MODEL",
+    "limit=100": "limit=12",
+    "limit=20": "limit=4",
+    '"data.ledger.people": 20': '"data.ledger.people": 2, "model": "MODEL", "training.max_steps": 2, "validation": 0',
+    '"xling_atlas"': '"xling_atlas_en_en,xling_atlas_en_fr,xling_atlas_fr_en,xling_atlas_de_en"',
+    '"xling_ledger", ': '"xling_ledger_taught_en_en", metadata={"xling": {"people": 2}}, limit=4, ',
+}
+
+
+@pytest.mark.slow
+def test_the_page_runs_as_it_stands(
+    tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Reading all tasks of the harness takes long, at each call.
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", functools.partial(TaskManager, include_defaults=False))
+    monkeypatch.setattr("lm_eval_xling.harness.seen_folder", lambda: None)
+    shutil.copytree(tiny("llama"), tmp_path / "MODEL")
+    page = PAGE
+    for shown, smaller in SMALLER.items():
+        assert shown in page, f"{shown} is no longer on the page"
+        page = page.replace(shown, smaller)
+    for name, content in re.findall(r"```\w+ file=(\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(compile(block, f"docs/python.md: {block.splitlines()[0]}", "exec"), names)
+    assert len(blocks) == 11
+    assert names["table"].shape[0] == 48 and set(names["both"]["model"]) == {names["base"], names["changed"]}
+    assert names["base"] == "MODEL"
+    assert names["page"].is_file() and (tmp_path / "pca" / "index.html").is_file()
+    said = capsys.readouterr().out
+    assert said.count(", 12 items\n") == 3 and "'de'" in said
