@@ -228,6 +228,8 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
             code = identify(row["language"]).code if "language" in row else language
             text, answer = row["text"], row.get("answer")
             choices = tuple(map(str, row.get("choices", ())))
+            if isinstance(row.get("choices"), str):
+                raise TypeError("'choices' is a string, not a list")
             if not isinstance(text, str):
                 raise TypeError(f"'text' is {text!r}, not a string")
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -125,7 +125,8 @@ def patch(
                 "questions": [[(q.subject, q.options, q.answer) for q in item] for item in items],
                 "model": model.describe(),
             },
-            batch_tokens=batch_tokens,
+            # A fact's patches are many passes: few facts at a time, so that a kill loses little.
+            batch_tokens=batch_tokens // (2 * depth),
         )
     subjects = [of_source[fact].subject for fact in others]
     return Findings(
