@@ -67,10 +67,11 @@ def arguments(probe: str, files: Path) -> list[object]:
         "similarity": ["--texts", files / "en.txt", "--lexicons", files / "lexicons", "--ratio", 0.4],
         "mexa": ["--parallel", files / "parallel"],
         "patch": ["--texts", files / "facts.jsonl"],
+        "steer": ["--texts", files / "facts.jsonl", "--parallel", files / "parallel"],
     }[probe]
 
 
-@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa", "patch"])
+@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa", "patch", "steer"])
 def test_a_run_is_numbers_pictures_and_a_page(
     probe: str, files: Path, tiny: Callable[[str], Path], adapter: Callable[..., Path]
 ) -> None:
@@ -158,6 +159,6 @@ def test_bad_calls_are_messages(
 
 
 def test_help_of_every_probe_has_examples() -> None:
-    for probe in ("logit-lens", "pca", "similarity", "mexa", "patch"):
+    for probe in ("logit-lens", "pca", "similarity", "mexa", "patch", "steer"):
         output = CliRunner().invoke(app, ["probe", probe, "--help"], terminal_width=200).output
         assert "Examples" in output and f"xling probe {probe} --model gemma-3-270m" in output

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,8 +40,10 @@ def facts(language: str, subjects: Sequence[str] = SUBJECTS) -> list[Prompt]:
     ]
 
 
-def likelihoods(folder: Path, text: str, layer: int | None = None, at: int = 0, state: object = None) -> np.ndarray:
-    """Each choice in a pass of its own, with a layer's state at one byte replaced: by hooks and nothing of ours."""
+def likelihoods(
+    folder: Path, text: str, layer: int | None = None, at: int | slice = 0, state: Any = None
+) -> np.ndarray:
+    """Each choice in a pass of its own, with what a layer reads replaced: by hooks and nothing of ours."""
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inner = model.get_decoder()
@@ -48,7 +51,7 @@ def likelihoods(folder: Path, text: str, layer: int | None = None, at: int = 0, 
 
     def change(_: object, given: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> object:
         hidden = (given[0] if given else named["hidden_states"]).clone()
-        hidden[0, at] = state
+        hidden[0, at] = state(hidden[0, at]) if callable(state) else state
         return ((hidden, *given[1:]), named) if given else (given, {**named, "hidden_states": hidden})
 
     if layer is not None:
