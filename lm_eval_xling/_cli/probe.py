@@ -190,4 +190,5 @@ def _prompts(probe: Probe, given: dict[str, Any]) -> Sequence[Prompt]:
         metadata=parse_metadata(given["metadata"]),
         include_path=given["include_path"],
         labels=probe.labels,
+        facts=probe.facts,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from lm_eval_xling.models.head import unserved
 
-__all__ = ["bypassed", "decoder_layers", "hidden_states"]
+__all__ = ["bypassed", "decoder_layers", "edited", "hidden_states"]
 
 
 def hidden_states(
@@ -79,6 +79,32 @@ def bypassed(layers: Sequence[nn.Module]) -> Iterator[None]:
         return hidden if isinstance(output, torch.Tensor) else (hidden, *output[1:])
 
     hooks = [layer.register_forward_hook(bypass, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def edited(layers: Sequence[nn.Module], edit: Callable[[int, torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Let layers read other states than those they are given, inside the block.
+
+    Args:
+        layers: of the model, in order.
+        edit: from a layer's index and the states that it is given, ``(batch, length, width)``, to those that it reads.
+            What layer 0 is given is the embedding; what layer k is given, the output of layer k - 1.
+    """
+
+    def reader(index: int) -> Callable[..., Any]:
+        def read(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            if given:
+                return (edit(index, given[0]), *given[1:]), named
+            return given, {**named, "hidden_states": edit(index, named["hidden_states"])}
+
+        return read
+
+    hooks = [layer.register_forward_pre_hook(reader(index), with_kwargs=True) for index, layer in enumerate(layers)]
     try:
         yield
     finally:

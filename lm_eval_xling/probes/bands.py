@@ -22,7 +22,9 @@ _BLOCK = 10_000_000
 _GROUPS = 20
 
 
-def bootstrap_band(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
+def bootstrap_band(
+    statistic: Statistic, items: int, *, seed: int = 0, clusters: NDArray[np.int64] | None = None
+) -> Band:
     """Return a statistic and its 95 % percentile bootstrap interval over items (Efron and Tibshirani 1993, ch. 13).
 
     For arrays of any statistic of weighted items; a mean alone has ``lm_eval_xling.statistics.bootstrap_mean``, which
@@ -32,14 +34,19 @@ def bootstrap_band(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
         statistic: from weights ``(resamples, items)``, each row summing to 1, to ``(resamples, ...)``.
         items: number of items.
         seed: of the resampling.
+        clusters: number of each item's cluster, from 0; whole clusters are drawn. Without them every item is one.
     """
     generator = np.random.default_rng(seed)
+    drawn = items if clusters is None else int(clusters.max()) + 1
     block = max(1, _BLOCK // items)
     estimate = statistic(np.full((1, items), 1 / items))[0]
     draws = []
     for start in range(0, RESAMPLES, block):
         size = min(block, RESAMPLES - start)
-        draws.append(statistic(generator.multinomial(items, np.full(items, 1 / items), size=size) / items))
+        weights = generator.multinomial(drawn, np.full(drawn, 1 / drawn), size=size).astype(float)
+        if clusters is not None:
+            weights = weights[:, clusters]
+        draws.append(statistic(weights / weights.sum(1, keepdims=True)))
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(np.concatenate(draws), (0.025, 0.975), axis=0)
     return estimate, low, high

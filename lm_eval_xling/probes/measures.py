@@ -74,6 +74,7 @@ def levels_and_differences(
     other: str | None = None,
     seed: int,
     test: bool = False,
+    clusters: NDArray[np.int64] | None = None,
 ) -> list[Measure]:
     """Return the level of each variant and the paired difference of each adapter from the base, with bands.
 
@@ -86,6 +87,7 @@ def levels_and_differences(
         other: second language, or control.
         seed: of the bootstrap; the same resamples serve all variants.
         test: whether the items themselves are paired differences whose median is tested against 0.
+        clusters: number of each item's cluster, where items are not independent.
     """
     measures = []
     for variant, array in values.items():
@@ -95,7 +97,7 @@ def levels_and_differences(
         counted = (~np.isnan(array)).sum(0)
         for minus, statistic in statistics:
             items = array if minus is None else array - values[BASE]
-            band = bands.bootstrap_band(statistic, len(array), seed=seed)
+            band = bands.bootstrap_band(statistic, len(array), seed=seed, clusters=clusters)
             measures += to_measures(
                 band,
                 names,

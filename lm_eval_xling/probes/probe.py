@@ -32,7 +32,13 @@ class Prompt:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Label words by language code, in one order for all languages; empty for free text."""
     answer: int | None = None
-    """Index of the correct label."""
+    """Index of the correct label, or of the right one among ``choices``."""
+    subject: str = ""
+    """What a fact is about, as the text has it; empty where no fact is asked."""
+    choices: tuple[str, ...] = ()
+    """Continuations of the text of which one is right."""
+    relation: str = ""
+    """What is asked of the subject, such as ``capital``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,8 @@ class Probe:
     """Checks the prompts, and fills in settings that depend on them, before a model is loaded."""
     labels: bool = False
     """Whether prompts of tasks need label words."""
+    facts: bool = False
+    """Whether prompts need a subject, and continuations of which one is right."""
     examples: Sequence[str] = ()
     """Arguments of the command that can be pasted, for its help."""
 

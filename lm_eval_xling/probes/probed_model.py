@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from lm_eval_xling.models import choose_device, load_model, load_tokenizer, load
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from lm_eval_xling.models.output_path import OutputPath
 
@@ -81,6 +83,14 @@ class ProbedModel:
     def states(self) -> int:
         """Number of hidden states of a token: the embedding and every layer's output."""
         return int(self.model.config.get_text_config().num_hidden_layers) + 1
+
+    @cached_property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The decoder layers, in order."""
+        from lm_eval_xling.models.layers import decoder_layers
+
+        check = self.tokenizer(_CHECK, return_tensors="pt")["input_ids"][:, :8].to(self.device)
+        return tuple(decoder_layers(self.model, check)[0])
 
     @property
     def width(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lm_eval_xling.languages import identify, resolve
 from lm_eval_xling.literals import words
 from lm_eval_xling.probes.labels import ENGLISH
 from lm_eval_xling.probes.probe import Prompt
-from lm_eval_xling.records import Document
+from lm_eval_xling.records import Document, Request
 from lm_eval_xling.translation.language_files import PLACEHOLDER, language_files
 
 __all__ = ["common_items", "from_files", "from_tasks", "parallel_sentences", "read_lines"]
@@ -31,6 +32,7 @@ def from_tasks(
     metadata: Mapping[str, Any] | None = None,
     include_path: Sequence[str | Path] = (),
     labels: bool = False,
+    facts: bool = False,
 ) -> list[Prompt]:
     """Return the prompts of leaf tasks exactly as the harness sends them to the model, demonstrations included.
 
@@ -41,9 +43,10 @@ def from_tasks(
         metadata: as with ``--metadata``.
         include_path: further folders of tasks, such as those of own data.
         labels: whether label words are needed, as for the logit lens.
+        facts: whether a subject and continuations are needed, as for patching.
 
     Raises:
-        UserError: if a task is unknown, or its labels are no words of ``literals``.
+        UserError: if a task is unknown, its labels are no words of ``literals``, or it asks no facts.
     """
     from lm_eval_xling.harness import requests
 
@@ -55,8 +58,9 @@ def from_tasks(
             document = request.document
             language = document.condition.languages["question"]
             found = _label_words(task, document, language) if labels else {}
-            answer = document.answer if labels else None
-            prompts.append(Prompt(document.id, language, request.context, found, answer))
+            answer = document.answer if labels or facts else None
+            prompt = Prompt(document.id, language, request.context, found, answer)
+            prompts.append(_with_fact(prompt, task, request) if facts else prompt)
     return _checked(prompts, "--task")
 
 
@@ -81,14 +85,26 @@ def _label_words(task: str, document: Document, language: str) -> dict[str, tupl
     return {code: tuple(words(code)[names[choice]] for choice in choices) for code in (ENGLISH, language)}
 
 
+def _with_fact(prompt: Prompt, task: str, request: Request) -> Prompt:
+    """Return the prompt with what the task's document asks of which subject."""
+    subject = request.document.fields.get("subject")
+    if not isinstance(subject, str) or not request.continuations:
+        raise UserError(
+            "the task scores no answers to a question about a subject",
+            where=f"task {task}, document {request.document.id}",
+            fix="probe a task of facts such as xling_atlas_de_de, or give --texts FILE.jsonl with subjects and choices",
+        )
+    return replace(prompt, subject=subject, choices=request.continuations, relation=request.document.group)
+
+
 def from_files(specifications: Iterable[str], *, limit: int | None = None) -> list[Prompt]:
     """Return the texts of files, one a line.
 
     Args:
         specifications: ``FILE`` or ``LANGUAGE=FILE``; without a language the file's name begins with one, as in
             ``de.txt``. A ``.jsonl`` file has objects with ``text``, ``language``, and for the logit lens ``labels``
-            (language to words) and ``answer`` (index); lines of the same number, or the same ``id``, are the same
-            item in several languages.
+            (language to words) and ``answer`` (index), for facts ``subject``, ``choices``, ``answer`` and ``relation``;
+            lines of the same number, or the same ``id``, are the same item in several languages.
         limit: the first texts of each file only.
 
     Raises:
@@ -211,6 +227,9 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
             labels = {identify(code).code: tuple(map(str, of)) for code, of in row.get("labels", {}).items()}
             code = identify(row["language"]).code if "language" in row else language
             text, answer = row["text"], row.get("answer")
+            choices = tuple(map(str, row.get("choices", ())))
+            if isinstance(row.get("choices"), str):
+                raise TypeError("'choices' is a string, not a list")
             if not isinstance(text, str):
                 raise TypeError(f"'text' is {text!r}, not a string")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -221,7 +240,18 @@ def _from_json_lines(path: Path, language: str | None, limit: int | None) -> lis
             ) from error
         if code is None:
             raise UserError("no language", where=where, fix='add "language": "de"')
-        prompts.append(Prompt(str(row.get("id", where.rpartition(":")[2])), code, text, labels, answer))
+        prompts.append(
+            Prompt(
+                str(row.get("id", where.rpartition(":")[2])),
+                code,
+                text,
+                labels,
+                answer,
+                subject=str(row.get("subject", "")),
+                choices=choices,
+                relation=str(row.get("relation", "")),
+            )
+        )
     return prompts
 
 

@@ -35,6 +35,19 @@ def files(tmp_path: Path) -> Path:
         {"id": str(n), "language": "th", "text": f"ข้อความ {n}", "labels": labels, "answer": n % 2} for n in range(6)
     ]
     (tmp_path / "th.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [
+        {
+            "id": n,
+            "language": code,
+            "text": f"{code} {word}:",
+            "subject": word,
+            "choices": [" a", " bc"],
+            "answer": n % 2,
+        }
+        for code in ("en", "de", "th")
+        for n, word in enumerate(WORDS[:6])
+    ]
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
     (tmp_path / "parallel").mkdir()
     for code in ("en", "de", "th"):
         (tmp_path / "parallel" / f"{code}.dev").write_bytes((tmp_path / f"{code}.txt").read_bytes())
@@ -53,11 +66,13 @@ def arguments(probe: str, files: Path) -> list[object]:
         "pca": ["--texts", files / "en.txt", "--texts", files / "de.txt", "--texts", files / "th.txt"],
         "similarity": ["--texts", files / "en.txt", "--lexicons", files / "lexicons", "--ratio", 0.4],
         "mexa": ["--parallel", files / "parallel"],
+        "patch": ["--texts", files / "facts.jsonl"],
+        "steer": ["--texts", files / "facts.jsonl", "--parallel", files / "parallel"],
     }[probe]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa"])
+@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa", "patch", "steer"])
 def test_a_run_is_numbers_pictures_and_a_page(
     probe: str, files: Path, tiny: Callable[[str], Path], adapter: Callable[..., Path]
 ) -> None:
@@ -145,6 +160,6 @@ def test_bad_calls_are_messages(
 
 
 def test_help_of_every_probe_has_examples() -> None:
-    for probe in ("logit-lens", "pca", "similarity", "mexa"):
+    for probe in ("logit-lens", "pca", "similarity", "mexa", "patch", "steer"):
         output = CliRunner().invoke(app, ["probe", probe, "--help"], terminal_width=200).output
         assert "Examples" in output and f"xling probe {probe} --model gemma-3-270m" in output
