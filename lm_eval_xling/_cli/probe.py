@@ -93,8 +93,8 @@ class ProbeGroup(TyperGroup):
 app = typer.Typer(
     cls=ProbeGroup,
     no_args_is_help=True,
-    help="Probe the layers of a model: logit lens, principal components, similarity, MEXA. With --peft each probe "
-    "also runs with the adapter switched on and reports the difference.",
+    help="Probe the layers of a model: logit lens, principal components, similarity, MEXA, activation patching, "
+    "steering. With --peft each probe also runs with the adapter switched on and reports the difference.",
     rich_markup_mode="rich",
 )
 

@@ -328,15 +328,15 @@ def _draw(findings: Findings, prompts: Sequence[Prompt], folder: Path, model: st
                 panel.axhline(0, color="#444444", linewidth=0.8)
                 for number, kind in enumerate((SAME_SUBJECT, OTHER_SUBJECT)):
                     series = [m for m in of_language if m.quantity == "effect" and m.other == kind]
-                    canvas.draw_band(panel, series, f"state of the {kind}", **line_style(number))
+                    canvas.draw_band(panel, series, f"{kind}'s state", **line_style(number))
                 panel.set_title(f"into {name} (n = {gap.n})")
                 canvas.layer_axis(panel, last)
                 panel.set_xlabel("layer that reads the patched state (0: embedding)")
                 panel.set_ylabel(canvas.unit_label(PROBE.quantity("effect"), view))
             canvas.hide_from(axes, len(languages))
             handles, texts = np.ravel(axes)[0].get_legend_handles_labels()
-            figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False)
-            figure.suptitle(f"{source} state at the subject's last token, {view.title(model)}")
+            figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)
+            figure.suptitle(f"{source} state at the subject's last token\n{view.title(model)}")
             pictures.append(
                 canvas.save(
                     figure,
