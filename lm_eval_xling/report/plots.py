@@ -214,11 +214,10 @@ def points(
     shift = {}
     for _, group, name, value in sorted(everything):
         shift[group, name] = taken[value[0]] = taken.get(value[0], -1) + 1
-    most = max(taken.values(), default=0) + 1
     for index, (group, own) in enumerate(groups.items()):
         colour, marker = PALETTE[index % len(PALETTE)], "osD^v"[index % 5]
         for name, (place, estimate, low, high) in own.items():
-            x = place + 0.8 * ((shift[group, name] + 0.5) / most - 0.5)
+            x = place + 0.8 * ((shift[group, name] + 0.5) / (taken[place] + 1) - 0.5)
             axes.plot([x, x], [low, high], color=colour, linewidth=1, alpha=0.5)
             axes.plot([x], [estimate], color=colour, marker=marker, markersize=4, linestyle="")
             axes.annotate(name, (x, estimate), xytext=(4, 2), textcoords="offset points", fontsize=7)
