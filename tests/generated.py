@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.task_files import task_files
-from tests.generators import atlas, data, ledger, parameters, readme
+from tests.generators import atlas, commands, data, ledger, parameters, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +22,7 @@ def _task_yamls() -> Iterator[tuple[Path, str]]:
 GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [
     _task_yamls,
     atlas.files,
+    commands.files,
     data.files,
     ledger.files,
     parameters.files,

@@ -16,7 +16,6 @@ app = typer.Typer(
     help="Measure, lower and explain the crosslingual knowledge barrier of language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
 )
 app.command("eval", epilog=eval.EPILOG, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
