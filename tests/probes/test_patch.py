@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import bands, from_tasks
-from lm_eval_xling.probes.facts import log_odds, option_log_likelihoods, questions
+from lm_eval_xling.probes.asked_facts import log_odds, option_log_likelihoods, questions
 from lm_eval_xling.probes.kinds.patch import OTHER_SUBJECT, PROBE, SAME_SUBJECT, patch
 from lm_eval_xling.probes.probe import Findings, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel

@@ -16,7 +16,7 @@ from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.probes import bands, canvas
 from lm_eval_xling.probes.activations import TokenBatch, representations, sweep
-from lm_eval_xling.probes.facts import Question, check_facts, log_odds, option_log_likelihoods, questions
+from lm_eval_xling.probes.asked_facts import Question, check_facts, log_odds, option_log_likelihoods, questions
 from lm_eval_xling.probes.measures import levels_and_differences
 from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import ProbedModel
