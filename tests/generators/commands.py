@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
+import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
@@ -19,7 +20,7 @@ _EXAMPLES = re.compile(r"^Examples?:\n((?:\n|  .*\n)+)", re.MULTILINE)
 def files() -> Iterator[tuple[Path, str]]:
     """Yield the page."""
     command = get_command(app)
-    with click.Context(command, info_name="xling") as context:
+    with typer.Context(command, info_name="xling") as context:
         text = get_docs_for_click(obj=command, ctx=context, name="xling")
     for name, own in _commands(command):
         # Lists of commands have their first words only.
@@ -29,7 +30,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield PAGE, re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).rstrip("\n") + "\n"
 
 
-def _commands(group: click.Command) -> Iterator[tuple[str, str]]:
+def _commands(group: Any) -> Iterator[tuple[str, str]]:
     """Name and first sentence of every command, in the order of the page's lists."""
     inner = getattr(group, "commands", {})
     for name, command in inner.items():
