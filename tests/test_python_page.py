@@ -48,3 +48,15 @@ def test_the_page_runs_as_it_stands(
     assert names["page"].is_file() and (tmp_path / "pca" / "index.html").is_file()
     said = capsys.readouterr().out
     assert said.count(", 12 items\n") == 3 and "'de'" in said
+
+
+@pytest.mark.slow
+def test_the_block_of_the_readme_runs(
+    tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny("llama"), tmp_path / "MODEL")
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    exec(compile(block.replace("gemma-3-270m", "MODEL").replace("limit=100", "limit=2"), "README.md", "exec"), {})
+    assert ", 2 items\n" in capsys.readouterr().out
