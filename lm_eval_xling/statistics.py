@@ -409,15 +409,18 @@ def linear_regression(design: Array, outcome: Array, *, confidence: float = CONF
     estimates = inverse @ design.T @ outcome
     residuals = outcome - design @ estimates
     leverage = np.einsum("nk,kl,nl->n", design, inverse, design)
-    # A row that alone decides a coefficient has leverage 1 and no residual: nothing is known of its variance.
-    weights = np.divide(residuals, 1 - leverage, out=np.full(rows, np.nan), where=leverage < 1 - 1e-12)
+    # A row that alone decides a coefficient has leverage 1 and no residual: of that coefficient nothing more is known.
+    alone = leverage > 1 - 1e-9
+    weights = np.divide(residuals, 1 - leverage, out=np.zeros(rows), where=~alone)
     errors = np.sqrt(np.diag(inverse @ (design.T * weights**2) @ design @ inverse))
+    errors[(np.abs(inverse @ design.T[:, alone]) > 1e-9).any(axis=1)] = np.nan
     half = float(t.ppf((1 + confidence) / 2, rows - columns)) * errors
     with np.errstate(divide="ignore", invalid="ignore"):
         p_values = 2 * t.sf(np.abs(estimates / errors), rows - columns)
     spread = float(((outcome - outcome.mean()) ** 2).sum())
+    rounding = rows * (np.finfo(float).eps * float(np.abs(outcome).max())) ** 2
     return Regression(
         tuple(Interval(float(e), float(e - h), float(e + h)) for e, h in zip(estimates, half, strict=True)),
         tuple(p_values.tolist()),
-        float(1 - (residuals**2).sum() / spread) if spread else float("nan"),
+        float(1 - (residuals**2).sum() / spread) if spread > rounding else float("nan"),
     )

@@ -253,6 +253,15 @@ def test_a_row_that_alone_decides_a_coefficient_leaves_its_interval_open() -> No
     slope = st.linear_regression(design, np.array([1.0, 2, 3, 4, 5, 9])).coefficients[1]
     assert slope.estimate == pytest.approx(6.0)
     assert math.isnan(slope.low) and math.isnan(slope.high)
+    # The others keep theirs.
+    other = np.column_stack([design, [0, 1, 0, 1, 0, 0]])
+    found = st.linear_regression(other, np.array([1.0, 2, 3, 4, 5, 9]))
+    assert [math.isnan(interval.low) for interval in found.coefficients] == [False, True, False]
+
+
+def test_a_constant_outcome_has_no_share_explained() -> None:
+    design = np.column_stack([np.ones(11), np.arange(11.0)])
+    assert math.isnan(st.linear_regression(design, np.full(11, 0.3)).explained)
 
 
 def test_coverage_of_a_slope_over_languages() -> None:

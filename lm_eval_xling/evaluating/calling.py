@@ -17,6 +17,9 @@ from lm_eval_xling.servers import failures, served
 
 __all__ = ["evaluate"]
 
+_COMMAND_ONLY = frozenset({"wandb_args", "wandb_config_args", "trackio_args", "show_config", "log_samples"})
+"""What the harness's command does around an evaluation."""
+
 
 def evaluate(
     tasks: str | Sequence[str],
@@ -61,14 +64,18 @@ def evaluate(
         UserError: for what the arguments, the model or the data do not allow.
     """
     from lm_eval import simple_evaluate
+    from lm_eval._cli.utils import request_caching_arg_to_dict
     from lm_eval.config.evaluate_config import EvaluatorConfig
     from lm_eval.loggers import EvaluationTracker
 
     check_version()
-    known = [field.name for field in dataclasses.fields(EvaluatorConfig)]
+    known = [field.name for field in dataclasses.fields(EvaluatorConfig) if field.name not in _COMMAND_ONLY]
     for name in harness:
         if name not in known:
             raise unknown_name("argument", name, known, where="evaluate")
+    if isinstance(harness.get("cache_requests"), str | bool):
+        words = str(harness["cache_requests"]).lower()
+        harness["cache_requests"] = None if words == "false" else request_caching_arg_to_dict(words)
     folders = [include_path] if isinstance(include_path, str | Path) else list(include_path)
     given = argparse.Namespace(
         **{"config": None, **harness},

@@ -12,7 +12,7 @@ __all__ = ["Results"]
 class Results(dict[str, Any]):
     """What ``lm_eval.simple_evaluate`` returns, and how the model was prompted.
 
-    ``samples``, ``barrier`` and ``write_report`` of this package take it as it is. A notebook shows it as a table.
+    ``samples`` and ``write_report`` of this package take it as it is. A notebook shows it as a table.
     """
 
     def scores(self) -> list[tuple[str, str, float, float | None]]:

@@ -41,7 +41,7 @@ class Question:
 
 
 def check_facts(prompts: Sequence[Prompt]) -> None:
-    """Refuse prompts that name no subject, or have no continuations of which one is right.
+    """Refuse prompts that name no subject, have no continuations of which one is right, or others in each language.
 
     Raises:
         UserError: if there is one.
@@ -51,7 +51,11 @@ def check_facts(prompts: Sequence[Prompt]) -> None:
             what = f"the text has no subject {prompt.subject!r}" if prompt.subject else "the prompt names no subject"
         elif len(prompt.choices) < 2 or not all(prompt.choices):
             what = f"the prompt has {len(list(filter(None, prompt.choices)))} choices, and two are needed"
-        elif not isinstance(prompt.answer, int) or not 0 <= prompt.answer < len(prompt.choices):
+        elif (
+            isinstance(prompt.answer, bool)
+            or not isinstance(prompt.answer, int)
+            or not 0 <= prompt.answer < len(prompt.choices)
+        ):
             what = f"the answer is {prompt.answer!r}, no index of the {len(prompt.choices)} choices"
         else:
             continue
@@ -61,6 +65,16 @@ def check_facts(prompts: Sequence[Prompt]) -> None:
             fix='write {"id": "1", "language": "de", "text": "Land: Peru\\nHauptstadt:", "subject": "Peru", "choices": '
             '[" Lima", " Quito"], "answer": 0}, or give a task of facts such as xling_atlas_de_de',
         )
+    shape: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first = shape.setdefault(prompt.id, prompt)
+        if (len(prompt.choices), prompt.answer) != (len(first.choices), first.answer):
+            raise UserError(
+                f"the same fact has choice {first.answer} of {len(first.choices)} right in {first.language}, and "
+                f"{prompt.answer} of {len(prompt.choices)} in {prompt.language}",
+                where=f"prompt {prompt.id}",
+                fix="give each language the same choices in the same order",
+            )
 
 
 def questions(model: ProbedModel, prompts: Sequence[Prompt]) -> list[Question]:

@@ -216,17 +216,33 @@ def contrasts(block: Block) -> list[Contrast]:
 def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
     """Groups of tasks over which a mean says something: one placement in several languages, or a whole matrix."""
     by_placement: dict[str, list[int]] = defaultdict(list)
-    for index in others:
-        by_placement[block.evaluations[index].condition.placement].append(index)
-    pairs = [index for index in others if block.evaluations[index].condition.is_pair]
+    seen: set[tuple[str, LoggedCondition]] = set()
+    for index in sorted(others, key=lambda index: " " in block.evaluations[index].task):
+        evaluation = block.evaluations[index]
+        # Parameters make conditions, too: another draw is no further language, and no language counts twice.
+        name = f"{evaluation.condition.placement}{_other_parameters(evaluation.task)}"
+        changed = " " in evaluation.task
+        if changed and (evaluation.condition.placement == "mixup" or (name, evaluation.condition) in seen):
+            continue
+        seen.add((name, evaluation.condition))
+        by_placement[name].append(index)
+    kept = [index for rows in by_placement.values() for index in rows]
+    pairs = [index for index in kept if block.evaluations[index].condition.is_pair]
     # A matrix of question and answer languages has a placement a cell, or one for all.
-    if len(by_placement) in (1, len(others)) and _is_matrix([block.evaluations[index] for index in pairs]):
+    if len(by_placement) in (1, len(kept)) and _is_matrix([block.evaluations[index] for index in pairs]):
         return {f"all other pairs (mean of {len(pairs)})": pairs}
     return {
         f"{name or 'other languages'} (mean of {len(rows)})": rows
         for name, rows in by_placement.items()
         if len(rows) > 1
     }
+
+
+def _other_parameters(task: str) -> str:
+    """Of the parameters after a task's name those that name no language of an item."""
+    named = [part for part in task.split(" ")[1:] if "=" in part]
+    left = [part for part in named if "language" not in part.partition("=")[0] or part.startswith("base_language")]
+    return "".join(f" {part}" for part in left)
 
 
 def _is_matrix(evaluations: Sequence[Evaluation]) -> bool:

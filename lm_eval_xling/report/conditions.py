@@ -192,7 +192,7 @@ def condition_of_leaf(leaf: Mapping[str, Any]) -> tuple[LoggedCondition, str]:
     else:
         for part, keys in (
             ("question", ("question_language", "question", "language", "source")),
-            ("answer", ("answer_language", "answer", "options", "context", "language", "target")),
+            ("answer", ("answer_language", "answer", "options", "context", "language", "target", "reasoning")),
         ):
             code = next((str(leaf[key]) for key in keys if key in leaf), "")
             if code in LANGUAGES or code == SEVERAL:

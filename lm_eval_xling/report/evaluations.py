@@ -57,6 +57,7 @@ class Setting:
         parts = [f"{self.shots}-shot"]
         parts += [part for part in (self.form, self.variant) if part]
         parts += ["chat template"] if self.chat_template else []
+        parts += ["demonstrations as turns"] if self.multiturn else []
         parts += [f"system instruction {self.system_instruction[:6]}"] if self.system_instruction else []
         parts += [f"demonstrations of seed {self.shots_seed}"] if self.shots_seed not in (None, 1234) else []
         return ", ".join(parts + ([self.parameters] if self.parameters else []))

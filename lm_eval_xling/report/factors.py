@@ -70,10 +70,12 @@ def factor_rows(languages: Iterable[LanguageRow]) -> list[FactorRow]:
     what is hard in English moves all barriers alike and no slope: languages are the clusters. The intervals are
     robust to unequal variances (HC3), with a t distribution.
     """
-    groups: dict[tuple[str, str, str, str], list[LanguageRow]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], dict[str, list[LanguageRow]]] = defaultdict(lambda: defaultdict(list))
     for row in languages:
-        groups[row.model, row.family, row.setting, row.layout].append(row)
-    rows = [made for group in groups.values() if len(group) >= FEWEST_LANGUAGES for made in _regressed(group)]
+        groups[row.model, row.family, row.setting, row.layout][row.language].append(row)
+    rows = [
+        made for group in groups.values() if len(group) >= FEWEST_LANGUAGES for made in _regressed([*group.values()])
+    ]
     adjusted = benjamini_hochberg(np.array([row.p_value for row in rows]))
     return [replace(row, adjusted_p=float(value)) for row, value in zip(rows, adjusted, strict=True)]
 
@@ -84,6 +86,9 @@ def _other_language(condition: LoggedCondition) -> tuple[str, str] | None:
     if len(others) != 1:
         return None
     parts = [part for part, code in condition.languages if code == others[0] and not part.startswith("option_")]
+    if not parts and condition.question != BASE:
+        # Parts in several languages, drawn from English and this one alone.
+        return None
     named = sorted(parts, key=lambda part: (part != "question", part)) or ["wrong options"]
     # Where the placement is that of a cell of a matrix, the parts say it all.
     placed = f" ({condition.placement})" if condition.placement in PLACEMENTS else ""
@@ -106,14 +111,16 @@ def _properties(row: LanguageRow) -> dict[str, float]:
     }
 
 
-def _regressed(group: Sequence[LanguageRow]) -> list[FactorRow]:
-    properties = [_properties(row) for row in group]
+def _regressed(group: Sequence[Sequence[LanguageRow]]) -> list[FactorRow]:
+    """Coefficients over languages, each with its conditions (several seeds, say), whose mean counts."""
+    properties = [_properties(rows[0]) for rows in group]
     names = _told_apart({name: np.array([own[name] for own in properties]) for name in properties[0]})
     if not names:
         return []
     design = np.column_stack([np.ones(len(group)), *names.values()])
-    fitted = linear_regression(design, np.array([row.barrier.estimate for row in group]))
-    first = group[0]
+    means = np.array([np.mean([row.barrier.estimate for row in rows]) for rows in group])
+    fitted = linear_regression(design, means)
+    first = group[0][0]
     return [
         FactorRow(
             model=first.model,
@@ -132,10 +139,16 @@ def _regressed(group: Sequence[LanguageRow]) -> list[FactorRow]:
 
 
 def _told_apart(columns: dict[str, Array]) -> dict[str, Array]:
-    """The properties that these languages tell apart: none that is constant or follows from those before it."""
+    """The properties that these languages tell apart.
+
+    None that one language alone has, or lacks, which would be a statement on that language; and none that follows from
+    those before it.
+    """
     kept: dict[str, Array] = {}
     for name, values in columns.items():
         design = np.column_stack([np.ones(len(values)), *kept.values(), values])
+        if min((values == value).sum() for value in {values.min(), values.max()}) == 1 and len(set(values)) == 2:
+            continue
         if np.linalg.matrix_rank(design) == design.shape[1]:
             kept[name] = values
     return kept

@@ -94,6 +94,16 @@ def barrier(samples: pd.DataFrame, reference: Chosen, condition: Chosen) -> Barr
             or no common items.
     """
     first, second = _chosen(samples, reference, "reference"), _chosen(samples, condition, "condition")
+    named = {"condition"} if isinstance(reference, str) else set(reference)
+    named |= set() if isinstance(condition, str) else set(condition)
+    for column in _EQUAL:
+        one, other = str(first[column].iloc[0]), str(second[column].iloc[0])
+        if one != other and column in ("model", "setting") and column not in named:
+            raise UserError(
+                f"the conditions are of two {column}s: {one} and {other}",
+                where=f"{_told(reference)}, {_told(condition)}",
+                fix=f"if that is meant, name each: {{{column!r}: …}}",
+            )
     if first["metric"].iloc[0] != second["metric"].iloc[0] or first["family"].iloc[0] != second["family"].iloc[0]:
         told = [f"{part['family'].iloc[0]} in {part['metric'].iloc[0]}" for part in (first, second)]
         raise UserError(f"the conditions cannot be compared: {told[0]} and {told[1]}", fix="choose one family")
@@ -147,6 +157,12 @@ def _chosen(samples: pd.DataFrame, asked: Chosen, where: str) -> pd.DataFrame:
 
 def _by_item(rows: pd.DataFrame) -> pd.Series[float]:
     """Mean score of every item that all tasks of the condition have scored."""
+    twice = rows[rows.duplicated(["id", "task"])]
+    if not twice.empty:
+        raise UserError(
+            f"the table has {twice['task'].iloc[0]}, id {twice['id'].iloc[0]!r}, twice",
+            fix="xling.samples of all runs at once, which keeps the newest of each",
+        )
     table = rows.pivot(index="id", columns="task", values="score").reindex(rows["id"].unique())
     return table.dropna().mean(axis=1)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lm_eval.api.model import CacheHook, hash_args
+from lm_eval.models.utils import normalize_gen_kwargs
 
 from lm_eval_xling.errors import UserError
 
-__all__ = ["AnswerStore"]
+__all__ = ["AnswerStore", "is_sampled"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,13 +57,13 @@ class AnswerStore:
         value = answer[0] if isinstance(answer, tuple | list) else answer
         if isinstance(value, float) and not math.isfinite(value):
             self._judge(value, [str(part) for part in request])
-        if not _is_sampled(kind, request):
+        if not (kind == "generate_until" and is_sampled(request[1])):
             self._hook.add_partial(_name(kind), request, answer)
 
     def known(self, kind: str, request: Sequence[Any]) -> Any | None:
         """The stored answer to a request; None where there is none."""
         stored = self._hook.dbdict
-        if stored is None or _is_sampled(kind, request):
+        if stored is None or (kind == "generate_until" and is_sampled(request[1])):
             return None
         return stored.get(hash_args(_name(kind), request))
 
@@ -97,6 +98,9 @@ def _name(kind: str) -> str:
     return f"{kind} of an unfinished run"
 
 
-def _is_sampled(kind: str, request: Sequence[Any]) -> bool:
-    """As in the harness, which draws such a text anew each time."""
-    return kind == "generate_until" and bool(request[1].get("do_sample"))
+def is_sampled(options: dict[str, Any]) -> bool:
+    """Whether the harness samples with these options of a request, a temperature alone included.
+
+    Such a text is drawn anew each time: the answers to a request that is repeated must differ.
+    """
+    return bool(normalize_gen_kwargs(options)["do_sample"])

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
-from lm_eval_xling.scoring.answer_store import AnswerStore
+from lm_eval_xling.scoring.answer_store import AnswerStore, is_sampled
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
 from lm_eval_xling.scoring.generation import (
     PromptPlan,
@@ -359,7 +359,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         with self._rows(self._generation_rows(longest)) as rows:
             self._prompt_prefixes = PromptPrefixes(self._executor, plan.prefixes, rows * longest)
             try:
-                if any(option.get("do_sample") for option in options):
+                if any(map(is_sampled, options)):
                     # The same batches as hf, so that the same random numbers meet the same rows.
                     texts: list[str] = super().generate_until(requests, disable_tqdm)
                     return texts

@@ -72,12 +72,15 @@ def _entries(folder: Path) -> list[tuple[Family, dict[str, Any]]]:
     """Return what an export holds: leaves and groups by name, and the dataset's name on the hub."""
     try:
         written = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return [
+        entries = [
             (family_named(name), {key: entry[key] for key in ("leaves", "groups", "hub")})
             for name, entry in written.items()
         ]
+        if not entries or not all(entry["leaves"] and isinstance(entry["hub"], str | None) for _, entry in entries):
+            raise ValueError("a manifest without leaves, or with a name that is none")
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise UserError("the folder is no export", where=folder, fix="xling export FAMILY --to FOLDER") from error
+    return entries
 
 
 def _alone(
@@ -141,6 +144,8 @@ def _of_runs(ours: Mapping[str, Any], theirs: Mapping[str, Any], metrics: set[st
         difference = _scores(mine["scores"], other["scores"], metrics)
         if difference:
             return f"row {row}: {difference}"
+    if metrics.isdisjoint(ours["scores"]):
+        return f"there is no score to compare: {', '.join(sorted(metrics))}"
     difference = _scores(ours["scores"], theirs["scores"], metrics)
     return f"all rows: {difference}" if difference else None
 

@@ -59,6 +59,7 @@ def export(
     for family in families:
         dataset_path(family, hub)
     check_folder(folder, "--to")
+    folder = folder.resolve()
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError("the folder is not empty", where=f"--to {folder}", fix="name a new one")
     chosen = {family: chosen_leaves(family, leaves) for family in families}
@@ -75,21 +76,21 @@ def export(
         error = missing_error(missing)
         raise UserError(error.what, where=error.where, fix="xling tasks --available --missing says how to get them")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made, disk_full(folder):
-        (Path(made) / TASKS).mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch, disk_full(folder):
+        made = Path(scratch, "export")
+        (made / TASKS).mkdir(parents=True)
         entries, rows = {}, []
         for family, (found, without) in chosen.items():
-            entries[family.name], row = _write(family, [leaf.name for leaf in found], Path(made), hub)
+            entries[family.name], row = _write(family, [leaf.name for leaf in found], made, hub)
             rows.append(row)
             say(f"xling_{family.name}: {len(found)} tasks")
             for reason in dict.fromkeys(without.values()):
                 left = [name for name, why in without.items() if why == reason]
                 say(f"  without {left[0]}{f' and {len(left) - 1} more' if len(left) > 1 else ''}: {reason}")
-        (Path(made) / "tasks_readme_rows.md").write_text("".join(rows), encoding="utf-8")
-        (Path(made) / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        if folder.is_dir():
-            folder.rmdir()
-        shutil.copytree(made, folder)
+        (made / "tasks_readme_rows.md").write_text("".join(rows), encoding="utf-8")
+        (made / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        # An empty folder in its place is replaced; whoever looks sees all of it or nothing.
+        made.replace(folder)
 
 
 def dataset_path(family: Family, hub: str | None) -> str:

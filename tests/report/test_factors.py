@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.records import Interval
 from lm_eval_xling.report import read_report, write_report
-from lm_eval_xling.report.factors import FEWEST_LANGUAGES
-from lm_eval_xling.report.schema import Report
+from lm_eval_xling.report.factors import FEWEST_LANGUAGES, factor_rows
+from lm_eval_xling.report.schema import LanguageRow, Report
 from tests.report.runs import document, right_or_wrong, write_run
 from tests.report.test_comparing import BASE, cell, report_of
 
@@ -94,3 +95,21 @@ def test_page_pictures_and_tables_show_them(tmp_path: Path) -> None:
     lines = (tmp_path / "out/languages.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(CODES)
     assert read_report(tmp_path / "out").factors
+
+
+def test_a_language_of_several_conditions_counts_once() -> None:
+    def row(code: str, seed: int) -> LanguageRow:
+        language = LANGUAGES[code]
+        assert language.resource is not None
+        barrier = Interval(barrier_of(code) + 0.01 * seed, 0.0, 1.0)
+        known = (code, language.script, language.family, language.resource, barrier)
+        return LanguageRow("model", "mmlu", "0-shot", "answer", f"onewrong_{code} seed={seed}", *known)
+
+    assert factor_rows([row(code, seed) for code in CODES[:5] for seed in range(3)]) == []
+    assert {found.languages for found in factor_rows([row(code, seed) for code in CODES for seed in range(3)])} == {12}
+
+
+def test_a_property_of_one_language_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    rows = report(tmp_path, "bg cs de es fr it nl pl pt ru sv tr".split()).factors
+    assert {row.factor for row in rows} == {"not in Latin script", "one class of resources less"}
+    assert all(np.isfinite([row.effect.low, row.effect.high, row.p_value]).all() for row in rows)

@@ -195,6 +195,7 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     wait_for(browser, "document.querySelectorAll('#list details[open] .condition').length === 9")
     shown = browser.run("document.querySelector('#list details[open] .condition .question').textContent")
     assert shown == f"{HOSTILE} en"
+    wait_for(browser, "document.querySelectorAll('#list details[open] .condition:nth-of-type(1) .chip').length === 2")
     models = browser.run(
         "[...document.querySelectorAll('#list details[open] .condition:nth-of-type(1) .chip')].map(e => e.textContent)"
     )

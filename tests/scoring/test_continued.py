@@ -93,7 +93,13 @@ def test_the_rest_is_computed_in_the_batches_of_the_whole(
     assert run(requests, "parts") == (expected, [])
 
 
-def test_a_sampled_text_is_drawn_again(run: Callable[..., tuple[list[Any], Batches]]) -> None:
-    options = {"until": ["\n"], "max_gen_toks": 4, "do_sample": True, "temperature": 1.0}
-    requests = [Instance("generate_until", {}, ("Say something", options), 0)]
-    assert [bool(run(requests, "sampled")[1]) for _ in range(2)] == [True, True]
+@pytest.mark.parametrize("how", [{"do_sample": True, "temperature": 3.0}, {"temperature": 3.0}], ids=str)
+def test_a_sampled_text_is_drawn_again(how: dict[str, Any], run: Callable[..., tuple[list[Any], Batches]]) -> None:
+    """Also within a run: six repeats of one request in batches of two."""
+    options = {"until": ["\n"], "max_gen_toks": 12, **how}
+    requests = [Instance("generate_until", {}, ("Say something", options), 0) for _ in range(6)]
+    _, batches = run(requests, "sampled")
+    # With a temperature alone, the harness itself takes the answers of a whole run out of its cache.
+    assert bool(run(requests, "sampled")[1]) == ("do_sample" in how)
+    alone = run(requests[:2], "alone")[1]
+    assert len(batches) >= len(alone) + 2
