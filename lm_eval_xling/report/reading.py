@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,17 +205,24 @@ def _of_setting(family: str, given: Any) -> dict[str, Any]:
     What says in which languages an item is shown, or has no effect on a leaf in English, makes a condition: English,
     which refuses such a parameter, is its reference.
     """
-    from lm_eval_xling.families import FAMILIES
-
     if not isinstance(given, Mapping):
         return {}
-    leaves = FAMILIES[family].leaves if family in FAMILIES else ()
-    english = [leaf for leaf in leaves if condition_of_leaf({**leaf.condition, "form": leaf.form})[0].is_english]
-    used = {name for leaf in english for name in leaf.parameters} if english else set(given)
-    if family not in FAMILIES:
-        # A family of one's own draws languages and options by it.
-        used.discard("seed")
+    known = _english_parameters(family)
+    # A family of one's own draws languages and options by its seed.
+    used = set(given) - {"seed"} if known is None else set(given) if not known else known
     return {name: value for name, value in given.items() if name == "form" or (name in used and "language" not in name)}
+
+
+@cache
+def _english_parameters(family: str) -> frozenset[str] | None:
+    """Parameters that leaves in English use; empty where a family has no such leaf, None for one of one's own."""
+    from lm_eval_xling.families import FAMILIES
+
+    if family not in FAMILIES:
+        return None
+    leaves = FAMILIES[family].leaves
+    english = [leaf for leaf in leaves if condition_of_leaf({**leaf.condition, "form": leaf.form})[0].is_english]
+    return frozenset(name for leaf in english for name in leaf.parameters)
 
 
 def _changed(evaluation: Evaluation, results: Mapping[str, Any]) -> str:
