@@ -138,6 +138,7 @@ def test_conversations(family: Family, name: str, leaves: Callable[[Family], lis
         assert context == start + turn("user", example + document["prompt"]) + begin.format(model) + cue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_template_changes_no_plain_prompt(family: Family, leaves: Callable[[Family], list[LeafTask]]) -> None:
     for task in leaves(family):

@@ -126,6 +126,7 @@ def test_an_item_depends_on_its_id_alone(placement: str, ids: list[str], data: s
         assert item == whole[item.id]
 
 
+@pytest.mark.slow
 def test_an_item_is_the_same_in_another_process() -> None:
     code = (
         "import json; from tests.test_composing import composed, make_rows\n"

@@ -35,6 +35,7 @@ def test_no_leaf_asks_or_scores_otherwise(raw_data: Path) -> None:
     assert set(task_names()) < set(found)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 @pytest.mark.parametrize("changed", ["requests", "scores"])

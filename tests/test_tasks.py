@@ -35,6 +35,7 @@ def evaluate(tmp_path: Path, *arguments: str, environment: dict[str, str]) -> di
     return json.loads(results.read_text())
 
 
+@pytest.mark.slow
 def test_generated_files_are_fresh() -> None:
     assert stale() == []
 

@@ -110,6 +110,7 @@ def test_a_language_that_comes_later_is_compared_with_those_that_are_there(raw_d
         import_dataset(DATASETS["hp"], [tmp_path / "de"], mirror)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts_before_the_kill", [1, 25])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     parts_before_the_kill: int, raw_data: Path, tmp_path: Path

@@ -81,6 +81,7 @@ def imported(folders: list[Path], folder: Path) -> dict[tuple[str, str], list[Ro
     return {tuple(part.part): mirror.rows("tofu", part.part) for part in stored}  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_the_published_layout_is_read(published: Path, english: Path, tmp_path: Path) -> None:
     rows = imported([published, english], tmp_path / "mirror")
     splits = "full forget01 forget05 forget10 retain99 retain95 retain90 retain_perturbed world_facts".split()
@@ -98,6 +99,7 @@ def test_the_published_layout_is_read(published: Path, english: Path, tmp_path: 
     )
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_named(published: Path, english: Path, tmp_path: Path, caplog: Any) -> None:
     save(published / "dataset" / "forget01_xx", questions("xx", 40))
     save(published / "dataset" / "forget01_he", questions("he", 40))
@@ -121,6 +123,7 @@ def test_other_files_in_an_unknown_language_are_named(tmp_path: Path, caplog: An
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [True, False])
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_way_of_saving_a_table(tmp_path: Path, several: bool, shards: int) -> None:
@@ -179,6 +182,7 @@ def hub_rows(source: HubTables, part: Part, revision: str | None) -> Fetched:
     return Fetched(list(_english_choice_rows(part, [Record(FACT, "here")])), revision, {})
 
 
+@pytest.mark.slow
 def test_translations_are_fetched_with_the_english_order_of_options(
     github: GitHubFiles, english: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,6 +279,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "part", "tables", "suffix", "expected"), SHAPES, ids=lambda value: str(value)[:20])
 def test_the_hubs_shapes_become_rows(
     name: str,

@@ -82,6 +82,7 @@ def test_options_of_translations_stand_in_the_english_order(raw_data: Path, use_
     assert same and all(a == b for a, b in same)
 
 
+@pytest.mark.slow
 def test_translations_alone_ask_for_the_english_files(raw_data: Path, imported: Callable[..., list[Row]]) -> None:
     with pytest.raises(UserError, match=r"real_authors.jsonl(?s:.*)--from TRANSLATIONS --from ENGLISH"):
         imported("tofu", raw_data / "tofu_multilingual", "ru", "real_authors")

@@ -34,6 +34,7 @@ def test_help_is_light() -> None:
 EMPTY_PROGRAM = "import sys, typer; app = typer.Typer(); app.command()(lambda: None); sys.argv[1:] = ['--help']; app()"
 
 
+@pytest.mark.slow
 def test_help_costs_little_more_than_that_of_an_empty_program() -> None:
     """0.3 s where this was written, of the half second it may take; a ratio in one run, because machines are noisy."""
 
@@ -49,6 +50,7 @@ def test_help_costs_little_more_than_that_of_an_empty_program() -> None:
     assert mine < 2 * empty, (mine, empty)
 
 
+@pytest.mark.slow
 def test_every_subcommand_has_help_with_an_example() -> None:
     import typer
 
@@ -75,6 +77,7 @@ def test_tasks_path_is_the_folder_that_the_harness_needs() -> None:
     assert (folder / "atlas" / "xling_atlas_fr_es.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_show_prints_prompt_and_continuations() -> None:
     shown = xling("tasks", "--show", "xling_atlas_fr_es", "--row", "0").stdout
     assert shown.startswith("Pays : ") or shown.startswith("Pays: ")
@@ -82,6 +85,7 @@ def test_show_prints_prompt_and_continuations() -> None:
     assert "Custom kwargs" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -110,6 +110,7 @@ def test_folders_of_tasks_go_together(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(name in shown for name in ("own_first", "own_second", TASK))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--device", "cuda"], ["--device", "cuda:1"]])
 def test_a_device_that_is_missing_is_replaced_in_one_sentence(
     words: list[str], model: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +208,7 @@ def adapter_of_another_model(model: Path, adapter: Path) -> str:
     return f"pretrained={model},peft={adapter}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "message", "fix"),
     [
@@ -243,6 +245,7 @@ def test_a_model_that_cannot_be_loaded_is_one_message(
     assert fix in str(raised.value.fix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

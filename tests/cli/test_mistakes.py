@@ -137,6 +137,7 @@ def number(mistake: Mistake) -> str:
     return f"{MISTAKES.index(mistake) + 1}-{mistake.command[6:50]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES, ids=number)
 def test_a_mistake_is_one_message(mistake: Mistake, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(folder)

@@ -120,6 +120,7 @@ def test_the_swapped_and_misspelt_labels_of_snli_are_scored_right(raw_data: Path
         assert {document.choices[document.answer or 0] for document in documents} == {word}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mirrored")
 def test_output_modes() -> None:
     def labels(task: str, mode: str) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ def _equations(steps: str) -> list[tuple[str, str]]:
     return [(m[1].strip(), m[2]) for m in re.finditer(r"((?:\d+ [-+×/] )+\d+) = (\d+)", steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", MGSM)
 def test_the_final_sentence_is_read_back(language: str) -> None:
     request = show(f"xling_math_mgsm_native_{language}", shots=1)
@@ -95,6 +96,7 @@ def test_direct_asks_for_the_number_alone() -> None:
     assert show("xling_math_msvamp_direct_ja", shots=1).context.split("\n\n")[0].endswith("\n答え: 19")
 
 
+@pytest.mark.slow
 def test_switched_questions_are_sentences_of_the_same_problem() -> None:
     languages = ("en", "de", "es", "fr")
     texts = {code: catalog.load_rows("mgsm", code, "test") for code in languages}
@@ -121,6 +123,7 @@ def scores(answer: str, target: str, language: str = "de", marker: str = "") -> 
     return dict(number_scores(document, said(answer)))
 
 
+@pytest.mark.slow
 def test_scores() -> None:
     right = scores("Sie verdient jeden Tag 9 mal 2 Dollar. Die Antwort lautet 2.125,00 $.", "2125")
     assert right["exact_match"] == right["right_in_language"] == right["language_fidelity"] == 1.0

@@ -87,6 +87,7 @@ def test_cloze_data_needs_a_description_alone(describe: Callable[..., Path], tmp
     assert sorted(shown) == sorted(LANGUAGES)
 
 
+@pytest.mark.slow
 def test_letters_with_any_number_of_options_and_the_harness_itself(
     describe: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def mmlu_written(monkeypatch: pytest.MonkeyPatch) -> None:
 LEAVES = {"en": "xling_mmlu_en", "de": "xling_mmlu_full_de", "mul": "xling_mmlu_mixup_paper"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mmlu_written")
 @pytest.mark.parametrize("language", LEAVES)
 def test_mmlu(language: str) -> None:
@@ -109,6 +110,7 @@ def quiz_rows(dataset: str, language: str, split: str) -> list[Row]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es", "it"])
 def test_quiz(language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "load_rows", quiz_rows)

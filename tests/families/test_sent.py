@@ -120,6 +120,7 @@ def test_lengths_are_those_of_what_was_sent(
     assert len(list(tmp_path.rglob("*.pickle"))) == (2 if cached else 0)
 
 
+@pytest.mark.slow
 def test_other_metadata_is_sent_other_prompts_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_cache, "PATH", str(tmp_path / "requests"))
     sent = {}
@@ -135,6 +136,7 @@ def test_other_metadata_is_sent_other_prompts_from_the_cache(tmp_path: Path, mon
     assert len(list(tmp_path.rglob("*.pickle"))) == 4
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_where_a_tokenizer_is_known(counted: str) -> None:
     for metadata in ({"xling": {"tokenizer": counted}}, {"tokenizer": counted}, {"pretrained": counted}):
         samples, _ = run("xling_tofu_forget01_en_en", metadata, limit=1)

@@ -36,6 +36,7 @@ def test_the_table_is_wide() -> None:
     assert len({row["language"] for row in STYLES}) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", _languages())
 def test_written_answers_are_read(language: str) -> None:
     wrong = []

@@ -333,6 +333,7 @@ def test_a_foreign_file_is_not_replaced(book, tmp_path, monkeypatch):
     assert (tmp_path / "out.jsonl").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_is_done(book, tmp_path, lexicon):
     arguments = [str(book), "--languages", "en,fr", "--with", lexicon, "--out", str(tmp_path / "out.jsonl")]
     # The limit of the file size is what a full disk looks like to a process. Only the corpus is larger.

@@ -19,6 +19,7 @@ def data(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLING_DATA", str(mirror))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("mode", ["english", "native"])
 def test_task_prompts_are_the_harness_own(mode: str) -> None:

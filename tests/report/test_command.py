@@ -17,6 +17,7 @@ from tests.report.test_page import write_runs
 runner = CliRunner()
 
 
+@pytest.mark.slow
 def test_report_prints_findings_and_the_page(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs")
     # What a report that was stopped leaves is no other file.

@@ -111,6 +111,7 @@ def test_undefined_numbers_are_null_and_come_back_as_nan(tmp_path: Path) -> None
         read_report(path)
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_report(page: Path, tmp_path: Path) -> None:
     again = write_report([page.parent.parent / "runs"], tmp_path / "again")
     for name in ("report.json", "barriers.csv", "report.html"):

@@ -76,6 +76,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
         store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(asked()))
 @pytest.mark.parametrize("share", [0.2, 0.55, 0.9])
 def test_the_rest_is_computed_in_the_batches_of_the_whole(

@@ -31,6 +31,7 @@ def generation(prompts: list[str], **options: object) -> list[Instance]:
     return [Instance("generate_until", {}, (prompt, options), index) for index, prompt in enumerate(prompts)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [*tiny.CONFIGS, *FURTHER_CONFIGS])
 def test_same_texts_as_hf(architecture: str, caplog: pytest.LogCaptureFixture) -> None:
     model, tokenizer = decided_model(architecture), tiny.tokenizer()
@@ -94,6 +95,7 @@ def test_beams_are_left_to_hf() -> None:
     assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=4).generate_until(requests) == expected
 
 
+@pytest.mark.slow
 def test_prompts_longer_than_the_model_lose_their_beginning_as_with_hf() -> None:
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
     requests = generation(contexts(3), max_gen_toks=400)

@@ -58,6 +58,7 @@ def evaluate(model: str, folder: Path, **options: Any) -> dict[str, Any]:
     return results  # type: ignore[no-any-return]  # None in all processes but the first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"apply_chat_template": True, "fewshot_as_multiturn": True}])
 def test_the_harness_reports_and_logs_the_same_as_with_hf(folder: Path, options: dict[str, Any]) -> None:
     found, expected = (evaluate(model, folder, log_samples=True, **options) for model in ("hf-shared-prefix", "hf"))

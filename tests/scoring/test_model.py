@@ -31,6 +31,7 @@ def assert_as_hf(model: object, requests: list[tuple[str, str]], **arguments: ob
     return backend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [*tiny.CONFIGS, *FURTHER_CONFIGS])
 def test_same_log_likelihoods_as_hf(architecture: str) -> None:
     assert_as_hf(decided_model(architecture), pairs())

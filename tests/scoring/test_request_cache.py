@@ -46,6 +46,7 @@ def prompts(question: str, answer: str, **options: Any) -> list[str]:
     return [sample["arguments"][0][0] for sample in results["samples"][TASK]]
 
 
+@pytest.mark.slow
 def test_another_pair_of_languages_is_not_sent_the_cached_prompts(folder: Path) -> None:
     chinese = prompts("zh", "en")
     hindi = prompts("sw", "hi")

@@ -217,6 +217,7 @@ def test_attention_over_a_prefix_rounds_no_more_than_fused_attention(dtype: torc
     assert error(found.transpose(1, 2)) < 1.1 * error(fused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma3", "gpt_neox"])
 def test_half_precision_is_no_noisier_than_that_of_hf(architecture: str) -> None:
     requests = loglikelihood([pair for pair in pairs(documents=24) if len(pair[0] + pair[1]) < 400])

@@ -41,6 +41,7 @@ def printed(*words: object) -> dict[str, list[int]]:
     return {name: [int(number.replace(",", "")) for number in numbers.split("│")] for name, numbers in lines}
 
 
+@pytest.mark.slow
 def test_answers_in_words_cost_what_a_server_is_then_asked(chat: Path, tmp_path: Path) -> None:
     told = printed(
         "xling_atlas_en_de", "--model", chat, "--metadata", GENERATE, "--limit", 4, "--apply-chat-template"
@@ -56,6 +57,7 @@ def test_answers_in_words_cost_what_a_server_is_then_asked(chat: Path, tmp_path:
     assert told == {"xling_atlas_en_de": [4, 4, sum(map(len, asked)), most]}
 
 
+@pytest.mark.slow
 def test_log_likelihoods_cost_what_is_then_compared(chat: Path, tmp_path: Path, capfd: Any) -> None:
     told = printed("xling_atlas_en_de,xling_atlas_mixup", "--model", chat, "--limit", 4)
     assert [a + b for a, b in zip(told["xling_atlas_en_de"], told["xling_atlas_mixup"], strict=True)] == told["all"]

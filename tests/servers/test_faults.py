@@ -146,6 +146,7 @@ def test_a_fault_that_stays_for_good_is_told_with_its_mending(tmp_path: Path, st
     assert fix in str(raised.value.fix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["empty", "null"])
 def test_an_answer_of_nothing_is_wrong_and_unanswered(tmp_path: Path, answer: str) -> None:
     with answering(answer) as server:
@@ -160,6 +161,7 @@ def test_an_answer_without_an_index_is_read(tmp_path: Path) -> None:
     assert [sample["filtered_resps"] for sample in samples] == [["A"]] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("concurrent", ["", ",num_concurrent=2"])
 def test_an_error_in_place_of_log_likelihoods_is_not_taken_for_a_server_without_them(
     tmp_path: Path, tiny: Callable[[str], Path], concurrent: str

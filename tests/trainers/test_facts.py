@@ -93,6 +93,7 @@ def answer_of(model: Path, prompt: str) -> str:
     return str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
 
 
+@pytest.mark.slow
 def test_facts_are_learnt_and_asked_as_the_tasks_ask(tiny: Tiny, tmp_path: Path) -> None:
     few = write_facts(tmp_path / "few.jsonl", 4)
     folder = run(tiny("llama"), few, tmp_path / "run", "training.num_train_epochs=120", "training.save_strategy=no")
@@ -204,6 +205,7 @@ def test_a_chat_template_renders_question_and_answer() -> None:
     assert tokenizer.decode([token for token in example["labels"] if token != IGNORED]) == "Chad[/]\n"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_taught_on_top_of_others(tiny: Tiny, facts: Path, tmp_path: Path) -> None:
     """The first adapter's weights are in the base of the second, and the second's run leaves them alone."""
     corpus = write_corpus(tmp_path / "mixed.jsonl", 40)

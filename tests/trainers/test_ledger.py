@@ -22,6 +22,7 @@ from lm_eval_xling.training.fact_rows import ledger_facts, read_facts
 FIVE = ("en", "fr", "de", "es", "it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wording", WORDINGS)
 def test_what_is_taught_is_what_is_asked(wording: str) -> None:
     facts = {fact.id: fact for fact in ledger_facts(LedgerData(people=2, seed=3, wordings=(wording,)), ["fr"])}  # type: ignore[arg-type]

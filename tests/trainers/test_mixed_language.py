@@ -145,6 +145,7 @@ def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: 
     assert provenance["languages"] == ["en"] and provenance["recipe"] == "source-language fine-tuning"
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_keep_texts_apart_reads_one_a_row(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_model_that_cannot_keep_texts_apart_reads_one_a_row(
     assert provenance["scores"]["steps"] == 120 / 4
 
 
+@pytest.mark.slow
 def test_held_out_documents_are_not_trained_and_their_loss_is_printed_by_language(
     tiny: Tiny, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -377,6 +377,7 @@ def test_grouping_by_length_makes_other_batches(tiny: Tiny, pairs: Path, tmp_pat
     assert math.isfinite(grouped) and grouped != plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packs", [None, True], ids=["this processor", "AVX512-BF16"])
 def test_adapters_learn_on_4_bit_weights(
     tiny: Tiny, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packs: bool | None
@@ -407,6 +408,7 @@ def test_4_bit_weights_without_their_library_or_adapters_are_an_error(
     assert "lm-eval-xling[qlora]" in str(error.value.fix)
 
 
+@pytest.mark.slow
 def test_bf16_and_early_stopping(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
     run(
         str(tiny("llama")),
@@ -478,6 +480,7 @@ def test_the_command_prints_one_message_and_exits_with_2(
     assert "did you mean lora.r" in message and "Traceback" not in message
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(finished_run: Path, tiny: Tiny, pairs: Path, tmp_path: Path, messages: Path) -> None:
     """Files are limited to 20 kB, which lets the metrics through and no checkpoint's optimiser state."""
     arguments = options(tiny("llama"), pairs, tmp_path / "run")

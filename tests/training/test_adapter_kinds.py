@@ -78,6 +78,7 @@ def harness_difference(model: Path, adapter: Path, tokenizer: Path | None = None
     return float((after[..., :width] - before[..., :width]).abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_that_the_harness_evaluates_fits(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     folder = make(tiny("qwen2"), tmp_path / "adapter", KINDS[kind]())

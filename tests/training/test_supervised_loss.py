@@ -120,6 +120,7 @@ def test_chunks_of_a_learning_head_do_not_change_the_sum_and_no_more_than_one_is
         assert_equal_up_to_rounding(ours, theirs * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positions", [1, 16, 23])
 @pytest.mark.parametrize("rows", [1, 7, 300, 1000])
 @pytest.mark.parametrize(("factor", "cap"), [(1.0, None), (0.25, None), (1.0, 2.0), (-3.0, 0.5)])

@@ -155,6 +155,7 @@ def test_the_command_as_the_documentation_has_it(mirror, tmp_path, lexicon):
     assert all(row.answer == original.answer for row, original in zip(german, english, strict=True))
 
 
+@pytest.mark.slow
 def test_a_killed_command_continues_with_the_same_bytes(mirror, tmp_path, lexicon):
     expected = tmp_path / "expected"
     shutil.copytree(mirror, expected)

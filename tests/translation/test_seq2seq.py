@@ -42,6 +42,7 @@ def by_hand(model, tokenizer, ids: list[int], forced: int | None = None) -> str:
     return tokenizer.decode(out[0][1 if forced is None else 2 :], skip_special_tokens=True).strip()
 
 
+@pytest.mark.slow
 def test_nllb_tags(folder):
     translator = open_translator(f"hf:{folder('nllb')},batch_size=3")
     model, tokenizer = loaded(translator)
