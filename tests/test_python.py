@@ -180,6 +180,7 @@ def test_what_a_notebook_shows_holds_no_markup_of_names() -> None:
     assert "<b>" not in results._repr_html_() and "0.5000" in results._repr_html_()
 
 
+@pytest.mark.slow
 def test_evaluate_returns_what_the_report_reads(tmp_path: Path) -> None:
     results = xling.evaluate(
         ["xling_atlas_en_en", "xling_atlas_en_fr"],
@@ -200,6 +201,7 @@ def test_evaluate_returns_what_the_report_reads(tmp_path: Path) -> None:
     assert page.is_file() and len(xling.read_report(str(tmp_path / "report")).barriers) >= 1
 
 
+@pytest.mark.slow
 def test_a_chat_template_is_known_of_results_in_memory() -> None:
     results = xling.evaluate("xling_atlas_en_en", model="dummy", limit=2)
     assert "chat template" not in xling.samples(results)["setting"].iloc[0]

@@ -16,6 +16,7 @@ from lm_eval_xling.files import file_sha256
 from lm_eval_xling.languages import LANGUAGES
 
 
+@pytest.mark.slow
 def test_mgsm_rows_are_the_lines(raw_data: Path, use_mirror: None) -> None:
     for language in DATASETS["mgsm"].languages:
         text = (raw_data / "mgsm" / f"mgsm_{language}.tsv").read_text().removesuffix("\n")

@@ -51,6 +51,7 @@ def exported(full_mirror: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("raw_data", ["written"], indirect=True, scope="session")
 class TestExport:
+    @pytest.mark.slow
     def test_the_harness_alone_asks_and_scores_the_same(self, exported: Path) -> None:
         found = list(check(exported))
         assert {agreement.task: agreement.difference for agreement in found} == dict.fromkeys(TASKS)

@@ -57,6 +57,7 @@ def test_the_shared_cases_are_read(shared_data: Path) -> None:
         assert ("" if index is None else LETTERS[index]) == row["letter"], row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if literals.file_of(code).is_file()])
 def test_the_prompts_own_answer_forms_are_read(language: str) -> None:
     """What a demonstration shows as an answer, a model will write."""

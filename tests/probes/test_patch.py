@@ -75,6 +75,7 @@ def end_of_subject(prompt: Prompt) -> int:
     return len(prompt.text[: prompt.text.rindex(prompt.subject) + len(prompt.subject)].encode()) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt_neox", "opt"])
 def test_effects_are_those_of_a_plain_loop(architecture: str, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     """Every layer, with the state of the same and of another subject; choices of one and of several tokens."""

@@ -35,6 +35,7 @@ def direction(folder: Path, language: str, layer: int) -> torch.Tensor:
     return means[0] - means[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["llama", "opt"])
 def test_effects_are_those_of_a_plain_loop(architecture: str, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     folder = tiny(architecture)

@@ -61,6 +61,7 @@ def browser() -> Iterator[Browser]:
     browser.close()
 
 
+@pytest.mark.slow
 def test_files(page: Path) -> None:
     folder = page.parent
     assert page.name == "report.html"
