@@ -14,6 +14,7 @@ from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_row
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
 from lm_eval_xling.report.conditions import FORMS, UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
+from lm_eval_xling.report.differences import difference_rows
 from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
 from lm_eval_xling.report.factors import factor_rows, language_rows
@@ -50,6 +51,7 @@ def compare(
     say("barriers")
     barriers = barrier_rows(blocks, evaluations)
     changes = change_rows(blocks, baselines, collected)
+    differences = difference_rows(blocks, barriers)
     subjects = subject_rows(blocks)
     formats = format_rows(blocks)
     languages = language_rows(blocks, barriers)
@@ -76,6 +78,7 @@ def compare(
             subjects=tuple(subjects),
             languages=tuple(languages),
             factors=tuple(factor_rows(languages)),
+            differences=tuple(differences),
         ),
         blocks,
     )

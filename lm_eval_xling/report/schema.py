@@ -19,6 +19,7 @@ __all__ = [
     "ChangeRow",
     "ConditionRow",
     "ConsistencyRow",
+    "DifferenceRow",
     "EffectRow",
     "FactorRow",
     "FormatRow",
@@ -209,6 +210,38 @@ class ChangeRow:
     """``after - before``: for a score more is better, for a barrier less is."""
     paired: PairedDifference | None
     """Interval and tests of ``change``; None where samples are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """Barriers of two models in one condition, whichever of them is the baseline."""
+
+    first: str
+    """Label of one model."""
+    second: str
+    """Label of the other."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    metric: str
+    """Name of the main metric."""
+    scope: str
+    """As in ``BarrierRow``."""
+    condition: str
+    """The condition."""
+    reference: str
+    """The reference condition."""
+    first_barrier: Interval
+    """Barrier of the first model, on the items that both have."""
+    second_barrier: Interval
+    """Barrier of the second model, on the same items."""
+    difference: Interval
+    """Second barrier minus first, item by item; nan where it cannot be computed."""
+    n: int
+    """Number of items behind it."""
+    why: str
+    """Why there is no difference, and each barrier is on the items of its own model; empty where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,3 +486,5 @@ class Report:
     """Barriers by language; empty in reports of earlier releases."""
     factors: tuple[FactorRow, ...] = ()
     """What goes with them."""
+    differences: tuple[DifferenceRow, ...] = ()
+    """Barriers of every two models beside each other; empty in reports of earlier releases."""
