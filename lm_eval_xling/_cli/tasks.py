@@ -32,7 +32,7 @@ app = typer.Typer(help="List families and leaf tasks, show their prompts, or mak
 
 IncludePath = Annotated[
     list[str] | None,
-    typer.Option("--include-path", metavar="FOLDER", help="Folder of own tasks; may stand several times."),
+    typer.Option("--include-path", metavar="FOLDER", help="Folder of own tasks; may be given several times."),
 ]
 
 

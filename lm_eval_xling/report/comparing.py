@@ -174,7 +174,7 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
             notes += _differences(same, where, ("seeds", "limit", "harness version", "model type"))
             known = any(evaluation.condition != UNKNOWN for evaluation in same)
             if len(same) > 1 and known and reference_row(same) is None:
-                text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
+                text = f"{setting.label}: no barrier, because no task of it is wholly in English"
                 notes.append(Note("missing", text, where))
     arguments = {evaluation.model.label: evaluation.model.arguments for evaluation in evaluations}
     for label, baseline in baselines.items():
