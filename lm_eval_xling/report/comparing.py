@@ -17,7 +17,7 @@ from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, e
 from lm_eval_xling.report.differences import difference_rows
 from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
-from lm_eval_xling.report.factors import factor_rows, language_rows
+from lm_eval_xling.report.factors import counted, factor_rows, language_rows
 from lm_eval_xling.report.formats import format_rows
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
 from lm_eval_xling.report.wording import condition_rows
@@ -54,7 +54,7 @@ def compare(
     differences = difference_rows(blocks, barriers)
     subjects = subject_rows(blocks)
     formats = format_rows(blocks)
-    languages = language_rows(blocks, barriers)
+    languages = counted(language_rows(blocks, barriers), blocks, collected)
     say("consistency")
     agreement = agreement_rows(blocks, collected)
     return (

@@ -6,6 +6,7 @@ Every number that a table, a plot or the page shows stands here. Scores are in t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lm_eval_xling.records import Interval, PairedDifference
@@ -416,6 +417,8 @@ class LanguageRow:
     """Class of resources, 0 to 5 (Joshi et al. 2020)."""
     barrier: Interval
     """Score in English minus score in this condition."""
+    tokens_per_word: float = math.nan
+    """Of the items' texts in this language, by the model's own tokenizer; nan where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

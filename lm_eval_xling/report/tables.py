@@ -307,7 +307,7 @@ def _factors(
     ]
     return Listing(
         "factors",
-        "What goes with the barrier: script, family, resources",
+        "What goes with the barrier: script, family, resources, tokens a word",
         "Regression of the languages' barriers: what each property adds where the others are equal. A language counts "
         "once; resources in the classes of Joshi et al. 2020 below English. Explained: share of the variance between "
         "languages, by all properties together. Languages were not drawn at random, and properties go together.",
