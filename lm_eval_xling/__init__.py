@@ -71,6 +71,10 @@ def __getattr__(name: str) -> Any:
 
         module, _, there = _PLACES[name].partition(":")
         value = getattr(import_module(f"{__name__}.{module}"), there or name)
+        if not isinstance(value, type):
+            from lm_eval_xling.errors import naming_arguments
+
+            value = naming_arguments(value)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -1,15 +1,21 @@
-"""Errors that a user can mend: one message that says what is wrong, where, and the fix."""
+"""Errors that a user can correct: one message that says what is wrong, where, and the fix."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import re
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
 
-__all__ = ["UserError", "unknown_name"]
+__all__ = ["UserError", "naming_arguments", "unknown_name"]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 class UserError(Exception):
-    """What is wrong with the input, where it stands, and how to mend it.
+    """What is wrong with the input, where it is, and how to correct it.
 
     The command line prints the text and exits with code 2; inside the harness the exception carries it.
 
@@ -44,3 +50,37 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     fix = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
     return UserError(f"unknown {kind} {name!r}", where=where, fix=fix)
+
+
+# A command to run in a shell keeps its flags.
+_COMMAND_OR_FLAG = re.compile(
+    r"(?P<command>\b(?:xling|lm_eval|pip|hf|python) [^;\n`]*)|(?<![\w-])--(?P<flag>[a-z][\w-]*)"
+)
+_ARGUMENTS = {"with": "translator", "from": "source", "peft": "adapters"}
+"""Flags whose argument in Python has another name."""
+
+
+def naming_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Return the function with errors that name its arguments in place of the command line's flags.
+
+    Args:
+        function: what a Python user calls, and the command line by another way.
+    """
+
+    def in_python(text: str | None) -> str | None:
+        return None if text is None else _COMMAND_OR_FLAG.sub(_argument, text)
+
+    @functools.wraps(function)
+    def wrapped(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            what = in_python(error.what) or ""
+            raise _rebuild(type(error), what, in_python(error.where), in_python(error.fix)) from error.__cause__
+
+    return wrapped
+
+
+def _argument(found: re.Match[str]) -> str:
+    name = found["flag"]
+    return found[0] if name is None else _ARGUMENTS.get(name, name.replace("-", "_"))

@@ -215,3 +215,17 @@ def test_the_manager_names_each_task_once(caplog: pytest.LogCaptureFixture, tmp_
     assert not caplog.records
     with pytest.raises(xling.UserError, match="no such folder"):
         xling.task_manager([tmp_path / "nowhere"])
+
+
+def test_errors_name_the_arguments_of_python() -> None:
+    with pytest.raises(xling.UserError) as raised:
+        xling.evaluate("xling_atlas_en_fr", model="dummy", limit=-1)
+    assert raised.value.where == "limit" and "--" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_answers_alone_need_no_folder() -> None:
+    results = xling.evaluate("xling_atlas_en_fr", model="dummy", limit=2, predict_only=True)
+    rows = results["samples"]["xling_atlas_en_fr"]
+    assert len(rows) == 2 and all(len(row["resps"]) == 4 for row in rows)
+    assert results["configs"]["xling_atlas_en_fr"]["metric_list"] == [{"metric": "bypass"}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 
 import lm_eval_xling as xling
 from lm_eval_xling.families import FAMILIES
+from tests.report.browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "docs", "examples", "tasks")
@@ -66,8 +68,10 @@ class _Loaded(HTMLParser):
             self.found.append(given.get("href") or "")
 
 
-@pytest.mark.slow
-def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    tmp_path = tmp_path_factory.mktemp("site")
     staged = tmp_path / "docs"
     staged.mkdir()
     for name in PAGES:
@@ -84,16 +88,41 @@ def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> N
         text=True,
     )
     assert built.returncode == 0, built.stdout + built.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return tmp_path / "site"
+
+
+@pytest.mark.slow
+def test_the_site_is_whole_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > len(FAMILIES) + 10
     for page in pages:
         reader = _Loaded()
         reader.feed(page.read_text(encoding="utf-8"))
         assert not [address for address in reader.found if re.match(r"(https?:)?//", address)], page
-    for style in (tmp_path / "site").rglob("*.css"):
+    for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
-    reference = (tmp_path / "site" / "docs" / "reference.html").read_text(encoding="utf-8")
+    reference = (site / "docs" / "reference.html").read_text(encoding="utf-8")
     for name in ("evaluate", "samples", "barrier", "mix", "train", "paired_difference"):
         assert re.search(rf'<h\d id="[\w.]*\.{name}"', reference), name
     # Sections of docstrings became tables, and no heading is left as text.
     assert "doc-section-title" in reference and "Args:" not in reference
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
+def test_the_search_works_in_pages_that_are_opened_as_files(site: Path) -> None:
+    browser = Browser()
+    try:
+        browser.open(site / "docs" / "report.html")
+        query = "document.querySelector('[data-md-component=search-query]')"
+        browser.run(f"{query}.focus()")
+        browser.run(f"(() => {{{query}.value = 'placement'; {query}.dispatchEvent(new Event('keyup'))}})()")
+        found = "[...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
+        deadline = time.monotonic() + 120
+        while not browser.run(found):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert (site / "docs" / "concepts.html").as_uri() in browser.run(found)
+        assert browser.problems == []
+    finally:
+        browser.close()

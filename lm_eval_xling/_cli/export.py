@@ -25,7 +25,7 @@ def export(
     to: Annotated[Path | None, typer.Option("--to", metavar="FOLDER", help="New folder of the export.")] = None,
     leaves: Annotated[
         list[str] | None,
-        typer.Option("--leaves", metavar="PATTERN", help="Only these leaves; may stand several times."),
+        typer.Option("--leaves", metavar="PATTERN", help="Only these leaves; may be given several times."),
     ] = None,
     hub: Annotated[
         str | None, typer.Option(metavar="OWNER/NAME", help="What the dataset will be called on the hub.")

@@ -32,7 +32,7 @@ app = typer.Typer(help="List families and leaf tasks, show their prompts, or mak
 
 IncludePath = Annotated[
     list[str] | None,
-    typer.Option("--include-path", metavar="FOLDER", help="Folder of own tasks; may stand several times."),
+    typer.Option("--include-path", metavar="FOLDER", help="Folder of own tasks; may be given several times."),
 ]
 
 
@@ -101,10 +101,12 @@ def _list_families() -> None:
 
 def _list_leaves(name: str) -> None:
     from lm_eval_xling.families import family_named
+    from lm_eval_xling.families.leaf_words import leaf_in_words
 
     family = family_named(name)
+    width = max(len(family.task(leaf)) for leaf in family.leaves)
     for leaf in family.leaves:
-        print(family.task(leaf))
+        print(f"{family.task(leaf):<{width}}  {leaf_in_words(leaf)}".rstrip())
 
 
 @app.command("new", epilog="Example:\n\n  xling tasks new capitals.yaml --to capitals_tasks")
@@ -125,6 +127,7 @@ def new(
 def _list_available(name: str | None, *, only_missing: bool) -> None:
     from lm_eval_xling.families import FAMILIES, family_named
     from lm_eval_xling.families.available import missing_data
+    from lm_eval_xling.families.leaf_words import leaf_in_words
 
     commands: dict[str, None] = {}
     runs = total = 0
@@ -133,10 +136,12 @@ def _list_available(name: str | None, *, only_missing: bool) -> None:
             lacks = missing_data(family, leaf)
             commands.update(dict.fromkeys(part.command for part in lacks))
             runs, total = runs + (not lacks), total + 1
+            words = leaf_in_words(leaf)
+            named = family.task(leaf) + (f" ({words})" if words else "")
             if not lacks and not only_missing:
-                print(f"{family.task(leaf)}  can be evaluated")
+                print(f"{named}  can be evaluated")
             for part in lacks:
-                print(f"{family.task(leaf)}  lacks {part.dataset} in {part.language}, split {part.split}: {part.why}")
+                print(f"{named}  lacks {part.dataset} in {part.language}, split {part.split}: {part.why}")
     print(f"{runs} of {total} leaves can be evaluated")
     for command in commands:
         print(f"  {command}")

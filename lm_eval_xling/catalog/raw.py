@@ -125,7 +125,7 @@ class Record:
         return index
 
 
-_SKIP = "mend the row, or leave such rows out of a mirror: xling data fetch or import with --skip-bad-rows"
+_SKIP = "correct the row, or leave such rows out of a mirror: xling data fetch or import with --skip-bad-rows"
 _skipped: ContextVar[list[UserError] | None] = ContextVar("_skipped", default=None)
 
 

@@ -23,7 +23,7 @@ def _row(record: Record, part: Part) -> Row:
         raise record.error(f"{len(answers)} answers, but {len(starts)} starts")
     for text, start in zip(answers, starts, strict=True):
         if context[start : start + len(text)] != text:
-            raise record.error(f"the answer {text!r} does not stand at character {start} of its context")
+            raise record.error(f"the answer {text!r} is not at character {start} of its context")
     title = {"title": record.text("title")} if "title" in record else {}
     return Row(
         id=record.text("id"),

@@ -59,7 +59,7 @@ def complete(arguments: argparse.Namespace) -> None:
             )
         if arguments.model_args.get("peft"):
             raise UserError(
-                "an adapter stands both in --model_args and in --peft",
+                "an adapter is given both in --model_args and in --peft",
                 where=f"--peft {adapter}",
                 fix="--peft for each of them; the model without any is evaluated, too",
             )

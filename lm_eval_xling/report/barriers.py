@@ -15,7 +15,7 @@ from lm_eval_xling.report.evaluations import Evaluation, Note
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, SubjectRow
 from lm_eval_xling.statistics import benjamini_hochberg, paired_difference
 
-__all__ = ["barrier_rows", "change_rows", "subject_rows"]
+__all__ = ["aligned", "barrier_rows", "change_rows", "gap", "subject_rows"]
 
 _MOST_SUBJECTS = 120
 _FEWEST_ITEMS = 10
@@ -119,7 +119,7 @@ def change_rows(blocks: Sequence[Block], baselines: Mapping[str, str], notes: li
 
 
 def _changes(base: Block, block: Block, notes: list[Note]) -> list[ChangeRow]:
-    before, after = _aligned(base, block, notes)
+    before, after = aligned(base, block, notes)
     if not after.ids or not after.evaluations:
         return []
     rows = []
@@ -132,7 +132,7 @@ def _changes(base: Block, block: Block, notes: list[Note]) -> list[ChangeRow]:
     for condition, scope, first, second in levels:
         rows.append(_change(before, after, "score", scope, condition, second, first))
     for was, now in zip(old, new, strict=True):
-        change = _change(before, after, "barrier", now.scope, now.condition, _gap(after, now), _gap(before, was))
+        change = _change(before, after, "barrier", now.scope, now.condition, gap(after, now), gap(before, was))
         rows.append(change)
     return [row for row in rows if row is not None]
 
@@ -150,7 +150,8 @@ def _by_language(evaluations: Sequence[Evaluation]) -> dict[str, list[str]]:
     return found
 
 
-def _gap(block: Block, contrast: Contrast) -> Array:
+def gap(block: Block, contrast: Contrast) -> Array:
+    """Return the barrier of every item, shape (N,): nan where an item lacks a part."""
     return block.sign * (contrast.first - contrast.second)
 
 
@@ -178,8 +179,14 @@ def _change(
     )
 
 
-def _aligned(base: Block, block: Block, notes: list[Note]) -> tuple[Block, Block]:
-    """Both blocks on their common items and on the tasks whose prompts are the same in both."""
+def aligned(base: Block, block: Block, notes: list[Note]) -> tuple[Block, Block]:
+    """Return both blocks on their common items and on the tasks whose prompts are the same in both.
+
+    Args:
+        base: of one model.
+        block: of another, of the same family and setting.
+        notes: receives why a task was left out.
+    """
     where = {item: index for index, item in enumerate(base.ids)}
     own = np.array([index for index, item in enumerate(block.ids) if item in where], dtype=np.int64)
     other = np.array([where[block.ids[index]] for index in own], dtype=np.int64)

@@ -14,9 +14,10 @@ from lm_eval_xling.report.barriers import barrier_rows, change_rows, subject_row
 from lm_eval_xling.report.blocks import Block, make_blocks, reference_row
 from lm_eval_xling.report.conditions import FORMS, UNKNOWN
 from lm_eval_xling.report.consistency import agreement_rows, consistency_rows, effect_rows, lone_option_rows
+from lm_eval_xling.report.differences import difference_rows
 from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
-from lm_eval_xling.report.factors import factor_rows, language_rows
+from lm_eval_xling.report.factors import counted, factor_rows, language_rows
 from lm_eval_xling.report.formats import format_rows
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
 from lm_eval_xling.report.wording import condition_rows
@@ -50,9 +51,10 @@ def compare(
     say("barriers")
     barriers = barrier_rows(blocks, evaluations)
     changes = change_rows(blocks, baselines, collected)
+    differences = difference_rows(blocks, barriers)
     subjects = subject_rows(blocks)
     formats = format_rows(blocks)
-    languages = language_rows(blocks, barriers)
+    languages = counted(language_rows(blocks, barriers), blocks, collected)
     say("consistency")
     agreement = agreement_rows(blocks, collected)
     return (
@@ -76,6 +78,7 @@ def compare(
             subjects=tuple(subjects),
             languages=tuple(languages),
             factors=tuple(factor_rows(languages)),
+            differences=tuple(differences),
         ),
         blocks,
     )
@@ -171,7 +174,7 @@ def _reservations(evaluations: Sequence[Evaluation], baselines: Mapping[str, str
             notes += _differences(same, where, ("seeds", "limit", "harness version", "model type"))
             known = any(evaluation.condition != UNKNOWN for evaluation in same)
             if len(same) > 1 and known and reference_row(same) is None:
-                text = f"{setting.label}: no barrier, because no task of it stands wholly in English"
+                text = f"{setting.label}: no barrier, because no task of it is wholly in English"
                 notes.append(Note("missing", text, where))
     arguments = {evaluation.model.label: evaluation.model.arguments for evaluation in evaluations}
     for label, baseline in baselines.items():

@@ -13,13 +13,15 @@ from lm_eval_xling.composing import PLACEMENTS
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.report.blocks import Array, Block, contrasts
 from lm_eval_xling.report.conditions import BASE, LoggedCondition
+from lm_eval_xling.report.evaluations import Note
 from lm_eval_xling.report.schema import BarrierRow, FactorRow, LanguageRow
+from lm_eval_xling.report.token_counts import local_tokenizer, texts_in, tokens_per_word
 from lm_eval_xling.statistics import benjamini_hochberg, linear_regression
 
-__all__ = ["FEWEST_LANGUAGES", "factor_rows", "is_indo_european", "language_rows"]
+__all__ = ["FEWEST_LANGUAGES", "counted", "factor_rows", "is_indo_european", "language_rows"]
 
 FEWEST_LANGUAGES = 10
-"""Over fewer languages a regression on three properties says nothing."""
+"""Over fewer languages a regression on these properties says nothing."""
 
 _INDO_EUROPEAN = frozenset("Baltic Germanic Hellenic Indo-Aryan Iranian Romance Slavic".split())
 
@@ -63,6 +65,39 @@ def language_rows(blocks: Iterable[Block], barriers: Iterable[BarrierRow]) -> li
     return rows
 
 
+def counted(rows: Sequence[LanguageRow], blocks: Iterable[Block], notes: list[Note]) -> list[LanguageRow]:
+    """Return the rows with the tokens a word in each language, where the model's own tokenizer can be read.
+
+    Args:
+        rows: of ``language_rows``. Those that are too few for a regression are left as they are.
+        blocks: with the samples that the texts are read from.
+        notes: receives why a model's tokens were not counted.
+    """
+    languages: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        languages[row.model, row.family, row.setting, row.layout].add(row.language)
+    wanted = {key[:3] for key, codes in languages.items() if len(codes) >= FEWEST_LANGUAGES}
+    found: dict[tuple[str, ...], float] = {}
+    for block in blocks:
+        key = (block.model.label, block.family, block.setting.label)
+        if key not in wanted:
+            continue
+        tokenizer = local_tokenizer(block.model)
+        if tokenizer is None:
+            text = "tokens a word are not among the properties of languages: its tokenizer is not on this machine"
+            notes.append(Note("missing", text, block.model.label))
+            continue
+        for evaluation in block.evaluations:
+            other = _other_language(evaluation.condition)
+            if other is not None and evaluation.samples is not None:
+                texts = texts_in(other[0], evaluation.samples)
+                found[(*key, evaluation.name)] = tokens_per_word(tokenizer, texts, other[0])
+    return [
+        replace(row, tokens_per_word=found.get((row.model, row.family, row.setting, row.condition), math.nan))
+        for row in rows
+    ]
+
+
 def factor_rows(languages: Iterable[LanguageRow]) -> list[FactorRow]:
     """Return a regression of the barriers of each model, family, setting and layout on properties of the languages.
 
@@ -101,20 +136,23 @@ def is_indo_european(row: LanguageRow) -> bool:
 
 
 def _properties(row: LanguageRow) -> dict[str, float]:
-    """How far a language is from English in what may raise the barrier; 0 for English itself."""
+    """How far a language is from English in what may raise the barrier."""
     best = LANGUAGES[BASE].resource
     assert best is not None
     return {
         "not in Latin script": float(row.script != LANGUAGES[BASE].script),
         "not Indo-European": float(not is_indo_european(row)),
         "one class of resources less": float(best - row.resource),
+        # Of English not 0, which moves the intercept alone.
+        "one token a word more": row.tokens_per_word,
     }
 
 
 def _regressed(group: Sequence[Sequence[LanguageRow]]) -> list[FactorRow]:
     """Coefficients over languages, each with its conditions (several seeds, say), whose mean counts."""
     properties = [_properties(rows[0]) for rows in group]
-    names = _told_apart({name: np.array([own[name] for own in properties]) for name in properties[0]})
+    columns = {name: np.array([own[name] for own in properties]) for name in properties[0]}
+    names = _told_apart({name: values for name, values in columns.items() if np.isfinite(values).all()})
     if not names:
         return []
     design = np.column_stack([np.ones(len(group)), *names.values()])

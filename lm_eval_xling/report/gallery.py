@@ -16,7 +16,7 @@ from lm_eval_xling.report.factors import is_indo_european
 from lm_eval_xling.report.plots import bars, heat_map, points, save, slope, svg, themed
 from lm_eval_xling.report.schema import AgreementRow, LanguageRow, Report, ScoreRow
 from lm_eval_xling.report.tables import groups_of, scale_of
-from lm_eval_xling.report.wording import words_of
+from lm_eval_xling.report.wording import Words, words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,7 +105,7 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
     agreement = of(report.agreement)
     for model in dict.fromkeys(row.model for row in agreement):
         rows = [row for row in agreement if row.model == model]
-        figure = _agreement(rows)
+        figure = _agreement(rows, words)
         if figure is not None:
             yield "agreement", model, "Share of items with the same answer", figure
 
@@ -162,7 +162,7 @@ def _by_resources(rows: list[LanguageRow], scale: float, model: str) -> Figure:
         script = "Latin script" if row.script == "Latn" else "another script"
         group = f"{script}, {'Indo-European' if is_indo_european(row) else 'another family'}"
         barrier = row.barrier
-        groups.setdefault(group, {})[row.language] = (
+        groups.setdefault(group, {})[name(row.language)] = (
             row.resource,
             barrier.estimate * scale,
             barrier.low * scale,
@@ -176,7 +176,7 @@ def _by_resources(rows: list[LanguageRow], scale: float, model: str) -> Figure:
     )
 
 
-def _agreement(rows: list[AgreementRow]) -> Figure | None:
+def _agreement(rows: list[AgreementRow], words: Words) -> Figure | None:
     names = list(dict.fromkeys(name for row in rows for name in (row.first, row.second)))
     if not 3 <= len(names) <= _MOST_CELLS:
         return None
@@ -184,4 +184,6 @@ def _agreement(rows: list[AgreementRow]) -> Figure | None:
     for row in rows:
         i, j = names.index(row.first), names.index(row.second)
         matrix[i, j] = matrix[j, i] = row.same.estimate
-    return heat_map(matrix, None, names, names, title=rows[0].model, row_label="", column_label="")
+    # Columns are the rows again: there the short name does.
+    told = [words.full(rows[0].family, name) for name in names]
+    return heat_map(matrix, None, told, names, title=rows[0].model, row_label="", column_label="")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lm_eval_xling.report.blocks import Block
-from lm_eval_xling.report.conditions import UNKNOWN, condition_of
+from lm_eval_xling.report.conditions import UNKNOWN, condition_of, in_words
 from lm_eval_xling.report.evaluations import Samples
 
 __all__ = ["ItemGroup", "item_groups"]
@@ -80,7 +80,9 @@ def _group(family: str, setting: str, blocks: Sequence[Block], groups: int) -> I
                     "score": round(float(score), 4) if np.isfinite(score) else None,
                     **({"text": _response(found[item])} if generated else {}),
                 }
-    data = {"conditions": conditions, "models": [block.model.label for block in blocks], "items": list(items.values())}
+    told = {e.name: in_words(e.condition) for block in blocks for e in block.evaluations}
+    shown_names = [f"{told[name]} · {name}" if told[name] else name for name in conditions]
+    data = {"conditions": shown_names, "models": [block.model.label for block in blocks], "items": list(items.values())}
     return ItemGroup(family, setting, len(items), len(ids), data)
 
 

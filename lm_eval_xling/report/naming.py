@@ -89,6 +89,9 @@ def name_of(source: str) -> str:
     was loaded from, else by the folder above it. The digest that the cache of embedded models adds is left out.
     """
     parts = [part for part in source.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if all(_GENERIC.fullmatch(part) for part in parts) and Path(source).is_dir():
+        # A relative path of such a folder: what is above it is known here.
+        parts = [part for part in Path(source).resolve().parts if part != "/"]
     kept = list(parts)
     while len(kept) > 1 and _GENERIC.fullmatch(kept[-1]):
         kept.pop()

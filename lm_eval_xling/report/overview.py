@@ -48,7 +48,8 @@ class Headline:
     certain: bool
     """Whether it is significant after adjustment."""
     largest: str
-    """The condition with the largest barrier, in words; empty where there is only one."""
+    """The mean barrier against English, where the headline is another, and the condition with the largest barrier, in
+    words; empty where there is only one."""
     bars: tuple[Bar, ...]
     """Reference, the broadest condition, and the one with the largest barrier."""
     change: str
@@ -119,9 +120,15 @@ def _headline(
         _bar(words.short(broadest.family, broadest.condition), broadest.score, scale, most, False),
     ]
     told = ""
+    # Equal against different languages leaves out what both lose against English.
+    english = next((row for row in rows if row.scope == "mean" and row.condition in common), None)
+    if english is not None and broadest.scope == "crosslingual":
+        names = [words.short(english.family, name) for name in (english.reference, english.condition)]
+        bounds = f" ({_interval(english.paired, scale)})" if english.paired and _interval(english.paired, scale) else ""
+        told = f"From {names[0]} to {names[1]}: {shown(english.barrier * scale)} points{bounds}. "
     if largest is not None:
         name = words.short(largest.family, largest.condition)
-        told = f"Largest of {len(tasks)}: {name}, {shown(largest.barrier * scale)} points."
+        told += f"Largest of {len(tasks)}: {name}, {shown(largest.barrier * scale)} points."
         if largest.reference != broadest.reference:
             reference = words.short(largest.family, largest.reference)
             bars.append(_bar(reference, largest.reference_score, scale, most, True))
@@ -182,4 +189,4 @@ def _change(report: Report, broadest: BarrierRow, scale: float) -> tuple[str, bo
         return f"{size}, untested.", False
     changed = row.paired.adjusted_p < _LEVEL
     told = f"{shown(row.change * scale, sign=True)} points, {_interval(row.paired, scale)}"
-    return f"{size} ({told}){'' if changed else ', not told from no change'}.", changed
+    return f"{size} ({told}){'' if changed else ', within chance'}.", changed

@@ -16,7 +16,7 @@
   };
   const applyFilter = () => {
     const filter = chosen();
-    for (const element of all("section[data-family], .card, .headline, figure, tbody tr, #findings li:not(.suspect)")) {
+    for (const element of all("section[data-family], .card, .versus, .headline, figure, tbody tr, #findings li:not(.suspect)")) {
       element.hidden = !fits(element, filter);
     }
     for (const details of all("details.table")) {
@@ -34,6 +34,7 @@
     }
   };
   form.addEventListener("change", applyFilter);
+  document.addEventListener("compared", applyFilter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(applyFilter));
 
@@ -65,9 +66,9 @@
     link.href = canvas.toDataURL("image/png");
     link.click();
   };
-  for (const figure of all("figure")) {
-    figure.querySelector("button").addEventListener("click", () => savePicture(figure));
-  }
+  document.addEventListener("click", (event) => {
+    if (event.target.matches("figcaption button")) savePicture(event.target.closest("figure"));
+  });
 
   // ---- items ---------------------------------------------------------------------------------------------------
   if (!byId("group")) return;
@@ -117,7 +118,7 @@
       entry.dir = tongues[language]?.dir ?? "auto";
       entry.append(written(make("span", "", option), language));
       if (index === shown.answer) entry.append(" ✓");
-      if (language) entry.append(make("span", "tongue", language));
+      if (language) entry.append(make("span", "tongue", tongues[language]?.name ?? language));
       for (const model of models) {
         const answer = shown.answers[model];
         if (answer && answer.chosen === index) entry.append(chip(group, model, answer));
@@ -179,17 +180,23 @@
   byId("search").addEventListener("input", restart);
   byId("more").addEventListener("click", () => { visible += PAGE; listItems(); });
   const openLinked = () => {
-    const [, index, id] = /^#item=(\d+)\/(.+)$/.exec(location.hash) || [];
-    if (id === undefined || !byId(`items-${index}`)) return;
+    const [, index, written] = /^#item=(\d+)\/(.+)$/.exec(location.hash) || [];
+    if (written === undefined || !byId(`items-${index}`)) return;
+    let id = written;
+    try { id = decodeURIComponent(written); } catch { /* A link that somebody cut is looked up as it stands. */ }
     for (const select of all("select", form)) select.value = "";
     applyFilter();
     byId("group").value = index;
     byId("which").value = "";
-    byId("search").value = decodeURIComponent(id);
+    byId("search").value = id;
     visible = Infinity;
     listItems();
-    const found = all("#list details").find((details) => details.dataset.id === decodeURIComponent(id));
-    if (!found) return;
+    const found = all("#list details").find((details) => details.dataset.id === id);
+    if (!found) {
+      byId("found").textContent = `Item ${id} is not on this page, which shows ${data().items.length} items of this group.`;
+      byId("found").scrollIntoView();
+      return;
+    }
     found.open = true;
     found.scrollIntoView();
   };

@@ -220,7 +220,9 @@ def points(
             x = place + 0.8 * ((shift[group, name] + 0.5) / (taken[place] + 1) - 0.5)
             axes.plot([x, x], [low, high], color=colour, linewidth=1, alpha=0.5)
             axes.plot([x], [estimate], color=colour, marker=marker, markersize=4, linestyle="")
-            axes.annotate(name, (x, estimate), xytext=(4, 2), textcoords="offset points", fontsize=7)
+            # Names of neighbours at one height would cover each other.
+            height = 2 if shift[group, name] % 2 == 0 else -8
+            axes.annotate(name, (x, estimate), xytext=(4, height), textcoords="offset points", fontsize=7)
         axes.plot([], [], color=colour, marker=marker, markersize=4, linestyle="", label=group)
     axes.axhline(0, color=_INK, linewidth=0.8)
     axes.set_xticks(sorted(taken))

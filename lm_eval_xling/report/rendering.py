@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import cycle
 from typing import Any
 
 from lm_eval_xling.drawing import PALETTE, SORTING, content_policy, read_script
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.records import Interval
 from lm_eval_xling.report.cells import Listing
 from lm_eval_xling.report.conditions import SEVERAL, name
 from lm_eval_xling.report.findings import findings
@@ -18,7 +20,8 @@ from lm_eval_xling.report.gallery import Plot
 from lm_eval_xling.report.items import ItemGroup
 from lm_eval_xling.report.overview import overviews
 from lm_eval_xling.report.schema import Report
-from lm_eval_xling.report.tables import group_tables, groups_of
+from lm_eval_xling.report.tables import group_tables, groups_of, languages_of, scale_of
+from lm_eval_xling.report.wording import words_of
 
 __all__ = ["render"]
 
@@ -41,13 +44,16 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
     from markupsafe import Markup
 
     source = files("lm_eval_xling.report")
-    script = read_script(SORTING) + source.joinpath("page.js").read_text(encoding="utf-8")
+    texts = [source.joinpath(name).read_text(encoding="utf-8") for name in ("page.js", "compare.js")]
+    script = read_script(SORTING) + "".join(texts)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"language": name, "unbroken": _unbroken}
     template = environment.from_string(source.joinpath("page.html").read_text(encoding="utf-8"))
     groups = [_section(report, family, setting, plots) for family, setting in groups_of(report)]
+    colours = dict(zip((model.label for model in report.models), cycle(PALETTE), strict=False))
     return template.render(
         report=report,
+        pairs=_pairs(report, colours),
         # What is suspect stands among the findings.
         notes=[note for note in report.notes if note.kind != "suspect"],
         language_name=name,
@@ -62,8 +68,50 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         script=Markup(script),
         policy=content_policy(script),
         overviews=overviews(report),
-        colours=dict(zip((model.label for model in report.models), cycle(PALETTE), strict=False)),
+        colours=colours,
     )
+
+
+def _pairs(report: Report, colours: Mapping[str, str]) -> dict[str, Any] | None:
+    """What the comparison of two models shows; None where there are no two to compare."""
+    from markupsafe import Markup
+
+    if not report.differences:
+        return None
+    words, labels = words_of(report), [model.label for model in report.models]
+    groups = []
+    for family, setting in groups_of(report):
+        scale = scale_of(report, family, setting)
+        languages = languages_of(report, family)
+        rows = [
+            {
+                "a": labels.index(row.first),
+                "b": labels.index(row.second),
+                "scope": row.scope,
+                "words": words.short(family, row.condition),
+                "full": words.full(family, row.condition),
+                "languages": " ".join(languages.get(row.condition, ())),
+                "one": _scaled(row.first_barrier, scale),
+                "two": _scaled(row.second_barrier, scale),
+                "difference": _scaled(row.difference, scale),
+                "n": row.n,
+                "why": row.why,
+            }
+            for row in report.differences
+            if (row.family, row.setting) == (family, setting)
+        ]
+        axis = "barrier in points, with 95 % interval" if scale == 100 else "barrier in the metric's unit"
+        groups.append({"family": family, "setting": setting, "axis": axis, "rows": rows})
+    # The baseline and what is compared with it, where there is one.
+    chosen = (report.changes[0].baseline, report.changes[0].model) if report.changes else None
+    first = chosen or (report.differences[0].first, report.differences[0].second)
+    data = {"models": labels, "colours": [colours[label] for label in labels], "groups": groups}
+    return {"first": labels.index(first[0]), "second": labels.index(first[1]), "data": Markup(_json(data))}
+
+
+def _scaled(interval: Interval, scale: float) -> list[float | None]:
+    numbers = (interval.estimate, interval.low, interval.high)
+    return [round(number * scale, 3) if math.isfinite(number) else None for number in numbers]
 
 
 def _unbroken(text: str) -> str:

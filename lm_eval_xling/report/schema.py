@@ -6,6 +6,7 @@ Every number that a table, a plot or the page shows stands here. Scores are in t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lm_eval_xling.records import Interval, PairedDifference
@@ -19,6 +20,7 @@ __all__ = [
     "ChangeRow",
     "ConditionRow",
     "ConsistencyRow",
+    "DifferenceRow",
     "EffectRow",
     "FactorRow",
     "FormatRow",
@@ -212,6 +214,38 @@ class ChangeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """Barriers of two models in one condition, whichever of them is the baseline."""
+
+    first: str
+    """Label of one model."""
+    second: str
+    """Label of the other."""
+    family: str
+    """Family of the tasks."""
+    setting: str
+    """See ``ScoreRow``."""
+    metric: str
+    """Name of the main metric."""
+    scope: str
+    """As in ``BarrierRow``."""
+    condition: str
+    """The condition."""
+    reference: str
+    """The reference condition."""
+    first_barrier: Interval
+    """Barrier of the first model, on the items that both have."""
+    second_barrier: Interval
+    """Barrier of the second model, on the same items."""
+    difference: Interval
+    """Second barrier minus first, item by item; nan where it cannot be computed."""
+    n: int
+    """Number of items behind it."""
+    why: str
+    """Why there is no difference, and each barrier is on the items of its own model; empty where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementRow:
     """Whether a model gives the same answers in two conditions."""
 
@@ -383,6 +417,8 @@ class LanguageRow:
     """Class of resources, 0 to 5 (Joshi et al. 2020)."""
     barrier: Interval
     """Score in English minus score in this condition."""
+    tokens_per_word: float = math.nan
+    """Of the items' texts in this language, by the model's own tokenizer; nan where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,3 +489,5 @@ class Report:
     """Barriers by language; empty in reports of earlier releases."""
     factors: tuple[FactorRow, ...] = ()
     """What goes with them."""
+    differences: tuple[DifferenceRow, ...] = ()
+    """Barriers of every two models beside each other; empty in reports of earlier releases."""

@@ -18,6 +18,7 @@ CSV_TABLES = (
     "scores",
     "barriers",
     "changes",
+    "differences",
     "formats",
     "agreement",
     "consistency",

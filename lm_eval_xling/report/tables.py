@@ -11,13 +11,13 @@ from lm_eval_xling.report.conditions import SEVERAL, name
 from lm_eval_xling.report.schema import Report, ScoreRow
 from lm_eval_xling.report.wording import Words, words_of
 
-__all__ = ["group_tables", "groups_of", "scale_of"]
+__all__ = ["group_tables", "groups_of", "languages_of", "scale_of"]
 
 
 def group_tables(report: Report, family: str, setting: str) -> list[Listing]:
     """Return the tables of one family in one setting, empty ones left out."""
     scale = scale_of(report, family, setting)
-    languages, words = _languages(report, family), words_of(report)
+    languages, words = languages_of(report, family), words_of(report)
     tables = [build(report, family, setting, scale, languages, words) for build in _BUILDERS]
     return [table for table in tables if table.lines]
 
@@ -32,7 +32,8 @@ def scale_of(report: Report, family: str, setting: str) -> float:
     return 100.0 if all(value <= 1 for value in values) else 1.0
 
 
-def _languages(report: Report, family: str) -> dict[str, tuple[str, ...]]:
+def languages_of(report: Report, family: str) -> dict[str, tuple[str, ...]]:
+    """Return the languages of every condition of a family, by which lines are filtered."""
     return {
         row.condition: tuple(code for code in (row.question_language, row.answer_language) if code not in ("", SEVERAL))
         for row in report.scores
@@ -235,7 +236,7 @@ def _averages(
             (
                 text(row.model),
                 text(row.grouping),
-                text(row.group),
+                text(_language(row.group) if row.grouping.endswith("language") else row.group),
                 number(row.macro, scale),
                 number(row.micro.estimate, scale),
                 interval(row.micro.low, row.micro.high, scale),
@@ -306,7 +307,7 @@ def _factors(
     ]
     return Listing(
         "factors",
-        "What goes with the barrier: script, family, resources",
+        "What goes with the barrier: script, family, resources, tokens a word",
         "Regression of the languages' barriers: what each property adds where the others are equal. A language counts "
         "once; resources in the classes of Joshi et al. 2020 below English. Explained: share of the variance between "
         "languages, by all properties together. Languages were not drawn at random, and properties go together.",

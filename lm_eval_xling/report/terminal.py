@@ -9,7 +9,7 @@ from lm_eval_xling.report.cells import interval, number, p_value, text
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.report.tables import groups_of, scale_of
-from lm_eval_xling.report.wording import words_of
+from lm_eval_xling.report.wording import Words, words_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,7 @@ def show(report: Report, console: Console) -> None:
             scale,
         )
         if not barriers and not changes:
-            _print_scores(console, report, family, setting, scale)
+            _print_scores(console, report, family, setting, scale, words)
     # What is suspect stands among the findings.
     others = [note for note in report.notes if note.kind != "suspect"]
     for note in others[:_MOST_NOTES]:
@@ -105,16 +105,17 @@ def _print(console: Console, title: str, file: str, lines: list[_Line], scale: f
         console.print(Text(f"{len(lines) - len(kept)} more in {file}", "dim"))
 
 
-def _print_scores(console: Console, report: Report, family: str, setting: str, scale: float) -> None:
+def _print_scores(console: Console, report: Report, family: str, setting: str, scale: float, words: Words) -> None:
     from rich.text import Text
 
     rows = [row for row in report.scores if (row.family, row.setting, row.role) == (family, setting, "main")]
-    table = _table(f"{family}, {setting}: scores", ("model", "task"), ("score", "95 % interval", "items"))
+    table = _table(f"{family}, {setting}: scores", ("model", "condition"), ("score", "95 % interval", "items"))
     for row in rows[:_MOST_LINES]:
         bounds = interval(row.score.low, row.score.high, scale)
         score = text("none") if row.unscored else number(row.score.estimate, scale)
         cells = (score, bounds, number(row.n, digits=0))
-        table.add_row(Text(row.model), Text(row.task), *(Text(cell.text) for cell in cells))
+        name = Text(words.full(family, row.condition))
+        table.add_row(Text(row.model), name, *(Text(cell.text) for cell in cells))
     console.print(table)
 
 

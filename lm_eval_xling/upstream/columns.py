@@ -20,7 +20,7 @@ their own, or among the evaluated rows."""
 COLUMNS: Mapping[str, str] = {
     "id": "string: the same in every configuration, so that items can be paired",
     "split": "string: `test` for rows that are scored, `dev` for demonstrations",
-    "description": "string: what stands before the demonstrations",
+    "description": "string: what comes before the demonstrations",
     "prompt": "string: what the model is asked, up to the answer",
     "choices": "list of strings: the answers that are compared",
     "answer": "integer: index of the right one among `choices`",

@@ -51,8 +51,8 @@ def squad(answers: list[dict[str, Any]]) -> str:
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ([{"text": "Ada", "answer_start": 1}], "the answer 'Ada' does not stand at character 1 of its context"),
-        ([{"text": "Bob", "answer_start": 0}], "the answer 'Bob' does not stand at character 0 of its context"),
+        ([{"text": "Ada", "answer_start": 1}], "the answer 'Ada' is not at character 1 of its context"),
+        ([{"text": "Bob", "answer_start": 0}], "the answer 'Bob' is not at character 0 of its context"),
         ([{"text": "", "answer_start": 0}], "field 'text' is empty"),
         ([], "field 'text' holds \\[\\], not a list of texts"),
         ([{"text": "Ada"}], "there is no field 'answer_start'"),

@@ -67,9 +67,11 @@ def test_tasks_lists_families_and_leaves() -> None:
     assert "crosslingual_FAMILY" in families
     for family in FAMILIES:
         assert f" {family} " in families
-    leaves = xling("tasks", "--family", "atlas").stdout.split()
-    assert "xling_atlas_fr_es" in leaves
+    leaves = dict(line.split(maxsplit=1) for line in xling("tasks", "--family", "atlas").stdout.splitlines())
+    assert leaves["xling_atlas_fr_es"] == "question in French, answer in Spanish"
     assert len(leaves) == 27
+    available = xling("tasks", "--family", "atlas", "--available").stdout
+    assert "xling_atlas_fr_es (question in French, answer in Spanish)  can be evaluated" in available
 
 
 def test_tasks_path_is_the_folder_that_the_harness_needs() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.records import Interval
 from lm_eval_xling.report import read_report, write_report
+from lm_eval_xling.report.evaluations import EvaluatedModel
 from lm_eval_xling.report.factors import FEWEST_LANGUAGES, factor_rows
 from lm_eval_xling.report.schema import LanguageRow, Report
+from lm_eval_xling.report.token_counts import _of_document, local_tokenizer, tokens_per_word
 from tests.report.runs import document, right_or_wrong, write_run
 from tests.report.test_comparing import BASE, cell, report_of
 
@@ -89,7 +93,7 @@ def test_languages_outside_the_table_have_no_properties(tmp_path: Path) -> None:
 def test_page_pictures_and_tables_show_them(tmp_path: Path) -> None:
     report(tmp_path / "runs", CODES)
     page = write_report(tmp_path / "runs", tmp_path / "out").read_text(encoding="utf-8")
-    assert "What goes with the barrier: script, family, resources" in page
+    assert "What goes with the barrier: script, family, resources, tokens a word" in page
     assert "another script, another family" in page
     assert list((tmp_path / "out/plots").glob("*languages_answer*.png"))
     lines = (tmp_path / "out/languages.csv").read_text(encoding="utf-8").splitlines()
@@ -113,3 +117,59 @@ def test_a_property_of_one_language_is_left_out_and_the_others_stay(tmp_path: Pa
     rows = report(tmp_path, "bg cs de es fr it nl pl pt ru sv tr".split()).factors
     assert {row.factor for row in rows} == {"not in Latin script", "one class of resources less"}
     assert all(np.isfinite([row.effect.low, row.effect.high, row.p_value]).all() for row in rows)
+
+
+def words_of_pieces(word: int) -> Any:
+    """A tokenizer that cuts every word into so many tokens, whatever its letters."""
+    return lambda texts, add_special_tokens: {"input_ids": [[0] * (word * len(text.split())) for text in texts]}
+
+
+def test_tokens_a_word_are_counted_in_the_texts_of_the_language() -> None:
+    assert tokens_per_word(words_of_pieces(3), ["two words", "two words", "", "one"], "de") == 3.0
+    # Thai has no spaces between words: ICU's dictionary finds five.
+    assert tokens_per_word(words_of_pieces(10), ["ฉันไปโรงเรียนทุกวัน"], "th") == pytest.approx(10 / 5, rel=0.3)
+    assert np.isnan(tokens_per_word(words_of_pieces(1), [], "de"))
+
+
+def test_tokens_a_word_of_the_models_own_tokenizer(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    made = {"xling_atlas_en_en": cell("en", "en", right(0.0))}
+    for number, code in enumerate(CODES):
+        docs = [
+            document(f"item:{n}", "en", code, answer=n % 4, choices=[f"{'ab' * (number + 1)}{i}" for i in range(4)])
+            for n in range(ITEMS)
+        ]
+        marks = right(0.05 * (number + 1))
+        made[f"xling_atlas_en_{code}"] = [right_or_wrong(doc, mark) for doc, mark in zip(docs, marks, strict=True)]
+    write_run(tmp_path / "local", made, model_args=f"pretrained={tiny('llama')}")
+    rows = report_of(tmp_path / "local")
+    counts = {row.language: row.tokens_per_word for row in rows.languages}
+    tokenizer = local_tokenizer(EvaluatedModel("m", str(tiny("llama"))))
+    expected = {
+        code: len(tokenizer("ab" * (number + 1) + "0", add_special_tokens=False)["input_ids"])
+        for number, code in enumerate(CODES)
+    }
+    assert counts == pytest.approx(expected) and len(set(counts.values())) > 5
+    assert "one token a word more" in {row.factor for row in rows.factors}
+    assert not [note for note in rows.notes if "tokens a word" in note.text]
+    write_run(tmp_path / "elsewhere", made, model_args="pretrained=org/elsewhere")
+    rows = report_of(tmp_path / "elsewhere")
+    assert all(np.isnan(row.tokens_per_word) for row in rows.languages)
+    assert "one token a word more" not in {row.factor for row in rows.factors} and rows.factors
+    (note,) = [note for note in rows.notes if "tokens a word" in note.text]
+    assert (note.kind, note.where) == ("missing", "elsewhere")
+
+
+def test_texts_in_a_language_are_no_mixture() -> None:
+    mixed = document("a", "de", "en", prompt="Frage", options=4)
+    assert _of_document(mixed, "de") == ["Frage"]
+    assert _of_document(mixed, "en") == mixed["choices"]
+    # With its options listed, a prompt is in two languages.
+    listed = {**mixed, "options": mixed["choices"], "choices": ["A", "B", "C", "D"]}
+    assert _of_document(listed, "de") == ["Frage"]
+    listed["prompt"] = " ".join(["Frage", *mixed["choices"]])
+    assert _of_document(listed, "de") == [] and _of_document(listed, "en") == mixed["choices"]
+    context = {
+        **mixed,
+        "condition": {**mixed["condition"], "languages": {"question": "de", "answer": "en", "context": "en"}},
+    }
+    assert _of_document(context, "de") == []

@@ -29,7 +29,7 @@ def test_a_sample_of_many_items_half_of_them_contested(tmp_path: Path) -> None:
     # The rest is no sample of the contested ones: their share is that among the items that were left.
     assert len(contested & set(shown[100:])) < 20
     item = group.data["items"][0]
-    german = item["conditions"][group.data["conditions"].index("de_en")]
+    german = item["conditions"][group.data["conditions"].index("question in German, answer in English · de_en")]
     assert german["question"] == f"de question of {item['id']}:" and german["language"] == "de"
     assert german["options"][1] == [f"en option 1 of {item['id']}", "en"]
     number = int(item["id"].split(":")[1])

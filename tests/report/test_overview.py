@@ -31,7 +31,9 @@ def test_size_certainty_change_and_chance(tmp_path: Path) -> None:
     assert [bar.width for bar in base.bars[:2]] == pytest.approx([row.reference_score * 100, row.score * 100])
     worst = min((scores.mean(), pair) for pair, scores in before.items())[0]
     assert base.bars[3].width == pytest.approx(worst * 100)
-    assert base.largest.startswith("Largest of 8: question in ")
+    mean = rows["base", "all other pairs (mean of 8)"].barrier * 100
+    against_english = f"From all in English to all other pairs (mean of 8): {mean:.1f} points ("
+    assert base.largest.startswith(against_english) and ". Largest of 8: question in " in base.largest
     assert card.chance == 25.0 and "guessing, 25.0" in card.axis
     change = next(r for r in report.changes if r.what == "barrier" and r.condition == row.condition)
     assert f"barrier {change.before * 100:.1f} → {change.after * 100:.1f}" in adapted.change

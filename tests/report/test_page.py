@@ -155,8 +155,8 @@ def test_nothing_of_the_data_is_markup(page: Path) -> None:
     assert "<img" not in text and "<script>window" not in text and "<b>.csv" not in text
     # The subject stands in a cell and in a filter, escaped; the template engine did not run it.
     assert "&lt;/script&gt;&lt;script&gt;window.pwned=1" in text and "{{ 7*7 }}" in text
-    # Scripts: two kinds of data, and the page's own as the last.
-    assert text.count("</script>") == text.count("<script") == 3
+    # Scripts: three kinds of data, and the page's own as the last.
+    assert text.count("</script>") == text.count("<script") == 4
 
 
 @pytest.mark.slow
@@ -165,9 +165,9 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     visible = "[...document.querySelectorAll('{}')].filter(e => !e.hidden).length"
     rows = 'details.table[data-family="atlas"] tbody tr'
     # Sorting: a click on "barrier" puts the smallest first, a second one the largest.
-    table = "document.querySelector('details.table')"
+    table = "document.querySelector('details.table[data-family]')"
     column = f"[...{table}.querySelectorAll('tbody tr')].map(r => Number(r.cells[5].dataset.value))"
-    button = "document.querySelectorAll('details.table th button')[5].click()"
+    button = "document.querySelectorAll('details.table[data-family] th button')[5].click()"
     browser.run(button)
     values = browser.run(column)
     assert values == sorted(values) and values[0] < values[-1]
@@ -209,7 +209,22 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     browser.run("document.querySelector('#list details').open = true")
     wait_for(browser, "document.querySelector('.condition [dir=rtl]') !== null")
     assert browser.run("getComputedStyle(document.querySelector('.condition p[lang=ar]')).direction") == "rtl"
-    # A link leads to its item, open, whatever is filtered.
+    # Two models beside each other: B's barrier minus A's, the other way round when they change places.
+    line = "document.querySelector('.versus tbody tr').cells"
+    assert "B's barrier is" in browser.run("document.querySelector('.versus p').textContent")
+    assert browser.run("document.querySelectorAll('.versus figure svg circle').length") == 11
+    forth = browser.run(f"[...{line}].map(e => e.textContent)")
+    choose = "(() => {{const s = document.getElementById('compare-{}'); s.value = '{}'; {}}})()"
+    browser.run(choose.format("first", 1, ""))
+    browser.run(choose.format("second", 0, "s.dispatchEvent(new Event('change', {bubbles: true}))"))
+    back = browser.run(f"[...{line}].map(e => e.textContent)")
+    assert (back[1], back[2]) == (forth[2], forth[1]) and back[3] != forth[3]
+    assert back[3].lstrip("+−") == forth[3].lstrip("+−") and back[3] != "+0.0"
+    browser.run(choose.format("first", 0, "s.dispatchEvent(new Event('change', {bubbles: true}))"))
+    assert browser.run("document.getElementById('compared').textContent") == "Choose two different models."
+    # A link to an item that the page does not have says so; another one leads to its item, open, whatever is filtered.
+    browser.run("location.hash = '#item=0/lost%'")
+    wait_for(browser, "document.getElementById('found').textContent.startsWith('Item lost% is not on this page')")
     browser.run("location.hash = '#item=0/item%3A7'")
     wait_for(browser, "document.querySelector('#list details[open]')?.dataset.id === 'item:7'")
     assert browser.run("document.querySelector('#list details[open] a').hash") == "#item=0/item%3A7"

@@ -221,7 +221,9 @@ def test_models_are_named_as_shortly_as_they_differ() -> None:
     assert "/runs/zh/adapter" in models[1].label and "/old/zh/adapter" in models[4].label
 
 
-def test_folders_that_say_nothing_are_named_by_what_is_in_or_above_them(tmp_path: Path) -> None:
+def test_folders_that_say_nothing_are_named_by_what_is_in_or_above_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = tmp_path / "hf"
     weights.mkdir()
     (weights / "config.json").write_text('{"_name_or_path": "google/gemma-3-270m"}')
@@ -238,6 +240,8 @@ def test_folders_that_say_nothing_are_named_by_what_is_in_or_above_them(tmp_path
         ("adapter", "adapter"),
     ):
         assert name_of(source) == expected
+    monkeypatch.chdir(plain.parent)
+    assert name_of("model") == name_of("./model") == "swahili"
 
 
 @pytest.mark.parametrize("as_text", [True, False])
