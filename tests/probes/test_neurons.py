@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, OlmoConfig
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.models.neurons import find_neurons
+from lm_eval_xling.models.mlp_neurons import find_neurons
 from lm_eval_xling.probes import Findings, Prompt
 from lm_eval_xling.probes.kinds.neurons import PROBE, neurons
 from lm_eval_xling.probes.language_neurons import activation_entropy, language_neurons, random_neurons
