@@ -34,6 +34,8 @@ def draw_neurons(measures: Sequence[Measure], folder: Path, *, probe: Probe, mod
                 canvas.layer_axis(panel, canvas.last_layer(own))
                 panel.set_ylabel(canvas.unit_label(probe.quantity("neurons"), view))
                 panel.legend(frameon=False, fontsize=8)
+            # Bars are wider than points.
+            axes[0, 1].set_xlim(-0.6, canvas.last_layer(own) + 0.6)
             changes = [m.value for m in own if m.quantity in ("loss_change", "random_change")]
             for panel, quantity in zip(axes[1], ("loss_change", "random_change"), strict=True):
                 _draw_matrix(
