@@ -71,8 +71,13 @@ def test_counts_and_losses_are_those_of_a_plain_loop(
             loss = model(ids, labels=ids).loss.nan_to_num()
         for hook in hooks:
             hook.remove()
-        own = [(output.reshape(-1, 64) > 0).sum(0) for output in seen]
-        np.testing.assert_array_equal(counts["base"][row], torch.stack(own))
+        # Rounding may turn the sign of a number that is nearly 0, and of no other.
+        least, most = (
+            torch.stack([(output.reshape(-1, 64) > edge * output.abs().max()).sum(0) for output in seen]).numpy()
+            for edge in (1e-5, -1e-5)
+        )
+        assert (least <= counts["base"][row]).all() and (counts["base"][row] <= most).all()
+        assert (least == most).mean() > 0.99
         assert lengths[row] == ids.shape[1] and tokens[row] == ids.shape[1] - 1
         assert_equal_up_to_rounding(found["base"][row, 0], loss.item() * tokens[row])
 
