@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.task_files import task_files
-from tests.generators import atlas, commands, data, ledger, parameters, readme
+from tests.generators import atlas, commands, data, ledger, notebook, parameters, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +25,7 @@ GENERATORS: list[Callable[[], Iterator[tuple[Path, str]]]] = [
     commands.files,
     data.files,
     ledger.files,
+    notebook.files,
     parameters.files,
     readme.files,
 ]

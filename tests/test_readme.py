@@ -112,6 +112,8 @@ def test_the_commands_of_daily_use_run(
         if "xling train" in command:
             command += " training.max_steps=2 training.save_strategy=no validation=0"
             command = re.sub(r"people=\d+", "people=2", command)
+        if "probe neurons" in command:
+            command += " --held-out 3"  # the sentences that we wrote are few
         if re.search(r"\blm_eval\b|xling eval", command):
             command += " --limit 2"
             if "lm_eval" in command and task_path() is not None:

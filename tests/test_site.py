@@ -27,6 +27,11 @@ def test_every_page_stands_in_the_menu() -> None:
     assert pages | {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"} == menu
 
 
+def test_every_picture_stands_in_the_gallery() -> None:
+    shown = re.findall(r"\]\(images/(\S+)\)", (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(path.name for path in (ROOT / "docs" / "images").iterdir())
+
+
 def test_every_public_name_stands_in_the_reference() -> None:
     page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))

@@ -65,6 +65,15 @@ _READS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
         ),
         "limit": _LIMIT,
     },
+    "sentences": {
+        "parallel": (
+            str | None,
+            None,
+            typer.Option(metavar="DIR|DATASET", help="Folder with one file of sentences a language, or a dataset."),
+        ),
+        "texts": (list[str], [], _TEXTS),
+        "limit": _LIMIT,
+    },
 }
 """Options of what a probe reads: type, default (``...``: required), and the option."""
 
@@ -94,7 +103,8 @@ app = typer.Typer(
     cls=ProbeGroup,
     no_args_is_help=True,
     help="Probe the layers of a model: logit lens, principal components, similarity, MEXA, activation patching, "
-    "steering. With --peft each probe also runs with the adapter switched on and reports the difference.",
+    "steering, language neurons. With --peft each probe also runs with the adapter switched on and reports the "
+    "difference.",
     rich_markup_mode="rich",
 )
 
@@ -178,6 +188,12 @@ def _prompts(probe: Probe, given: dict[str, Any]) -> Sequence[Prompt]:
     if probe.reads == "parallel":
         return parallel_sentences(given["parallel"], limit=given["limit"])
     if probe.reads == "texts":
+        return from_files(given["texts"], limit=given["limit"])
+    if probe.reads == "sentences":
+        if bool(given["parallel"]) == bool(given["texts"]):
+            raise UserError("give either --parallel or --texts", fix="for example --parallel flores")
+        if given["parallel"]:
+            return parallel_sentences(given["parallel"], limit=given["limit"])
         return from_files(given["texts"], limit=given["limit"])
     if bool(given["task"]) == bool(given["texts"]):
         raise UserError("give either --task or --texts", fix="for example --task xling_sentiment_zh --limit 200")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +165,7 @@ def sweep(
     name: str,
     key: Mapping[str, Any],
     batch_tokens: int = 2048,
+    watch: Callable[[TokenBatch], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> NDArray[np.float32]:
     """Run all items once and return what ``compute`` makes of each, as a memory-mapped file.
 
@@ -180,6 +182,7 @@ def sweep(
         name: first part of the file's name.
         key: what the result depends on besides the tokens; another key is another file.
         batch_tokens: greatest number of tokens in a batch, padding included.
+        watch: what surrounds a batch's pass, for what the hidden states do not show.
 
     Returns:
         ``(items, *shape)``, read-only.
@@ -221,7 +224,8 @@ def sweep(
             if indices:
                 batch = _batch(model, items, indices)
                 try:
-                    states = model.hidden_states(batch.ids, batch.mask)
+                    with watch(batch):
+                        states = model.hidden_states(batch.ids, batch.mask)
                     results[list(indices)] = compute(states, batch).float().cpu().numpy()
                 except torch.OutOfMemoryError as error:
                     raise UserError(

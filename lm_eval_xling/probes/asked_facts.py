@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lm_eval_xling.models.output_path import OutputPath
 
-__all__ = ["Edit", "Question", "check_facts", "log_odds", "option_log_likelihoods", "questions"]
+__all__ = ["Edit", "Question", "check_facts", "log_odds", "log_probabilities", "option_log_likelihoods", "questions"]
 
 Edit = Callable[[int, "torch.Tensor", int], "torch.Tensor"]
 """From a layer's index, the states that it is given, ``(rows, copies, length, width)``, and the position of the first
@@ -162,7 +162,7 @@ def option_log_likelihoods(
 
     opening = torch.tensor([option[0] for option in question.options], device=model.device)
     after_prompt = states(ids[None, start:].expand(rows, -1))[:, -1]
-    found = _log_probabilities(path, after_prompt, opening.expand(rows, -1))
+    found = log_probabilities(path, after_prompt, opening.expand(rows, -1))
     longest = max(map(len, question.options))
     if longest > 1:
         copies, first = len(question.options), len(ids)
@@ -176,7 +176,7 @@ def option_log_likelihoods(
             if len(option) > 1:
                 said = torch.tensor(option[1:], device=model.device)
                 of_option = after[:, row, : len(option) - 1].flatten(0, 1)
-                found[:, row] += _log_probabilities(path, of_option, said.repeat(rows)[:, None]).view(rows, -1).sum(-1)
+                found[:, row] += log_probabilities(path, of_option, said.repeat(rows)[:, None]).view(rows, -1).sum(-1)
     return found
 
 
@@ -191,8 +191,11 @@ def log_odds(log_likelihoods: torch.Tensor, answer: int) -> torch.Tensor:
     return log_likelihoods[..., answer] - torch.logsumexp(log_likelihoods[..., others], dim=-1)
 
 
-def _log_probabilities(path: OutputPath, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Return log-probabilities of tokens ``(states, tokens)``, some after each of the states ``(states, width)``."""
+def log_probabilities(path: OutputPath, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities of tokens ``(states, tokens)``, some after each of the states ``(states, width)``.
+
+    The head runs on few states at a time, so that memory does not grow with their number.
+    """
     import torch
 
     size = max(1, _LOGITS_AT_ONCE // path.vocabulary)

@@ -140,7 +140,8 @@ class Probe:
     summary: str
     """One line for the command's help."""
     reads: str
-    """``prompts`` (of tasks or files), ``texts`` (of files) or ``parallel`` (sentences in several languages)."""
+    """``prompts`` (of tasks or files), ``texts`` (of files), ``parallel`` (sentences in several languages) or
+    ``sentences`` (parallel ones, or texts of files)."""
     settings: type[Any]
     """Dataclass of what its numbers depend on, made with ``setting``; each is an option of the command."""
     quantities: Mapping[str, Quantity]

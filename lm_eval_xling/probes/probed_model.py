@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from lm_eval_xling.models.mlp_neurons import Neurons
     from lm_eval_xling.models.output_path import OutputPath
 
 __all__ = ["BASE", "ProbedModel"]
@@ -91,6 +92,14 @@ class ProbedModel:
 
         check = self.tokenizer(_CHECK, return_tensors="pt")["input_ids"][:, :8].to(self.device)
         return tuple(decoder_layers(self.model, check)[0])
+
+    @cached_property
+    def neurons(self) -> Neurons:
+        """The neurons of the layers' MLPs."""
+        from lm_eval_xling.models.mlp_neurons import find_neurons
+
+        check = self.tokenizer(_CHECK, return_tensors="pt")["input_ids"][:, :8].to(self.device)
+        return find_neurons(self.model, self.layers, check)
 
     @property
     def width(self) -> int:

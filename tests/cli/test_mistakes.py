@@ -164,7 +164,7 @@ def test_the_table_is_of_every_command_and_family() -> None:
     parts = (
         "eval|tasks|tasks new|data fetch|data import|data list|data verify|data translate|mix|train align|train mixed"
     )
-    parts += "|train facts|probe logit-lens|probe pca|probe similarity|probe mexa|probe patch|probe steer|report|doctor"
-    parts += "|export"
+    parts += "|train facts|probe logit-lens|probe pca|probe similarity|probe mexa|probe patch|probe steer"
+    parts += "|probe neurons|report|doctor|export"
     assert [part for part in parts.split("|") if f"xling {part} " not in commands] == []
     assert [family for family in FAMILIES if f"xling_{family}_" not in commands] == []

@@ -68,11 +68,12 @@ def arguments(probe: str, files: Path) -> list[object]:
         "mexa": ["--parallel", files / "parallel"],
         "patch": ["--texts", files / "facts.jsonl"],
         "steer": ["--texts", files / "facts.jsonl", "--parallel", files / "parallel"],
+        "neurons": ["--parallel", files / "parallel", "--held-out", 3],
     }[probe]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa", "patch", "steer"])
+@pytest.mark.parametrize("probe", ["logit-lens", "pca", "similarity", "mexa", "patch", "steer", "neurons"])
 def test_a_run_is_numbers_pictures_and_a_page(
     probe: str, files: Path, tiny: Callable[[str], Path], adapter: Callable[..., Path]
 ) -> None:
