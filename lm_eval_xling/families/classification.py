@@ -29,7 +29,7 @@ from lm_eval_xling.families.switching import (
     units_of,
 )
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.records import Condition, Document, Row, SwitchedText, TaskDocuments
+from lm_eval_xling.records import Condition, Document, Row, Switched, SwitchedText, TaskDocuments
 
 __all__ = ["FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
 
@@ -69,9 +69,14 @@ class _Asked:
     """Its code-switched texts, by field."""
 
     @property
+    def how(self) -> Switched | None:
+        """How its texts are code-switched, all alike."""
+        return next((text.how for text in self.switched.values()), None)
+
+    @property
     def language(self) -> str:
         """Code of the language in which the texts stand."""
-        return next((text.how.language for text in self.switched.values()), self.row.language)
+        return self.how.language if self.how else self.row.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +312,7 @@ def _document(task: _Task, asked: _Asked, form: Form, labels: str) -> Document:
             "",
             form.name,
             {"question": asked.language, "answer": labelled_in, "labels": labelled_in},
-            {"question": text.how for text in asked.switched.values()},
+            {"question": asked.how} if asked.how else {},
         ),
         prompt=prompt,
         cue=cue,
