@@ -105,7 +105,7 @@ class _Task:
 
     def asked(self, target: Row, gold: Row, parameters: ClassificationParameters) -> _Asked:
         """Return a row as the parameters show it."""
-        if not switches(parameters):
+        if not switches(parameters) or target.language == gold.language:
             return _Asked(target, gold)
         switched = {name: switched_text(name, target, gold, parameters) for name in self.fields}
         base = target if parameters.matrix == "target" else gold
