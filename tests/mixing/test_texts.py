@@ -187,6 +187,8 @@ def test_the_share_is_met_on_average_and_each_unit_is_taken_alike():
         ({"zh": "他在北京的大学学习数学。", "en": "He studies mathematics in Beijing."}, "chunk", 20, "whole"),
         ({"en": "One here. Two there.", "zh": "一在这里。二在那里。"}, "sentence", 8, "一在这里。二在那里。"),
         ({"th": "ภาษาไทยสวยงาม", "en": "Thai is beautiful"}, "chunk", 8, "Thai is beautiful"),
+        # Own data can be in a language that the project does not know.
+        ({"zh": "一在这里。二在那里。", "qya": "Minë sissë. Atta tanomë."}, "sentence", 8, "whole"),
         # Of unlike numbers of sentences it is unknown which was split or joined: the line is one unit.
         ({"en": "One. Two.", "de": "Eins und zwei."}, "sentence", 8, "Eins und zwei."),
     ],
