@@ -30,7 +30,7 @@ from types import MappingProxyType
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.hashing import stable_hash
-from lm_eval_xling.records import ComposedItem, Row
+from lm_eval_xling.records import ComposedItem, Row, SwitchedText
 
 __all__ = [
     "PLACEMENTS",
@@ -68,6 +68,9 @@ class Placement:
     """Codes of all languages that it may show; items follow the order of the first one's rows."""
     parts: Callable[[Row], Parts]
     """The languages of one item, from its gold row: fields, number of options, and the index of the right one."""
+    text: Callable[[str, str, Mapping[str, Row]], SwitchedText | None] | None = None
+    """Composes a text part, given its name, the language that ``parts`` says and the item's rows by language; ``None``,
+    as without this function, for a part that stands as it is."""
 
 
 _Choice = Callable[[Row, int], Sequence[int]]
@@ -333,14 +336,20 @@ def _compose_one(parallel: Mapping[str, Row], gold: Row, placement: Placement) -
                 fix="translations of an item need the same options in the same order",
             )
     parts = placement.parts(gold)
+    texts = (
+        {name: placement.text(name, code, parallel) for name, code in parts.fields.items()} if placement.text else {}
+    )
+    switched = {name: text for name, text in texts.items() if text is not None}
+    fields = {name: parallel[language].fields[name] for name, language in parts.fields.items()}
     return ComposedItem(
         id=gold.id,
-        fields={name: parallel[language].fields[name] for name, language in parts.fields.items()},
+        fields=fields | {name: text.mixed.text for name, text in switched.items()},
         options=tuple(parallel[language].options[index] for index, language in enumerate(parts.options)),
         answer=gold.answer,
-        field_languages=parts.fields,
+        field_languages={**parts.fields, **{name: text.how.matrix for name, text in switched.items()}},
         option_languages=parts.options,
         extra=gold.extra,
+        switched=switched,
     )
 
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "Request",
     "Response",
     "Row",
+    "Switched",
+    "SwitchedText",
     "TaskDocuments",
     "Unit",
 ]
@@ -58,6 +60,35 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """How a text is code-switched: pieces of one language in a text of another."""
+
+    matrix: str
+    """Code of the language whose text it is, and of the prompt words beside it."""
+    embedded: str
+    """Code of the language whose pieces stand in it."""
+    share: int
+    """Units in the embedded language, in per cent of all: 0 to 100."""
+    unit: str
+    """``sentence`` or ``chunk``."""
+
+    @property
+    def language(self) -> str:
+        """Code of the language in which the text stands; ``mul`` where pieces of both do."""
+        return {0: self.matrix, 100: self.embedded}.get(self.share, "mul")
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedText:
+    """A code-switched text part of an item."""
+
+    how: Switched
+    """What was asked for."""
+    mixed: MixedText
+    """The text and its units."""
+
+
+@dataclass(frozen=True, slots=True)
 class ComposedItem:
     """A multiple-choice item whose parts are shown in languages of their own."""
 
@@ -70,11 +101,13 @@ class ComposedItem:
     answer: int
     """Index of the right option, from the English row."""
     field_languages: Mapping[str, str]
-    """Language code of every text part."""
+    """Language code of every text part; of a code-switched one its matrix language."""
     option_languages: tuple[str, ...]
     """Language code of every option."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """``Row.extra`` of the gold row."""
+    switched: Mapping[str, SwitchedText] = field(default_factory=dict)
+    """Text parts that are code-switched, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +121,8 @@ class Condition:
     languages: Mapping[str, str]
     """Language code by part: ``question`` and ``answer`` always, and where they apply ``context``, ``option_0``, …,
     ``demonstrations``. ``mul`` (ISO 639-2) where a part stands in several languages."""
+    switched: Mapping[str, Switched] = field(default_factory=dict)
+    """How parts are code-switched, by part; empty where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +162,17 @@ class Document:
 
     def as_row(self) -> dict[str, Any]:
         """Return the dictionary that the harness evaluates and logs; parts without a value are left out."""
+        condition: dict[str, Any] = {
+            "placement": self.condition.placement,
+            "form": self.condition.form,
+            "languages": dict(self.condition.languages),
+        }
+        if self.condition.switched:
+            condition["switched"] = {part: asdict(how) for part, how in self.condition.switched.items()}
         row: dict[str, Any] = {
             "id": self.id,
             "family": self.family,
-            "condition": {
-                "placement": self.condition.placement,
-                "form": self.condition.form,
-                "languages": dict(self.condition.languages),
-            },
+            "condition": condition,
             "pool": self.pool,
             "cluster": self.cluster,
             "group": self.group,
@@ -163,10 +201,11 @@ class Document:
         condition = row["condition"]
         # A column of the harness's dataset has every key that any of its rows has.
         languages = {part: code for part, code in condition["languages"].items() if code is not None}
+        switched = {part: Switched(**how) for part, how in (condition.get("switched") or {}).items() if how is not None}
         return cls(
             id=row["id"],
             family=row["family"],
-            condition=Condition(condition["placement"], condition["form"], languages),
+            condition=Condition(condition["placement"], condition["form"], languages, switched),
             prompt=row["prompt"],
             cue=row["cue"],
             choices=tuple(row.get("choices") or ()),

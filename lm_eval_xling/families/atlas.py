@@ -32,6 +32,8 @@ class AtlasParameters(PlacedParameters):
     """Language of the options, for ``xling_atlas_pair``."""
     relations: tuple[str, ...] = RELATIONS
     """Kinds of facts to ask for."""
+    seed: int = 0
+    """Draws the languages of ``mixup``."""
     # Options are compared by their text, so two equal ones would make the item unanswerable.
     equal_options: Literal["error", "drop", "keep"] = "error"
     """What to do with items in which two options are the same text."""

@@ -64,7 +64,9 @@ def spoken_scores(document: Document, responses: Sequence[Response]) -> Mapping[
     ``acc`` counts an answer that names no option, or several, as wrong; ``answered`` is the share of those that name
     one, and ``acc_answered`` the accuracy over them.
     """
-    text, asked_in = responses[0].text, document.condition.languages["question"]
+    text, switched = responses[0].text, document.condition.switched.get("question")
+    # A code-switched question is followed by a request in its matrix language.
+    asked_in = switched.matrix if switched else document.condition.languages["question"]
     named = read_choice(text, document.options, document.fields.get("letters") or (), asked_in)
     return {**choice_scores(named, _answer(document)), **language_scores(text, asked_in)}
 

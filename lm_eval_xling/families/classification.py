@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,8 +18,18 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, letter_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, Preset, mean
 from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
+from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
+from lm_eval_xling.families.switching import (
+    ONLY_SWITCHED,
+    SWITCHED,
+    SWITCHING,
+    SwitchingParameters,
+    switched_text,
+    switches,
+    units_of,
+)
 from lm_eval_xling.languages import resolve
-from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
+from lm_eval_xling.records import Condition, Document, Row, Switched, SwitchedText, TaskDocuments
 
 __all__ = ["FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
 
@@ -30,7 +40,7 @@ _AGNOSTIC = ("ox", "horse", "sheep")
 
 
 @dataclass(frozen=True, slots=True)
-class ClassificationParameters:
+class ClassificationParameters(SwitchingParameters):
     """Parameters of ``xling_sentiment``, ``xling_nli`` and ``xling_paraphrase``; the defaults are the main setting."""
 
     labels: Literal["english", "native", "agnostic"] = "english"
@@ -43,6 +53,30 @@ class ClassificationParameters:
     """Leave out rows whose two texts translation made identical (``xling_paraphrase``)."""
     preset: Preset = "default"
     """``paper``: prompt, demonstrations, label words and score of the released scripts, on all rows."""
+    demos: Literal["same", "to_english", "from_english"] = "same"
+    """Demonstrations as the rows stand, or each in up to five steps that slide from there to English, or back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A row as it is asked."""
+
+    row: Row
+    """Its texts, in the language of the prompt words."""
+    gold: Row
+    """The English row."""
+    switched: Mapping[str, SwitchedText] = field(default_factory=dict)
+    """Its code-switched texts, by field."""
+
+    @property
+    def how(self) -> Switched | None:
+        """How its texts are code-switched, all alike."""
+        return next((text.how for text in self.switched.values()), None)
+
+    @property
+    def language(self) -> str:
+        """Code of the language in which the texts stand."""
+        return self.how.language if self.how else self.row.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +95,25 @@ class _Task:
     """Prompt word before the label (key in the literals)."""
     demonstrations: tuple[str, ...]
     """Ids of the demonstrations, in the order in which a prompt shows them."""
-    parameters: tuple[str, ...] = ("labels", "language", "missing", "preset")
+    parameters: tuple[str, ...] = ("labels", "language", "missing", "preset", "demos")
     """Parameters that it uses."""
 
-    def question(self, row: Row) -> tuple[str, str]:
-        """Return the prompt of a row, and the cue.
+    def leaf(self, code: str) -> Leaf:
+        """Return the leaf of a language; English alone has no other language to switch with."""
+        own, beside = (self.parameters, {}) if code == "en" else ((*self.parameters, *SWITCHING), ONLY_SWITCHED)
+        return Leaf(code, "cloze", {"language": code}, own, ("generate",), beside)
+
+    def asked(self, target: Row, gold: Row, parameters: ClassificationParameters) -> _Asked:
+        """Return a row as the parameters show it."""
+        if not switches(parameters) or target.language == gold.language:
+            return _Asked(target, gold)
+        switched = {name: switched_text(name, target, gold, parameters) for name in self.fields}
+        base = target if parameters.matrix == "target" else gold
+        texts = {name: text.mixed.text for name, text in switched.items()}
+        return _Asked(replace(base, fields={**base.fields, **texts}), gold, switched)
+
+    def lines(self, row: Row) -> list[str]:
+        """Return the lines of a row's prompt.
 
         Raises:
             UserError: a row without a text.
@@ -77,9 +125,13 @@ class _Task:
                 where = f"{self.name} in {row.language}, id {row.id}"
                 raise UserError(f"the field {name!r} is empty", where=where, fix="complete the row")
             lines.append(text if word is None else f"{literals.word(row.language, word)}: {text}")
+        return lines
+
+    def question(self, row: Row) -> tuple[str, str]:
+        """Return the prompt of a row, and the cue."""
         # The opening quotation mark belongs to the cue and the closing one to the delimiter after a demonstration, so
         # that a label is scored bare, as in the paper.
-        return "\n".join(lines), f'{literals.word(row.language, self.answer_field)}: "'
+        return "\n".join(self.lines(row)), f'{literals.word(row.language, self.answer_field)}: "'
 
     def words(self) -> tuple[str, ...]:
         """Return the keys of its prompt words."""
@@ -94,14 +146,17 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
     a demonstration's premise.
 
     Raises:
-        UserError: a row without a text or with an unknown label, or a demonstration that the data lacks.
+        UserError: a row without a text or with an unknown label, a demonstration that the data lacks, or parameters
+            that contradict one another.
     """
-    language = resolve(parameters.language or leaf.condition["language"]).code
-    published = _published(task, language, parameters.labels) if parameters.preset == "paper" else None
+    language = _language(task, leaf, parameters)
+    published = _published(task, language, parameters) if parameters.preset == "paper" else None
     rows = parallel_rows(task.name, "test", (language, "en"), parameters.missing)
+    asked = [task.asked(pair[language], pair["en"], parameters) for pair in rows]
+    same = {pair["en"].id for pair in rows if len({pair[language].fields.get(name) for name in task.fields}) == 1}
     if published:
-        every = [published.document(task, pair[language], pair["en"], form) for pair in rows]
-        return TaskDocuments(_distinct(task, language, every) if parameters.drop_identical else every)
+        every = [published.document(task, one, form) for one in asked]
+        return TaskDocuments(_distinct(task, language, every, same) if parameters.drop_identical else every)
     gold = {pair["en"].id: pair["en"] for pair in rows}
     absent = [identifier for identifier in task.demonstrations if identifier not in gold]
     if absent:
@@ -111,15 +166,64 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
             fix="fetch the published rows again: xling data fetch",
         )
     shown = {text for identifier in task.demonstrations for text in gold[identifier].fields.values()}
-    documents = {pair["en"].id: _document(task, pair[language], pair["en"], form, parameters.labels) for pair in rows}
+    documents = {one.gold.id: _document(task, one, form, parameters.labels) for one in asked}
     scored = [document for key, document in documents.items() if shown.isdisjoint(gold[key].fields.values())]
     if parameters.drop_identical:
-        scored = _distinct(task, language, scored)
+        scored = _distinct(task, language, scored, same)
+    if parameters.demos != "same":
+        documents |= {
+            one.gold.id: _sliding(task, one, documents[one.gold.id], parameters.demos)
+            for one in asked
+            if one.gold.id in task.demonstrations
+        }
     return TaskDocuments(scored, [documents[identifier] for identifier in task.demonstrations])
 
 
-def _distinct(task: _Task, language: str, documents: list[Document]) -> list[Document]:
-    kept = [document for document in documents if len({document.fields[name] for name in task.fields}) > 1]
+def _language(task: _Task, leaf: Leaf, parameters: ClassificationParameters) -> str:
+    """Return the language of the leaf's rows.
+
+    Raises:
+        UserError: parameters that contradict one another.
+    """
+    language = resolve(parameters.language or leaf.condition["language"]).code
+    if parameters.preset == "paper" and parameters.demos != "same":
+        raise UserError(
+            "the demonstrations of the paper's scripts are a part of their prompts",
+            where=f"demos: {parameters.demos} of xling_{task.name}_{leaf.name}",
+            fix="leave out demos or the preset",
+        )
+    if "switched" in leaf.parameters and language == "en" and switches(parameters):
+        raise UserError(
+            "English is code-switched with another language, not with itself",
+            where=f"switched of xling_{task.name}_{leaf.name}",
+            fix="leave it out, or name another language",
+        )
+    return language
+
+
+def _sliding(task: _Task, asked: _Asked, document: Document, direction: Slide) -> Document:
+    """Return a demonstration that slides between its row and the English one; English text has English prompt words."""
+    row, english = asked.row.fields, asked.gold.fields
+    parts = [SlidingPart(row[name], asked.language, english[name]) for name in task.fields]
+    steps = slide(parts, direction, id=document.id)
+    arrived = steps[-1 if direction == "to_english" else 0]
+    lines = [
+        line
+        for step in steps
+        for line in task.lines(
+            replace(
+                asked.row,
+                fields=dict(zip(task.fields, step, strict=True)),
+                language="en" if step == arrived else asked.row.language,
+            )
+        )
+    ]
+    languages = {**document.condition.languages, "question": SWITCHED if len(steps) > 1 else asked.language}
+    return replace(document, prompt="\n".join(lines), condition=replace(document.condition, languages=languages))
+
+
+def _distinct(task: _Task, language: str, documents: list[Document], same: Collection[str]) -> list[Document]:
+    kept = [document for document in documents if document.id not in same]
     log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(documents) - len(kept))
     return kept
 
@@ -135,18 +239,19 @@ class _Published:
     labelled_in: str
     """Language of the label words."""
 
-    def document(self, task: _Task, row: Row, gold: Row, form: Form) -> Document:
+    def document(self, task: _Task, asked: _Asked, form: Form) -> Document:
+        row = asked.row
         # In one pass, because a text may hold what looks like the place of another.
         text = re.sub(r"\{(\w+)\}", lambda place: row.fields.get(place[1], place[0]), self.prompt)
         prompt, _, cue = text.rpartition("\n")
         # Of labels that begin alike (Thai) the script shows the beginning and scores the rest.
         shared = os.path.commonprefix(self.words)
-        made = _document(task, row, gold, form, "english")
+        made = _document(task, asked, form, "english")
         return replace(
             made,
             condition=replace(
                 made.condition,
-                languages={"question": row.language, "answer": self.labelled_in, "labels": self.labelled_in},
+                languages={"question": asked.language, "answer": self.labelled_in, "labels": self.labelled_in},
             ),
             prompt=prompt,
             cue=cue + shared,
@@ -156,9 +261,15 @@ class _Published:
         )
 
 
-def _published(task: _Task, language: str, labels: str) -> _Published:
-    (row,) = catalog.load_rows("zhang_prompts", language, _script(task, labels))
-    return _Published(row.fields["prompt"], row.options, language if labels == "native" else "en")
+def _published(task: _Task, language: str, parameters: ClassificationParameters) -> _Published:
+    prompted_in = _prompted_in(language, parameters)
+    (row,) = catalog.load_rows("zhang_prompts", prompted_in, _script(task, parameters.labels))
+    return _Published(row.fields["prompt"], row.options, prompted_in if parameters.labels == "native" else "en")
+
+
+def _prompted_in(language: str, parameters: ClassificationParameters) -> str:
+    """Return the language of the prompt words: the matrix language of code-switched texts."""
+    return language if parameters.matrix == "target" else "en"
 
 
 def _script(task: _Task, labels: str) -> str:
@@ -176,14 +287,15 @@ def _script(task: _Task, labels: str) -> str:
 
 
 def _needs(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationParameters) -> list[Part]:
-    language = resolve(parameters.language or leaf.condition["language"]).code
+    language = _language(task, leaf, parameters)
     parts = parts_of(task.name, "test", (language, "en"))
     if parameters.preset == "paper":
-        parts += parts_of("zhang_prompts", _script(task, parameters.labels), (language,))
+        parts += parts_of("zhang_prompts", _script(task, parameters.labels), (_prompted_in(language, parameters),))
     return parts
 
 
-def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Document:
+def _document(task: _Task, asked: _Asked, form: Form, labels: str) -> Document:
+    row, gold = asked.row, asked.gold
     if gold.answer is None or not 0 <= gold.answer < len(task.labels):
         where = f"{task.name} in {row.language}, id {row.id}"
         raise UserError(f"unknown label {gold.answer!r}", where=where, fix=f"labels: {', '.join(task.labels)}")
@@ -196,7 +308,12 @@ def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Docu
     return Document(
         id=row.id,
         family=task.name,
-        condition=Condition("", form.name, {"question": row.language, "answer": labelled_in, "labels": labelled_in}),
+        condition=Condition(
+            "",
+            form.name,
+            {"question": asked.language, "answer": labelled_in, "labels": labelled_in},
+            {"question": asked.how} if asked.how else {},
+        ),
         prompt=prompt,
         cue=cue,
         request=literals.word(row.language, "instructions.label").format(labels=", ".join(words)),
@@ -206,7 +323,11 @@ def _document(task: _Task, row: Row, gold: Row, form: Form, labels: str) -> Docu
         options=words,
         # Every demonstration is one for every document.
         pool=task.name,
-        fields={**{name: row.fields[name] for name in task.fields}, "label": task.labels[gold.answer]},
+        fields={
+            **{name: row.fields[name] for name in task.fields},
+            "label": task.labels[gold.answer],
+            **units_of(asked.switched),
+        },
     )
 
 
@@ -231,7 +352,7 @@ def _family(task: _Task) -> Family:
             "cloze": replace(CLOZE, shots=len(task.demonstrations), paper=paper, **quoted),
             "generate": replace(GENERATE, shots=len(task.demonstrations), stops=("\n",), **quoted),
         },
-        leaves=tuple(Leaf(code, "cloze", {"language": code}, task.parameters, ("generate",)) for code in ZHANG),
+        leaves=tuple(task.leaf(code) for code in ZHANG),
         documents=partial(_documents, task),
         needs=partial(_needs, task),
         groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),
@@ -270,7 +391,7 @@ FAMILIES = tuple(
             answer_field="fields.answer",
             # Short rows that no translation made identical; the paper's are not among its data.
             demonstrations=("271", "39", "232", "260"),
-            parameters=("labels", "language", "missing", "drop_identical", "preset"),
+            parameters=("labels", "language", "missing", "drop_identical", "preset", "demos"),
         ),
     )
 )

@@ -91,6 +91,8 @@ class Leaf:
     """Parameters of the family that change it; others are refused."""
     alternatives: tuple[str, ...] = ()
     """Keys of the other forms that ``--metadata '{"xling": {"form": …}}'`` may choose."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Of its parameters those that change it only beside another, and which; alone they are refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,14 @@ from lm_eval_xling.families.placed import (
     compose_rows,
     leaf_placement,
     letters_of,
+    part_languages,
     placed_document,
     placement_groups,
     placement_leaves,
     used_parameters,
 )
 from lm_eval_xling.families.prompts import option_lines
+from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
@@ -58,6 +60,7 @@ _PAPER_TRANSLATE_FIRST = (
     " Then output the answer."
 )
 _PAPER_TRANSLATE = "Answer: \nTranslate the question and options into English, and then answer."
+_SLIDES: Mapping[str, Slide] = {"to_english": "to_english", "from_english": "from_english"}
 _FULL_POOL = 5  # demonstrations a subject, in every published release of MMLU
 _PUBLISHED = "mixup_paper"
 
@@ -66,8 +69,9 @@ _PUBLISHED = "mixup_paper"
 class MmluParameters(PlacedParameters):
     """Parameters of ``xling_mmlu``; the defaults are the published setting."""
 
-    demos: Literal["english", "placement"] = "english"
-    """Language of the demonstrations: English, or the placement of the question ("same bias")."""
+    demos: Literal["english", "placement", "to_english", "from_english"] = "english"
+    """Language of the demonstrations: English, the placement of the question ("same bias"), or each in up to five steps
+    that slide from there to English, or back."""
     awareness: Literal["none", "question_and_options", "any_language"] = "none"
     """A sentence after the instruction that tells the model to expect several languages."""
     preset: Preset = "default"
@@ -85,21 +89,24 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
             where=f"awareness: {parameters.awareness} of {FAMILY.task(leaf)}",
             fix="leave out awareness or the preset",
         )
-    if translate or parameters.demos == "placement":
+    slides = parameters.demos in _SLIDES and not translate
+    if translate or parameters.demos != "english":
         same = _items(leaf, "dev", parameters)
-        pool = [item for item in same if item.id in english] if translate else _filled(same, pool)
+        if translate or slides:
+            same = [item for item in same if item.id in english]
+        pool = same if translate else _filled(same, pool)
 
     def document(item: ComposedItem, restated: ComposedItem | None) -> Document:
         return _document(item, leaf.condition["placement"], form, parameters, restated)
 
     return TaskDocuments(
         evaluated=[document(item, None) for item in _items(leaf, "test", parameters)],
-        demonstrations=[document(item, english[item.id] if translate else None) for item in pool],
+        demonstrations=[document(item, english[item.id] if translate or slides else None) for item in pool],
     )
 
 
 def _needs(leaf: Leaf, form: Form, parameters: MmluParameters) -> list[Part]:
-    shown = form.name == "translate" or parameters.demos == "placement"
+    shown = form.name == "translate" or parameters.demos != "english"
     splits = ("test", "dev") if shown else ("test",)
     if leaf.condition["placement"] == _PUBLISHED:
         parts = [("mmlu_mixup", split, "mul") for split in splits]
@@ -148,13 +155,28 @@ def _published(row: Row) -> ComposedItem:
     )
 
 
+def _block(texts: Sequence[str], letters: Sequence[str]) -> str:
+    """Return a question and its options, a line each."""
+    return f"{texts[0]}\n{option_lines(texts[1:], letters)}"
+
+
+def _steps(item: ComposedItem, english: ComposedItem, direction: Slide) -> list[tuple[str, ...]]:
+    """Return question and options of each step of a demonstration that slides to English, or back."""
+    asked_in = part_languages(item)["question"]
+    parts = [SlidingPart(item.fields["question"], asked_in, english.fields["question"])]
+    parts += map(SlidingPart, item.options, item.option_languages, english.options)
+    return slide(parts, direction, id=item.id)
+
+
 def _document(
     item: ComposedItem, placement: str, form: Form, parameters: MmluParameters, restated: ComposedItem | None
 ) -> Document:
     letters = letters_of(item, parameters)
     subject = item.extra["subject"]
     paper = parameters.preset == "paper"
-    block = f"{item.fields['question']}\n{option_lines(item.options, letters)}"
+    block = _block((item.fields["question"], *item.options), letters)
+    if restated is not None and form.name != "translate":
+        block = "\n".join(_block(step, letters) for step in _steps(item, restated, _SLIDES[parameters.demos]))
     prompt = (block, "Answer:")
     told = _AWARENESS[parameters.preset][parameters.awareness]
     more: dict[str, Any] = {}
@@ -163,7 +185,7 @@ def _document(
         asked = _PAPER_TRANSLATE if paper else _TRANSLATE
         prompt = (f"Question: {block}\n{asked}", "Question: " if paper else "Question:")
         if restated is not None:
-            english = f"{restated.fields['question']}\n{option_lines(restated.options, letters)}"
+            english = _block((restated.fields["question"], *restated.options), letters)
             more["target"] = f"{english}\nAnswer: {letters[item.answer]}"
     # The script writes a space before every word of a subject, so that there are two before the first.
     named = f"{' ' if paper else ''}{subject.replace('_', ' ')}"

@@ -20,7 +20,7 @@ from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
 from lm_eval_xling.families.own_rows import Columns, OwnRow, read_records, rows_of
-from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, used_parameters
+from lm_eval_xling.families.placed import PlacedParameters, beside_others, leaf_placement, used_parameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.files import read_text
 from lm_eval_xling.languages import identify
@@ -245,8 +245,11 @@ class _Own:
     def _leaves(self, forms: tuple[str, ...]) -> list[Leaf]:
         def leaf(name: str, placement: str, **language: str) -> Leaf:
             letters = ("option_ids",) if "letters" in forms else ()
-            used = (*used_parameters(placement), *letters)
-            return Leaf(name, forms[0], {"placement": placement, **language}, used, forms[1:])
+            used, beside = used_parameters(placement), beside_others(placement)
+            if not self.chosen:
+                # What has no options is not composed, and so not code-switched.
+                used, beside = tuple(name for name in used if name not in ("switched", *beside)), {}
+            return Leaf(name, forms[0], {"placement": placement, **language}, (*used, *letters), forms[1:], beside)
 
         others = self.languages[1:]
         placements = [name for name in PLACEMENTS if name not in ("en", "mixup")]

@@ -27,7 +27,8 @@ def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tu
         given: the value of ``xling`` in the harness's metadata.
 
     Raises:
-        UserError: an unknown parameter, a value of the wrong kind, or a parameter that the leaf does not use.
+        UserError: an unknown parameter, a value of the wrong kind, or a parameter that the leaf does not use, at all
+            or without another.
     """
     task = family.task(leaf)
     own = dict(given) if isinstance(given, Mapping) else given
@@ -41,6 +42,12 @@ def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tu
                 f"{task} does not use the parameter {name!r}",
                 where=f"--metadata '{{\"xling\": …}}' of {task}",
                 fix="leave it out" + (f", or evaluate only leaves that use it: {_some(users)}" if users else ""),
+            )
+        if name in leaf.beside and leaf.beside[name] not in (own or ()):
+            raise UserError(
+                f"{task} uses the parameter {name!r} only beside {leaf.beside[name]!r}",
+                where=f"--metadata '{{\"xling\": …}}' of {task}",
+                fix=f"leave it out, or give {leaf.beside[name]!r} too",
             )
     return leaf, parameters.resolved() if hasattr(parameters, "resolved") else parameters
 

@@ -12,6 +12,13 @@ from lm_eval_xling.composing import PLACEMENT_WORDS, PLACEMENTS, Placement, comp
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.family import Form, Group, Leaf
 from lm_eval_xling.families.prompts import identifiers
+from lm_eval_xling.families.switching import (
+    ONLY_SWITCHED,
+    SWITCHING,
+    SwitchingParameters,
+    switched_placement,
+    units_of,
+)
 from lm_eval_xling.languages import identify
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row
 
@@ -19,6 +26,7 @@ __all__ = [
     "FIVE",
     "ROW_PARAMETERS",
     "PlacedParameters",
+    "beside_others",
     "compose_rows",
     "leaf_placement",
     "letters_of",
@@ -33,13 +41,16 @@ __all__ = [
 ROW_PARAMETERS = ("missing", "equal_options")
 """Parameters of every leaf that composes rows."""
 
+_SWITCHABLE = ("full", "question", "gt_question")
+"""Placements that show a question in the target language."""
+
 _TRANSLATED = tuple(code for code in FIVE if code != "en")
 
 P = TypeVar("P", bound="PlacedParameters")
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedParameters:
+class PlacedParameters(SwitchingParameters):
     """Parameters of every family whose items are shown by placement."""
 
     base_language: str = "en"
@@ -52,7 +63,7 @@ class PlacedParameters:
     option_ids: Literal["A-D", "1-4", "C-F"] = "A-D"
     """Identifiers before the options."""
     seed: int = 0
-    """Draws the languages of ``mixup`` and the wrong option of ``onewrong``."""
+    """Draws the languages of ``mixup``, the wrong option of ``onewrong``, and what is code-switched."""
     missing: Literal["error", "drop"] = "error"
     """What to do with ids that a language lacks."""
     equal_options: Literal["error", "drop", "keep"] = "keep"
@@ -72,9 +83,15 @@ def used_parameters(placement: str) -> tuple[str, ...]:
     if placement == "mixup":
         return ("languages", "repeat_languages", "seed", *ROW_PARAMETERS)
     target = () if placement == "en" else ("languages",)
-    seed = ("seed",) if placement == "onewrong" else ()
-    base = () if placement == "full" else ("base_language",)
-    return (*base, *target, *seed, *ROW_PARAMETERS)
+    drawn = SWITCHING if placement in _SWITCHABLE else ("seed",) if placement == "onewrong" else ()
+    return ("base_language", *target, *drawn, *ROW_PARAMETERS)
+
+
+def beside_others(placement: str) -> Mapping[str, str]:
+    """Return which of ``used_parameters`` change the items only beside another, as ``Leaf.beside``."""
+    if placement not in _SWITCHABLE:
+        return {}
+    return {**ONLY_SWITCHED, "base_language": "switched"} if placement == "full" else ONLY_SWITCHED
 
 
 def placement_leaves(
@@ -91,7 +108,8 @@ def placement_leaves(
 
     def leaf(name: str, placement: str, **language: str) -> Leaf:
         condition = {"placement": placement, **language}
-        return Leaf(f"{prefix}{name}", form, condition, (*used_parameters(placement), *parameters), alternatives)
+        used = (*used_parameters(placement), *parameters)
+        return Leaf(f"{prefix}{name}", form, condition, used, alternatives, beside_others(placement))
 
     return [
         leaf("en", "en"),
@@ -123,7 +141,7 @@ def placement_groups(metrics: tuple[str, ...], prefix: str = "") -> tuple[Group 
 
 
 def leaf_placement(leaf: Leaf, parameters: PlacedParameters) -> Placement:
-    """Return the placement of a leaf, in the languages that the parameters ask for.
+    """Return the placement of a leaf, in the languages that the parameters ask for, code-switched if they say so.
 
     Raises:
         UserError: if several target languages are named.
@@ -144,7 +162,8 @@ def leaf_placement(leaf: Leaf, parameters: PlacedParameters) -> Placement:
                 fix="""name one, such as --metadata '{"xling": {"languages": ["sw"]}}'""",
             )
         (target,) = parameters.languages
-    return placement_named(name, base=parameters.base_language, target=target, seed=parameters.seed)
+    placement = placement_named(name, base=parameters.base_language, target=target, seed=parameters.seed)
+    return switched_placement(placement, parameters.base_language, parameters) if name in _SWITCHABLE else placement
 
 
 def compose_rows(
@@ -182,7 +201,8 @@ def compose_rows(
 def part_languages(item: ComposedItem, main: str = "question") -> dict[str, str]:
     """Return the language of every part by name, as ``Condition.languages`` has them."""
     options = {f"option_{index}": language for index, language in enumerate(item.option_languages)}
-    fields = {("question" if name == main else name): language for name, language in item.field_languages.items()}
+    shown = {**item.field_languages, **{name: text.how.language for name, text in item.switched.items()}}
+    fields = {("question" if name == main else name): language for name, language in shown.items()}
     return {**fields, "answer": item.option_languages[item.answer], **options}
 
 
@@ -212,11 +232,12 @@ def placed_document(
     letters = tuple(option_ids[: len(item.options)])
     choices = item.options if form.name == "cloze" else letters
     fields: Mapping[str, Any] = {"letters": list(letters)} if letters else {}
-    fields = {**item.fields, **fields, **more.pop("fields", {})}
+    fields = {**item.fields, **fields, **units_of(item.switched), **more.pop("fields", {})}
+    switched = {("question" if name == main else name): text.how for name, text in item.switched.items()}
     return Document(
         id=item.id,
         family=family,
-        condition=Condition(placement, form.name, part_languages(item, main)),
+        condition=Condition(placement, form.name, part_languages(item, main), switched),
         prompt=prompt[0],
         cue=prompt[1],
         choices=() if form.generates else choices,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lm_eval_xling import catalog
-from lm_eval_xling.composing import explicit_placement
+from lm_eval_xling.composing import Placement, explicit_placement
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
@@ -19,6 +20,13 @@ from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
 from lm_eval_xling.families.parallel_rows import parallel_rows, parts_of
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.families.switching import (
+    ONLY_SWITCHED,
+    SWITCHING,
+    SwitchingParameters,
+    switched_placement,
+    switches,
+)
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row, TaskDocuments
 
@@ -27,6 +35,7 @@ __all__ = ["FAMILY", "QaParameters"]
 _XQUAD = catalog.DATASETS["xquad"].languages
 _PASSAGE = ("[fields.context]: {context}", "[fields.question]: {question}")
 # Name of a Belebele leaf, and the parts that it shows in the leaf's language.
+_BASE = "en"
 _BELEBELE: Mapping[str, tuple[str, ...]] = {
     "full": ("context", "question", "options"),
     "context": ("context",),
@@ -45,7 +54,7 @@ _EXTRACTIVE = Template((*_PASSAGE, "[fields.answer]:"), main="context")
 
 
 @dataclass(frozen=True, slots=True)
-class QaParameters:
+class QaParameters(SwitchingParameters):
     """Parameters of ``xling_qa``; where a language is not given, the leaf says which."""
 
     context_language: str | None = None
@@ -81,13 +90,16 @@ def _leaves() -> list[Leaf]:
         Leaf(
             f"belebele_{name}_{code}",
             "letters",
-            {"dataset": "belebele", **{part: code if part in parts else "en" for part in _BELEBELE["full"]}},
-            (*languages, "options_language", "option_ids", *ROW_PARAMETERS),
+            {"dataset": "belebele", **{part: code if part in parts else _BASE for part in _BELEBELE["full"]}},
+            (*languages, "options_language", *(SWITCHING if switchable else ()), "option_ids", *ROW_PARAMETERS),
             ("choose",),
+            ONLY_SWITCHED if switchable else {},
         )
         for name, parts in _BELEBELE.items()
         for code in FIVE
-        if code != "en" or name == "full"
+        if code != _BASE or name == "full"
+        # Options are no texts, and English alone has no other language.
+        for switchable in [code != _BASE and parts != ("options",)]
     ]
     return [*xquad, *belebele]
 
@@ -99,11 +111,30 @@ def _documents(leaf: Leaf, form: Form, parameters: QaParameters) -> TaskDocument
     if leaf.condition["dataset"] == "xquad":
         pairs = parallel_rows("xquad", "validation", (context, question), parameters.missing)
         return TaskDocuments([_extractive(rows[context], rows[question], form) for rows in pairs])
-    placement = explicit_placement("_".join(languages.values()), languages)
+    placement = _placement(leaf, parameters)
     shown = PlacedParameters(
         option_ids=parameters.option_ids, missing=parameters.missing, equal_options=parameters.equal_options
     )
     return TaskDocuments([_chosen(item, placement.name, form, shown) for item in _CHOSEN.items(placement, shown)])
+
+
+def _placement(leaf: Leaf, parameters: QaParameters) -> Placement:
+    """Return the placement of a Belebele leaf, code-switched where the parameters say so.
+
+    Raises:
+        UserError: nothing that could be code-switched.
+    """
+    languages = _languages(leaf, parameters)
+    placement = explicit_placement("_".join(languages.values()), languages)
+    if "switched" not in leaf.parameters:
+        return placement
+    if switches(parameters) and languages["context"] == languages["question"] == _BASE:
+        raise UserError(
+            "passage and question stand in the base language, so that nothing can be code-switched",
+            where=f"switched of {FAMILY.task(leaf)}",
+            fix="leave it out, or name another language of one of them",
+        )
+    return switched_placement(placement, _BASE, parameters)
 
 
 def _languages(leaf: Leaf, parameters: QaParameters) -> dict[str, str]:
@@ -117,10 +148,9 @@ def _languages(leaf: Leaf, parameters: QaParameters) -> dict[str, str]:
 
 
 def _needs(leaf: Leaf, form: Form, parameters: QaParameters) -> list[Part]:
-    languages = tuple(_languages(leaf, parameters).values())
     if leaf.condition["dataset"] == "xquad":
-        return parts_of("xquad", "validation", languages)
-    return parts_of("belebele", "test", (*languages, "en"))
+        return parts_of("xquad", "validation", tuple(_languages(leaf, parameters).values()))
+    return parts_of("belebele", "test", (*_placement(leaf, parameters).languages, "en"))
 
 
 def _chosen(item: ComposedItem, placement: str, form: Form, parameters: PlacedParameters) -> Document:

@@ -9,13 +9,14 @@ from itertools import groupby
 from typing import Protocol
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.mixing.aligning import align
-from lm_eval_xling.mixing.mixture import Mixture
+from lm_eval_xling.mixing.mixture import Mixture, uniform
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.splitting import UNIT_KINDS, Span, UnitKind, separators, split
 
-__all__ = ["Source", "Translate", "mix_parallel", "mix_texts"]
+__all__ = ["Source", "Translate", "mix_parallel", "mix_texts", "switch_parallel"]
 
 
 class Translate(Protocol):
@@ -47,7 +48,7 @@ def replaced(source: str, text: str, language: str, separator: str, last: bool) 
     if text == source:
         return Unit(text, language, separator, source)
     # A sentence that comes from a language without spaces has no separator; its translation needs one.
-    glued = not separator and not last and not LANGUAGES[language].unspaced
+    glued = not separator and not last and not (language in LANGUAGES and LANGUAGES[language].unspaced)
     return Unit(text + " " if glued else text, language, separator, source)
 
 
@@ -158,17 +159,8 @@ def mix_parallel(
     Raises:
         UserError: if a language has no text or an empty one, or ``unit`` is unknown.
     """
-    if unit not in UNIT_KINDS:
-        raise unknown_name("unit", unit, UNIT_KINDS)
     languages = tuple(dict.fromkeys((source_language, *mixture.weights)))
-    for language in languages:
-        if not texts.get(language, "").strip():
-            raise UserError(
-                f"no {language!r} text among the parallel texts ({', '.join(texts)})",
-                where=id,
-                fix="leave the language out of the mixture, or use rows that have it",
-            )
-    aligned = align({language: texts[language] for language in languages}, source_language, unit, words)
+    aligned = _aligned(texts, languages, id, unit, words)
     text = texts[source_language]
     leading, between = separators(text, [row[source_language] for row in aligned])
     units = []
@@ -182,3 +174,71 @@ def mix_parallel(
             last = index == len(aligned) - 1
             units.append(replaced(text[start:end], texts[language][other.start : other.end], language, separator, last))
     return MixedText(id, source_language, tuple(units), leading)
+
+
+def _aligned(
+    texts: Mapping[str, str], languages: Sequence[str], id: str, unit: UnitKind, words: int
+) -> list[dict[str, Span]]:
+    """Return the units of the texts in these languages; chunks are counted in words of the first."""
+    if unit not in UNIT_KINDS:
+        raise unknown_name("unit", unit, UNIT_KINDS)
+    for language in languages:
+        if not texts.get(language, "").strip():
+            raise UserError(
+                f"no {language!r} text among the parallel texts ({', '.join(texts)})",
+                where=id,
+                fix="leave the language out of the mixture, or use rows that have it",
+            )
+    return align({language: texts[language] for language in languages}, languages[0], unit, words)
+
+
+def switch_parallel(
+    texts: Mapping[str, str],
+    matrix: str,
+    embedded: str,
+    share: int,
+    *,
+    id: str,
+    unit: UnitKind,
+    words: int = 8,
+    seed: int = 0,
+) -> MixedText:
+    """Put a share of a text's units in another language, from its translation.
+
+    Units stand against each other as in ``mix_parallel``. Of n units ``share · n / 100`` are switched, rounded up or
+    down by a draw so that the share is met on average; which ones come first is drawn, too. A unit that is switched at
+    one share is switched at every greater one. Neighbours that are switched stand as in their own text.
+
+    Args:
+        texts: the text in both languages, by code.
+        matrix: code of the language whose text it is.
+        embedded: code of the language of the pieces.
+        share: in per cent, 0 to 100.
+        id: of the text; draws depend on it.
+        unit: what is switched as a whole.
+        words: words a unit in the matrix language, for ``unit="chunk"``.
+        seed: another seed switches other units.
+
+    Raises:
+        UserError: if a language has no text or an empty one, or ``unit`` is unknown.
+    """
+    aligned = _aligned(texts, (matrix, embedded), id, unit, words)
+    order = sorted(range(len(aligned)), key=lambda index: stable_hash(seed, id, index, "switched"))
+    # A sum that rounding takes to the next integer must not ask for more units than there are.
+    count = min(int(share * len(aligned) / 100 + uniform(seed, id, "share")), len(aligned))
+    switched = set(order[:count])
+    runs = [list(run) for _, run in groupby(range(len(aligned)), key=lambda index: index in switched)]
+    spans = {
+        code: [Span(aligned[run[0]][code].start, aligned[run[-1]][code].end) for run in runs]
+        for code in (matrix, embedded)
+    }
+    leading, between = separators(texts[matrix], spans[matrix])
+    units = []
+    for run, own, other, separator in zip(runs, spans[matrix], spans[embedded], between, strict=True):
+        text = texts[matrix][own.start : own.end]
+        if run[0] in switched:
+            last = run[-1] == len(aligned) - 1
+            units.append(replaced(text, texts[embedded][other.start : other.end], embedded, separator, last))
+        else:
+            units.append(Unit(text, matrix, separator))
+    return MixedText(id, matrix, tuple(units), leading)

@@ -220,7 +220,7 @@ def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
     for index in sorted(others, key=lambda index: " " in block.evaluations[index].task):
         evaluation = block.evaluations[index]
         # Parameters make conditions, too: another draw is no further language, and no language counts twice.
-        name = f"{evaluation.condition.placement}{_other_parameters(evaluation.task)}"
+        name = f"{evaluation.condition.placement}{_other_parameters(evaluation.task)}".strip()
         changed = " " in evaluation.task
         if changed and (evaluation.condition.placement == "mixup" or (name, evaluation.condition) in seen):
             continue

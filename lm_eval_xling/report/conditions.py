@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_eval_xling.composing import PLACEMENT_WORDS
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.records import Switched
 
 __all__ = [
     "BASE",
@@ -49,6 +50,8 @@ class LoggedCondition:
     """Part to language code, sorted by part; ``mul`` for a part in several languages."""
     codes: tuple[str, ...] = ()
     """Every language in which a part of an item stands, sorted."""
+    switched: tuple[tuple[str, Switched], ...] = ()
+    """Part to how it is code-switched, sorted by part; empty where none is."""
 
     def language(self, part: str) -> str:
         """Return the language code of a part, or an empty string."""
@@ -77,14 +80,14 @@ class LoggedCondition:
     @property
     def is_pair(self) -> bool:
         """Whether all questions are in one language and all answers, with every option, in one language."""
-        known = self.question not in ("", SEVERAL) and self.answer not in ("", SEVERAL)
+        known = self.question not in ("", SEVERAL) and self.answer not in ("", SEVERAL) and not self.switched
         return known and all(code == self.answer for code in self.options)
 
     @property
     def is_english(self) -> bool:
         """Whether every part of the item stands in English."""
         parts = [code for part, code in self.languages if part not in _BESIDE]
-        return self.question == BASE and bool(self.answer) and all(code == BASE for code in parts)
+        return self.question == BASE and bool(self.answer) and all(code == BASE for code in parts) and not self.switched
 
 
 UNKNOWN = LoggedCondition()
@@ -99,9 +102,15 @@ def _numbered(languages: Iterable[tuple[str, str]]) -> Iterable[tuple[int, str]]
     return ((int(part[7:]), code) for part, code in languages if _is_option(part) and part[7:].isdigit())
 
 
-def _condition(placement: str, form: str, languages: Mapping[str, str]) -> LoggedCondition:
+def _condition(
+    placement: str, form: str, languages: Mapping[str, str], switched: Mapping[str, Switched] | None = None
+) -> LoggedCondition:
+    switched = switched or {}
     codes = {code for part, code in languages.items() if part not in _BESIDE and code != SEVERAL}
-    return LoggedCondition(placement, form, tuple(sorted(languages.items())), tuple(sorted(codes)))
+    codes |= {code for how in switched.values() for code in (how.matrix, how.embedded)}
+    return LoggedCondition(
+        placement, form, tuple(sorted(languages.items())), tuple(sorted(codes)), tuple(sorted(switched.items()))
+    )
 
 
 def condition_of(
@@ -120,7 +129,13 @@ def condition_of(
     if isinstance(condition, Mapping) and isinstance(condition.get("languages"), Mapping):
         # A part that an item lacks is null, because the harness's datasets give every row the same keys.
         parts = {str(part): str(code) for part, code in condition["languages"].items() if code is not None}
-        return _condition(str(condition.get("placement") or ""), str(condition.get("form") or ""), parts)
+        logged = condition.get("switched")
+        switched = {
+            str(part): Switched(**how)
+            for part, how in (logged.items() if isinstance(logged, Mapping) else ())
+            if isinstance(how, Mapping) and set(how) == set(Switched.__slots__)
+        }
+        return _condition(str(condition.get("placement") or ""), str(condition.get("form") or ""), parts, switched)
     if placement is None and question_language is None and answer_language is None and languages is None:
         return None
     parts = {}
@@ -146,6 +161,7 @@ def combined(conditions: Iterable[LoggedCondition]) -> LoggedCondition:
         form=_one(condition.form for condition in distinct),
         languages=tuple(sorted((part, _one(codes)) for part, codes in parts.items())),
         codes=tuple(sorted({code for condition in distinct for code in condition.codes})),
+        switched=next(iter(distinct)).switched if len({condition.switched for condition in distinct}) == 1 else (),
     )
 
 
@@ -238,6 +254,8 @@ def in_words(condition: LoggedCondition, *, any_language: bool = False) -> str:
         condition: of a task.
         any_language: whether several tasks of the placement are meant, each in another language.
     """
+    if condition.switched:
+        return _switched_in_words(condition, any_language)
     others = [code for code in condition.codes if code != BASE]
     told = "another language" if any_language else name(others[0]) if len(others) == 1 else ""
     words = _WORDS.get(condition.placement)
@@ -259,3 +277,22 @@ def in_words(condition: LoggedCondition, *, any_language: bool = False) -> str:
     if len({code for _, code in texts if code}) == 1:
         return f"all in {name(texts[-1][1])}"
     return ", ".join(f"{part} in {name(code)}" for part, code in texts if code)
+
+
+def _switched_in_words(condition: LoggedCondition, any_language: bool) -> str:
+    def called(code: str) -> str:
+        return "another language" if any_language and code != BASE else name(code)
+
+    if any_language and not all(BASE in (how.matrix, how.embedded) for _, how in condition.switched):
+        return ""
+    parts: dict[Switched, list[str]] = {}
+    for part, how in condition.switched:
+        parts.setdefault(how, []).append(part)
+    words = [
+        f"{' and '.join(named)} in {called(how.matrix)} with {how.share} % {called(how.embedded)}"
+        for how, named in parts.items()
+    ]
+    switched = dict(condition.switched)
+    others = {"context": condition.language("context"), "question": condition.question, "answer": condition.answer}
+    words += [f"{part} in {called(code)}" for part, code in others.items() if code and part not in switched]
+    return ", ".join(words)

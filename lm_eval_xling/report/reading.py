@@ -207,9 +207,11 @@ def _of_setting(family: str, given: Any) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         return {}
+    from lm_eval_xling.families.switching import SWITCHING
+
     known = _english_parameters(family)
-    # A family of one's own draws languages and options by its seed.
-    used = set(given) - {"seed"} if known is None else set(given) if not known else known
+    # A family of one's own draws languages and options by its seed, and code-switches by the other ones.
+    used = set(given) - set(SWITCHING) if known is None else set(given) if not known else known
     return {name: value for name, value in given.items() if name == "form" or (name in used and "language" not in name)}
 
 

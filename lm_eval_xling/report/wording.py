@@ -28,7 +28,8 @@ def condition_rows(evaluations: Sequence[Evaluation], blocks: Sequence[Block]) -
                 continue
             condition = known[contrast.tasks[-1]]
             beginning, _, rest = contrast.condition.rpartition(" (")
-            words = in_words(condition, any_language=True) if beginning == condition.placement else ""
+            described = beginning == condition.placement or condition.switched
+            words = in_words(condition, any_language=True) if described else ""
             shown = f"{words} ({rest}" if words else contrast.condition
             key = block.family, contrast.condition
             rows.setdefault(key, _row(*key, shown, LoggedCondition(placement=condition.placement if words else "")))

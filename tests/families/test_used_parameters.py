@@ -27,11 +27,12 @@ OTHER: Mapping[str, Any] = {
     "awareness": "any_language",
     "base_language": "Swahili",
     "context_language": "ru",
-    "demos": "placement",
+    "demos": "to_english",
     "demos_language": "th",
     "drop_identical": True,
     "equal_options": "drop",
     "labels": "native",
+    "matrix": "base",
     "language": "Icelandic",
     "languages": ("sw",),
     "missing": "drop",
@@ -46,6 +47,7 @@ OTHER: Mapping[str, Any] = {
     "repeat_languages": True,
     "seed": 5,
     "split": "forget10",
+    "switched": 40,
     "unit": "sentence",
     "wording": "sentence",
     "words": 3,
@@ -75,6 +77,8 @@ def other(leaf: Leaf, name: str) -> Any:
 
 
 def beside(leaf: Leaf, name: str) -> dict[str, Any]:
+    if name in leaf.beside:
+        return {leaf.beside[name]: 50}
     if name == "repeat_languages":
         return {"languages": ("de", "fr")}
     if name == "names":
@@ -155,7 +159,10 @@ def test_a_parameter_that_a_leaf_does_not_use_is_refused(family: Family) -> None
             value = "gpt2" if name in COUNTED else other(leaf, name)
             given = {name: list(value) if isinstance(value, tuple) else value}
             if name in leaf.parameters:
-                configure(family, leaf, given)
+                if name in leaf.beside:
+                    with pytest.raises(UserError, match=f"uses the parameter '{name}' only beside 'switched'"):
+                        configure(family, leaf, given)
+                configure(family, leaf, {**beside(leaf, name), **given})
                 continue
             users = [family.task(one) for one in family.leaves if name in one.parameters]
             with pytest.raises(UserError, match=f"{family.task(leaf)} does not use the parameter '{name}'") as error:
@@ -164,9 +171,17 @@ def test_a_parameter_that_a_leaf_does_not_use_is_refused(family: Family) -> None
             assert ("evaluate only" in str(error.value)) == bool(users)
 
 
-@pytest.mark.parametrize("task", ["xling_mmlu_en", "xling_qa_xquad_en_de", "xling_qa_belebele_full_de"])
-def test_a_seed_that_draws_nothing_is_refused_by_the_harness(task: str) -> None:
-    # No leaf of qa draws anything, so that the family does not know the name.
-    said = "does not use the parameter 'seed'(.|\n)*xling_mmlu_" if "mmlu" in task else "unknown parameter 'seed'"
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("xling_mmlu_en", "does not use the parameter 'seed'(.|\n)*xling_mmlu_"),
+        ("xling_mmlu_full_de", "uses the parameter 'seed' only beside 'switched'"),
+        ("xling_qa_xquad_en_de", "does not use the parameter 'seed'"),
+        ("xling_qa_belebele_full_de", "uses the parameter 'seed' only beside 'switched'"),
+        # No leaf of translation draws anything, so that the family does not know the name.
+        ("xling_translation_en_fr", "unknown parameter 'seed'"),
+    ],
+)
+def test_a_seed_that_draws_nothing_is_refused_by_the_harness(task: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         requests(task, rows=[0], metadata={"xling": {"seed": 1}})

@@ -422,6 +422,54 @@ def test_parameters_that_change_languages_make_a_condition(tmp_path: Path) -> No
     assert {row.language for row in made.languages} == {"de", "sw", "te"}
 
 
+@pytest.mark.parametrize("family", ["mmlu", "own"])
+def test_code_switched_texts_make_a_condition_of_their_own(tmp_path: Path, family: str) -> None:
+    right = np.arange(40)
+
+    def placed(code: str, mark: Any, matrix: str = "", embedded: str = "") -> list[dict[str, Any]]:
+        rows = cell(code, code, mark, family=family, placement="en" if code == "en" else "full")
+        for row in rows if matrix else ():
+            how = {"matrix": matrix, "embedded": embedded, "share": 30, "unit": "chunk"}
+            languages = {**row["doc"]["condition"]["languages"], "question": "mul"}
+            # As the harness's datasets log a part that another document of the leaf has.
+            row["doc"]["condition"] |= {"switched": {"question": how, "context": None}, "languages": languages}
+        return rows
+
+    thirty = {"switched": 30}
+    runs: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+        ("en", placed("en", right < 30), {}),
+        ("full_de", placed("de", right < 25), {}),
+        ("full_fr", placed("fr", right < 24), {}),
+        ("full_de", placed("de", right < 20, "de", "en"), thirty),
+        ("full_fr", placed("fr", right < 18, "fr", "en"), thirty),
+        ("full_de", placed("de", right < 15, "en", "de"), {**thirty, "matrix": "base", "unit": "sentence", "seed": 2}),
+    ]
+    for number, (leaf, rows, parameters) in enumerate(runs):
+        write_run(tmp_path / str(number), {f"xling_{family}_{leaf}": rows}, model_args=BASE, change=given(parameters))
+    made = report_of(tmp_path)
+    found = {row.condition: (row.reference, row.barrier) for row in made.barriers if row.scope == "task"}
+    other_way = "full_de matrix=base seed=2 switched=30 unit=sentence"
+    assert found == {
+        "full_de": ("en", 0.125),
+        "full_fr": ("en", pytest.approx(0.15)),
+        "full_de switched=30": ("en", 0.25),
+        "full_fr switched=30": ("en", pytest.approx(0.3)),
+        other_way: ("en", 0.375),
+    }
+    assert {row.setting for row in made.barriers} == {"0-shot, cloze"}
+    words = {row.condition: row.words for row in made.conditions}
+    assert words["full_de switched=30"] == "question in German with 30 % English, answer in German"
+    assert words[other_way] == "question in English with 30 % German, answer in German"
+    assert words["full switched=30 (mean of 2)"] == (
+        "question in another language with 30 % English, answer in another language (mean of 2)"
+    )
+    # The matrix of question and answer languages has a place for texts in one language only.
+    assert {(row.question_language, row.answer_language) for row in made.conditions if "switched" in row.condition} <= {
+        ("mul", "de"), ("mul", "fr"), ("", "")
+    }  # fmt: skip
+    assert not [note for note in made.notes if note.kind in ("superseded", "refused", "damaged")]
+
+
 def test_other_parameters_make_a_setting(tmp_path: Path) -> None:
     every: list[dict[str, Any]] = [{}, {"demos": "placement"}, {"demos": "placement", "languages": ["sw"]}]
     for number, parameters in enumerate(every):

@@ -1,0 +1,237 @@
+"""Code-switched texts and sliding demonstrations of every family that has them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm_eval_xling import catalog
+from lm_eval_xling.errors import UserError
+from lm_eval_xling.families import FAMILIES
+from lm_eval_xling.families.own_data import own_family
+from lm_eval_xling.families.parameters import configure
+from lm_eval_xling.families.sliding import SlidingPart, slide
+from lm_eval_xling.literals import word
+from lm_eval_xling.records import Document, Response, Row, Switched
+from tests.families.making import made
+from tests.families.written import rows_of
+
+pytestmark = pytest.mark.usefixtures("written")
+
+# A leaf whose texts stand in German, one that shows them in English and is otherwise the same, and the texts.
+LEAVES = {
+    "mmlu": ("question_de", "en", ("question",)),
+    "hp": ("question_de", "en", ("question",)),
+    "qa": ("belebele_context_de", "belebele_full_en", ("context",)),
+    "nli": ("de", "en", ("premise", "hypothesis")),
+    "paraphrase": ("de", "en", ("sentence_1", "sentence_2")),
+    "sentiment": ("de", "en", ("text",)),
+}
+
+
+def shown(family: str, leaf: str, **xling: Any) -> list[Document]:
+    return list(made(family, leaf, **xling).evaluated)
+
+
+def texts(documents: list[Document], parts: tuple[str, ...]) -> list[list[str]]:
+    return [[document.fields[part] for part in parts] for document in documents]
+
+
+@pytest.mark.parametrize("unit", ["sentence", "chunk"])
+@pytest.mark.parametrize("family", LEAVES)
+def test_texts_go_from_the_matrix_language_to_the_other(family: str, unit: str) -> None:
+    leaf, in_english, parts = LEAVES[family]
+    german, english = shown(family, leaf), shown(family, in_english)
+    part = "context" if family == "qa" else "question"
+    for matrix, codes, own, other in (
+        ("target", ("de", "en"), german, english),
+        ("base", ("en", "de"), english, german),
+    ):
+        none, half, whole = (shown(family, leaf, switched=share, matrix=matrix, unit=unit) for share in (0, 50, 100))
+        assert [d.prompt for d in none] == [d.prompt for d in own]
+        assert texts(whole, parts) == texts(other, parts)
+        assert half == shown(family, leaf, switched=50, matrix=matrix, unit=unit)
+        seeds = (shown(family, leaf, switched=50, matrix=matrix, unit=unit, seed=seed) for seed in range(1, 9))
+        assert any(texts(drawn, parts) != texts(half, parts) for drawn in seeds)
+        for mixed, plain, foreign in zip(half, own, other, strict=True):
+            # Half of two sentences, or of four chunks: each piece stands in the text of its language.
+            for name in parts:
+                units = mixed.fields["units"][name]
+                assert {one["language"] for one in units} == set(codes)
+                source = {codes[0]: plain.fields[name], codes[1]: foreign.fields[name]}
+                assert all(one["text"].strip() in source[one["language"]] for one in units)
+            # Prompt words, options, identifiers and gold are those of the matrix language's leaf.
+            assert (
+                mixed.prompt.replace(mixed.fields[parts[0]], "").split("\n")[0]
+                == plain.prompt.replace(plain.fields[parts[0]], "").split("\n")[0]
+            )
+            same = ("id", "cue", "choices", "options", "answer", "request", "description")
+            assert all(getattr(mixed, name) == getattr(plain, name) for name in same)
+            assert mixed.condition.languages == {**plain.condition.languages, part: "mul"}
+            assert mixed.condition.switched == {part: Switched(*codes, 50, unit)}
+            assert Document.from_row(mixed.as_row()) == mixed
+        assert none[0].condition.languages == own[0].condition.languages
+        assert whole[0].condition.languages[part] == codes[1]
+
+
+@pytest.mark.parametrize("family", LEAVES)
+def test_a_greater_share_switches_more(family: str) -> None:
+    leaf, _, parts = LEAVES[family]
+
+    def english(share: int) -> list[int]:
+        """Characters in English of each document."""
+        return [
+            sum(len(one["text"]) for part in parts for one in document.fields["units"][part] if one["language"] == "en")
+            for document in shown(family, leaf, switched=share, words=2)
+        ]
+
+    steps = [english(share) for share in (20, 40, 60, 80, 100)]
+    for smaller, greater in zip(steps, steps[1:], strict=False):
+        assert all(a <= b for a, b in zip(smaller, greater, strict=True)) and sum(smaller) < sum(greater)
+
+
+def test_what_is_switched_is_drawn_from_the_item_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = {d.id: d for d in shown("mmlu", "full_de", switched=50)}
+    monkeypatch.setattr(catalog, "load_rows", lambda *of: rows_of(*of)[::-1][:3])
+    few = shown("mmlu", "full_de", switched=50)
+    assert 0 < len(few) < len(every) and all(every[d.id] == d for d in few)
+    # The other language's rows count even where the placement shows one language only.
+    assert shown("mmlu", "full_de", switched=50, base_language="sw", seed=3)[0].condition.switched == {
+        "question": Switched("de", "sw", 50, "chunk")
+    }
+
+
+def test_every_text_of_an_item_has_a_draw_of_its_own() -> None:
+    units = [d.fields["units"] for d in shown("nli", "de", switched=50, unit="sentence")]
+    first = [[[one["language"] for one in item[part]] for part in ("premise", "hypothesis")] for item in units]
+    assert any(a != b for a, b in first)
+
+
+def test_belebele_switches_the_texts_in_the_leaf_s_language() -> None:
+    (document, *_) = shown("qa", "belebele_question_options_de", switched=50)
+    assert set(document.fields["units"]) == {"question"} == set(document.condition.switched)
+    assert document.condition.languages["context"] == "en" and document.condition.languages["option_0"] == "de"
+    (document, *_) = shown("qa", "belebele_full_de", switched=50, question_language="fr")
+    assert document.condition.switched == {
+        "context": Switched("de", "en", 50, "chunk"),
+        "question": Switched("fr", "en", 50, "chunk"),
+    }
+
+
+def test_a_switched_question_is_answered_in_the_matrix_language() -> None:
+    family = FAMILIES["hp"]
+    (document, *_) = shown("hp", "full_de", switched=50, form="generate")
+    assert document.request == word("de", "instructions.choose")
+    said = "Die richtige Antwort ist A, weil der Junge im Buch das so gesagt hat."
+    scores = family.forms["generate"].scores(document, [Response("", text=said)])
+    assert scores["language_fidelity"] == 1.0
+
+
+def test_scripts_of_the_paper_show_switched_texts_in_their_words() -> None:
+    (target, *_), (base, *_) = (
+        shown("nli", "de", switched=50, matrix=matrix, preset="paper") for matrix in ("target", "base")
+    )
+    assert target.prompt.startswith("de nli_english") and base.prompt.startswith("en nli_english")
+    assert target.fields["premise"] in target.prompt and target.condition.switched
+
+
+def test_own_data_can_be_switched(tmp_path: Path) -> None:
+    for code, texts_of in {"en": "One here. Two there.", "qya": "Minë sissë. Atta tanomë."}.items():
+        rows = "\n".join(f'{{"id": "{i}", "q": "{texts_of}", "a": "x", "b": "y", "right": 0}}' for i in range(4))
+        (tmp_path / f"{code}.jsonl").write_text(rows, encoding="utf-8")
+    described = (
+        "name: mine\nlanguages: [en, qya]\nrows: '{language}.jsonl'\n"
+        "columns: {id: id, question: q, options: [a, b], answer: right}\nprompt: ['{question}', '{options}', '='] \n"
+    )
+    (tmp_path / "mine.yaml").write_text(described, encoding="utf-8")
+    family = own_family(tmp_path / "mine.yaml")
+    leaf, parameters = configure(family, family.leaf("full_qya"), {"switched": 50, "unit": "sentence"})
+    found = {d.fields["question"] for d in family.documents(leaf, family.forms["letters"], parameters).evaluated}
+    assert found == {"Minë sissë. Two there.", "One here. Atta tanomë."}
+
+
+@pytest.fixture
+def word_by_word(written: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of which no word is the same in two languages."""
+
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        def said(text: str) -> str:
+            return " ".join(f"{language}:{word}" for word in text.split())
+
+        return [
+            replace(row, fields={name: said(text) for name, text in row.fields.items()})
+            for row in rows_of(dataset, language, split)
+        ]
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+
+
+@pytest.mark.usefixtures("word_by_word")
+@pytest.mark.parametrize("direction", ["to_english", "from_english"])
+def test_demonstrations_slide(direction: str) -> None:
+    own, english = (made("mmlu", "question_de", demos=demos).demonstrations for demos in ("placement", "english"))
+    for slid, start, end in zip(made("mmlu", "question_de", demos=direction).demonstrations, own, english, strict=True):
+        first, last = (start, end) if direction == "to_english" else (end, start)
+        assert slid.prompt.startswith(f"{first.prompt}\n") and slid.prompt.endswith(f"\n{last.prompt}")
+        blocks = slid.prompt.split("A. ")
+        assert len(blocks) - 1 == 5 and slid.prompt.count("\nD. ") == 5
+        assert (slid.id, slid.cue, slid.choices, slid.answer) == (start.id, start.cue, start.choices, start.answer)
+    asked = made("mmlu", "question_de").evaluated
+    assert made("mmlu", "question_de", demos=direction).evaluated == asked
+
+
+@pytest.mark.usefixtures("word_by_word")
+def test_demonstrations_of_classification_slide_between_the_prompt_s_language_and_english() -> None:
+    german, english = (made("nli", code).demonstrations for code in ("de", "en"))
+    for slid, own, other in zip(made("nli", "de", demos="to_english").demonstrations, german, english, strict=True):
+        assert slid.prompt.startswith(f"{own.prompt}\n") and slid.prompt.endswith(f"\n{other.prompt}")
+        assert slid.prompt.count("\n") + 1 == 2 * 5
+        assert (slid.cue, slid.choices, slid.condition.languages["question"]) == (own.cue, own.choices, "mul")
+    back = made("nli", "de", demos="from_english").demonstrations
+    assert back[0].prompt.startswith(english[0].prompt) and back[0].prompt.endswith(german[0].prompt)
+    # English has nowhere to slide to, and stays the reference of runs of all leaves.
+    assert made("nli", "en", demos="to_english").demonstrations == english
+
+
+def test_a_slide_turns_english_step_by_step() -> None:
+    question = "a1 a2 a3 a4 a5 a6 a7 a8", "b1 b2 b3 b4 b5 b6 b7 b8"
+    steps = slide([SlidingPart(question[0], "de", question[1]), SlidingPart("7", "de", "7")], "to_english", id="x")
+    assert [sum(piece.startswith("b") for piece in step[0].split()) for step in steps] == [0, 2, 4, 6, 8]
+    assert {step[1] for step in steps} == {"7"}
+    assert slide([SlidingPart(*question[:1], "de", question[1])], "from_english", id="x")[0] == question[1:]
+    # One word each: two steps, and none is shown twice.
+    assert slide([SlidingPart("ja", "de", "yes")], "to_english", id="x") == [("ja",), ("yes",)]
+
+
+def test_demonstrations_of_mixed_placements_slide_too() -> None:
+    for leaf in ("mixup", "gt_de", "mixup_paper"):
+        slid = made("mmlu", leaf, demos="to_english").demonstrations
+        english = {d.id: d for d in made("mmlu", "en").demonstrations}
+        assert all(d.prompt.endswith(english[d.id].prompt) for d in slid) and len(slid) == len(english)
+
+
+def test_bounds_are_refused() -> None:
+    for family, (leaf, _, _) in LEAVES.items():
+        for given, said in (
+            ({"switched": -1}, "-1 per cent"),
+            ({"switched": 101}, "101 per cent"),
+            ({"switched": 5, "words": 0}, "0 words"),
+        ):
+            with pytest.raises(UserError, match=said):
+                shown(family, leaf, **given)
+
+
+def test_a_text_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        return [
+            Row(row.id, language, {"question": " " if language == "en" else "Frage."}, row.options, row.answer)
+            for row in rows_of(dataset, language, split)
+        ]
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+    with pytest.raises(UserError, match="no 'en' text") as error:
+        shown("hp", "full_de", switched=50)
+    assert "0/question" in str(error.value)
