@@ -159,7 +159,8 @@ def _identities(corpus: Corpus, settings: Settings, translator: str | None) -> d
         return {}
     if translator is None:
         raise UserError(
-            "no translator", fix="--with apertium, hf:MODEL, llm:…, lexicon:FILE or parallel:FILE (see docs/mixing.md)"
+            "no translator",
+            fix="--with apertium, hf:MODEL, ct2:MODEL, llm:…, lexicon:FILE or parallel:FILE (see docs/mixing.md)",
         )
     opened = open_translator(translator)
     identities = {}

@@ -44,7 +44,8 @@ def mix(
         out: JSON lines, one document a line, which ``train("mixed", …)`` reads; a manifest is written beside it.
         languages: languages to draw from, as codes, with weights by code, or as ``en,de=2``.
         unit: ``document``, ``sentence``, ``chunk`` or ``word``: what is drawn.
-        translator: ``apertium``, ``hf:…``, ``llm:…``, ``lexicon:…`` or ``parallel:…``; not for parallel input.
+        translator: ``apertium``, ``hf:…``, ``ct2:…``, ``llm:…``, ``lexicon:…`` or ``parallel:…``; none for
+            parallel input.
         source: language of the input.
         format: ``text`` (at blank lines), ``lines``, ``jsonl`` or ``wikitext``; by default from the name.
         words: words a chunk.

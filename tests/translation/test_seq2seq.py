@@ -7,21 +7,8 @@ import torch
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import Cache, GuardedTranslator, open_translator
-from tests.translation import tiny_seq2seq
 
 TEXTS = ["The quick fox.", "A dog", "How vexingly quick daft zebras jump? 42!", "x"]
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory):
-    made: dict[str, Path] = {}
-
-    def of(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = tiny_seq2seq.save(kind, tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return of
 
 
 def loaded(translator, source="en", target="de"):
