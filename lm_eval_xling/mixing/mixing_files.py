@@ -64,9 +64,7 @@ def mix(
         UserError: if the settings, the input, the translator or the output file do not fit.
     """
     code = resolve(source).code
-    if isinstance(languages, Mapping):
-        languages = ",".join(f"{name}={weight}" for name, weight in languages.items())
-    mixture = Mixture.parse(languages if isinstance(languages, str) else ",".join(languages))
+    mixture = Mixture.of(languages)
     settings = Settings(
         language=code, weights=mixture.weights, level=unit, words=words, ratio=ratio, seed=seed, limit=limit
     )

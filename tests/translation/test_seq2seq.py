@@ -180,7 +180,7 @@ def test_mixing_in_two_processes_gives_what_one_gives(folder, tmp_path):
         corpus = open_corpus(str(tmp_path / "in.txt"), "en", ("de", "fr"), "lines")
         name = f"hf:{folder('nllb')}"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(corpora, "_PART", 500)
+            patch.setattr(corpora, "PART", 500)
             corpora.mix_corpus(
                 corpus, out, replace(settings), translator=name, cache=tmp_path / f"c{processes}", processes=processes
             )
