@@ -16,7 +16,7 @@ from lm_eval_xling.translation.patterns import fill
 from lm_eval_xling.translation.tags import TagScheme, tag_scheme
 from lm_eval_xling.translation.translator import Translator
 
-__all__ = ["NO_MODEL", "Batch", "Search", "Seq2SeqTranslator", "model_config", "version_of"]
+__all__ = ["NO_MODEL", "TextBatch", "Search", "Seq2SeqTranslator", "model_config", "version_of"]
 
 NO_MODEL = "give a folder, or the name of a sequence-to-sequence model on the hub; check the network"
 """The fix where a model cannot be loaded."""
@@ -24,7 +24,7 @@ _STEP = 16
 """Tokens by which lengths are rounded up where the limit of an output matters."""
 
 
-class Batch(NamedTuple):
+class TextBatch(NamedTuple):
     """Texts that are translated together."""
 
     texts: list[str]
@@ -90,7 +90,7 @@ class Seq2SeqTranslator(Translator):
         """Return how many tokens the model reads at most; None if only its tokenizer knows."""
 
     @abstractmethod
-    def _generate(self, model: Any, tokenizer: Any, batches: Sequence[Batch], search: Search) -> Iterable[Any]:
+    def _generate(self, model: Any, tokenizer: Any, batches: Sequence[TextBatch], search: Search) -> Iterable[Any]:
         """Yield the ids that follow the decoder's start token: a list, or row of a tensor, for each text of a batch."""
 
     def _architecture(self, name: str, tokenizer: Any) -> str:
@@ -122,7 +122,7 @@ class Seq2SeqTranslator(Translator):
         search = Search(first, self.beams, 0) if attempt == 0 else Search(first, max(4, self.beams), 3)
         fitting = {row: length for row, length in enumerate(lengths) if length <= longest}
         rows = _batches(fitting, self.batch_size, 1 if search.beams == 1 else _STEP)
-        batches = [Batch([tagged[row] for row in part], min(longest - 1, _most(limit))) for part, limit in rows]
+        batches = [TextBatch([tagged[row] for row in part], min(longest - 1, _most(limit))) for part, limit in rows]
         outputs: list[str | None] = [None] * len(texts)
         for (part, _), made in zip(rows, self._generate(model, tokenizer, batches, search), strict=True):
             # Not the language's tag, which not every tokenizer counts as special. What is longer than the text's own

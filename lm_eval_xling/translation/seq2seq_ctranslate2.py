@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval_xling.cache_folder import cache_folder
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.models import choose_device, load_model, load_tokenizer, loading
-from lm_eval_xling.translation.seq2seq import NO_MODEL, Batch, Search, Seq2SeqTranslator, model_config, version_of
+from lm_eval_xling.translation.seq2seq import NO_MODEL, Search, Seq2SeqTranslator, TextBatch, model_config, version_of
 
 __all__ = ["COMPUTE_TYPES", "CTranslate2Translator", "converted"]
 
@@ -103,7 +103,9 @@ class CTranslate2Translator(Seq2SeqTranslator):
             return None
         return getattr(model_config(name, self.options["revision"]), "max_position_embeddings", None)
 
-    def _generate(self, model: Any, tokenizer: Any, batches: Sequence[Batch], search: Search) -> Iterator[list[Any]]:
+    def _generate(
+        self, model: Any, tokenizer: Any, batches: Sequence[TextBatch], search: Search
+    ) -> Iterator[list[Any]]:
         prefix = None if search.first is None else [tokenizer.convert_ids_to_tokens(search.first)]
         running = [
             model.translate_batch(

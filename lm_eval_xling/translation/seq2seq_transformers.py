@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lm_eval_xling.models import choose_device, load_model
-from lm_eval_xling.translation.seq2seq import NO_MODEL, Batch, Search, Seq2SeqTranslator
+from lm_eval_xling.translation.seq2seq import NO_MODEL, Search, Seq2SeqTranslator, TextBatch
 
 __all__ = ["TransformersTranslator"]
 
@@ -39,7 +39,7 @@ class TransformersTranslator(Seq2SeqTranslator):
     def _positions(self, name: str, model: Any) -> int | None:
         return getattr(model.config, "max_position_embeddings", None)
 
-    def _generate(self, model: Any, tokenizer: Any, batches: Sequence[Batch], search: Search) -> Iterator[Any]:
+    def _generate(self, model: Any, tokenizer: Any, batches: Sequence[TextBatch], search: Search) -> Iterator[Any]:
         import torch
 
         # Given only where there is one: a keyword of None would hide what the model's own configuration says.
