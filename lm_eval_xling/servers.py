@@ -13,7 +13,6 @@ from typing import Any
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, Leaf
 from lm_eval_xling.families.parameters import configure
-from lm_eval_xling.report.naming import public
 from lm_eval_xling.scoring import MODEL_NAME
 
 __all__ = ["check_model", "failures", "is_server", "served"]
@@ -102,6 +101,9 @@ def served(name: str, arguments: Mapping[str, Any], template: object = None) -> 
         yield dict(arguments)
         return
     from lm_eval.api.registry import get_model
+
+    # Here, because the report's parts take long to import, and few commands have a server.
+    from lm_eval_xling.report.naming import public
 
     seen = public(arguments)
     unseen = {key: value for key, value in arguments.items() if key not in seen}

@@ -1,16 +1,20 @@
-"""Children of the test process that may be killed at any moment."""
+"""Children of the test process: such as may be killed at any moment, and launches on two machines."""
 
 from __future__ import annotations
 
 import multiprocessing
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["forked"]
+__all__ = ["forked", "on_two_machines"]
 
 
 def forked(target: Callable[..., object], *args: Any, **kwargs: Any) -> BaseProcess:
@@ -28,3 +32,29 @@ def forked(target: Callable[..., object], *args: Any, **kwargs: Any) -> BaseProc
         target(*args, **kwargs)
 
     return multiprocessing.get_context("fork").Process(target=run)
+
+
+def on_two_machines(words: list[str], environment: Mapping[str, str]) -> None:
+    """Run ``xling`` under ``accelerate launch`` as two machines with one CPU process each would, that meet here."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "2", "--num_processes", "2"]
+    # Without a GPU, --multi_gpu is the launcher's name for several processes.
+    launch += ["--multi_gpu", "--main_process_ip", "127.0.0.1", "--main_process_port", str(port), "--same_network"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    # Files, because a full pipe of one would stop both.
+    with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
+        machines = [
+            subprocess.Popen(
+                [*launch, "--machine_rank", str(rank), "-m", "lm_eval_xling", *words],
+                env={**environment, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+            for rank, said in enumerate((first, second))
+        ]
+        codes = [machine.wait(timeout=600) for machine in machines]
+        for said in (first, second):
+            said.seek(0)
+        assert codes == [0, 0], first.read() + second.read()

@@ -229,7 +229,7 @@ def translate(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset, as `xling data list` names it.")],
     to: Annotated[str, typer.Option("--to", metavar="A,B", help="Languages to translate into.")],
     with_: Annotated[
-        str, typer.Option("--with", metavar="TRANSLATOR", help="apertium, hf:…, llm:…, lexicon:… or parallel:…")
+        str, typer.Option("--with", metavar="TRANSLATOR", help="apertium, hf:…, ct2:…, llm:…, lexicon:… or parallel:…")
     ],
     more: Annotated[list[str] | None, typer.Argument(metavar="[LANGUAGE…]", help="Further languages.")] = None,
     mirror: Annotated[

@@ -32,7 +32,7 @@ def mix(
     unit: Annotated[str, typer.Option(help="What is drawn: document, sentence, chunk or word.")] = "sentence",
     with_: Annotated[
         str | None,
-        typer.Option("--with", metavar="TRANSLATOR", help="apertium, hf:…, llm:…, lexicon:… or parallel:…"),
+        typer.Option("--with", metavar="TRANSLATOR", help="apertium, hf:…, ct2:…, llm:…, lexicon:… or parallel:…"),
     ] = None,
     from_: Annotated[str, typer.Option("--from", metavar="LANGUAGE", help="Language of the input.")] = "en",
     format_: Annotated[

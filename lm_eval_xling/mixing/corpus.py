@@ -26,13 +26,14 @@ from lm_eval_xling.records import MixedText
 from lm_eval_xling.splitting import UNIT_KINDS
 from lm_eval_xling.translation import Cache, GuardedTranslator, open_translator
 
-__all__ = ["LEVELS", "Level", "Settings", "manifest_path", "mix_corpus"]
+__all__ = ["LEVELS", "PART", "Level", "Settings", "identities", "manifest_path", "mix_corpus", "mixed_documents"]
 
 Level: TypeAlias = Literal["document", "sentence", "chunk", "word"]
 LEVELS: tuple[Level, ...] = (*UNIT_KINDS, "word")
 """What is drawn: a unit, or single words of a matrix language."""
 
-_PART = 100_000  # characters a part: what one process mixes at once, and what a kill can cost
+PART = 100_000
+"""Characters of a part: what one process mixes at once, and what a kill can cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,13 @@ def mix_corpus(
     check_folder(out.parent, "--out")
     if out.is_dir():
         raise UserError("a file is needed, and this is a folder", where=f"--out {out}", fix="name another")
-    identities = _identities(corpus, settings, translator)
+    translators = _translators(corpus, settings, translator)
     say(f"reading {corpus.name}")
     plan = {
         "format": 1,
         "input": {"name": Path(corpus.name).name, "digest": corpus.digest(), "parallel": corpus.parallel},
         "settings": asdict(settings),
-        "translators": identities,
+        "translators": translators,
         "versions": _versions(),
     }
     done = _finished(out, plan, overwrite)
@@ -145,7 +146,7 @@ def mix_corpus(
         return done
 
 
-def _identities(corpus: Corpus, settings: Settings, translator: str | None) -> dict[str, str]:
+def _translators(corpus: Corpus, settings: Settings, translator: str | None) -> dict[str, str]:
     """Check the translator for every language of the mixture, before anything is read or written."""
     if corpus.parallel:
         if settings.level == "word":
@@ -157,17 +158,27 @@ def _identities(corpus: Corpus, settings: Settings, translator: str | None) -> d
         if translator is not None:
             raise UserError("parallel input needs no translator", where=corpus.name, fix="leave --with out")
         return {}
+    return identities(settings, translator)
+
+
+def identities(settings: Settings, translator: str | None) -> dict[str, str]:
+    """Return what translates into each language of the mixture.
+
+    Raises:
+        UserError: if there is no translator, or it does not know a language.
+    """
     if translator is None:
         raise UserError(
-            "no translator", fix="--with apertium, hf:MODEL, llm:…, lexicon:FILE or parallel:FILE (see docs/mixing.md)"
+            "no translator",
+            fix="--with apertium, hf:MODEL, ct2:MODEL, llm:…, lexicon:FILE or parallel:FILE (see docs/mixing.md)",
         )
     opened = open_translator(translator)
-    identities = {}
+    found = {}
     for code in settings.weights:
         if code != settings.language:
             opened.check(settings.language, code)
-            identities[code] = opened.identity(settings.language, code)
-    return dict(sorted(identities.items()))
+            found[code] = opened.identity(settings.language, code)
+    return dict(sorted(found.items()))
 
 
 def _versions() -> dict[str, str]:
@@ -236,7 +247,7 @@ def _write_documents(corpus: Corpus, path: Path, limit: int | None) -> list[tupl
             writer.write({"id": document.id, "texts": json.dumps(dict(document.texts), ensure_ascii=False)})
             count += 1
             size += sum(map(len, document.texts.values()))
-            if size >= _PART:
+            if size >= PART:
                 bounds.append((first, count))
                 first, size = count, 0
         if has_text:
@@ -312,7 +323,7 @@ def _mix_part(
     documents = _documents(str(work / "documents.arrow"))[first:last]
     texts = [json.loads(text) for text in documents["texts"]]
     refused: Counter[str] = Counter()
-    mixed = _mixed(documents["id"], texts, settings, translator, cache, refused)
+    mixed = mixed_documents(documents["id"], texts, settings, translator, cache, refused)
     statistics = MixingStatistics()
     statistics.add(mixed)
     lines = "".join(json.dumps(text.as_json(), ensure_ascii=False) + "\n" for text in mixed)
@@ -322,7 +333,7 @@ def _mix_part(
     write_atomically(_statistics_file(work, part), json.dumps(counts).encode())
 
 
-def _mixed(
+def mixed_documents(
     ids: list[str],
     texts: list[dict[str, str]],
     settings: Settings,
@@ -330,6 +341,16 @@ def _mixed(
     cache: Path,
     refused: Counter[str],
 ) -> list[MixedText]:
+    """Mix documents that are held in memory together.
+
+    Args:
+        ids: of the documents.
+        texts: by language code; in the source language alone where there is a translator.
+        settings: what to draw.
+        translator: as in ``mix_corpus``.
+        cache: the translation cache.
+        refused: receives the number of texts refused, by reason.
+    """
     mixture = Mixture(settings.weights)
     unit = None if settings.level == "word" else settings.level
     if translator is None:

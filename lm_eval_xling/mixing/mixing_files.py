@@ -44,7 +44,8 @@ def mix(
         out: JSON lines, one document a line, which ``train("mixed", …)`` reads; a manifest is written beside it.
         languages: languages to draw from, as codes, with weights by code, or as ``en,de=2``.
         unit: ``document``, ``sentence``, ``chunk`` or ``word``: what is drawn.
-        translator: ``apertium``, ``hf:…``, ``llm:…``, ``lexicon:…`` or ``parallel:…``; not for parallel input.
+        translator: ``apertium``, ``hf:…``, ``ct2:…``, ``llm:…``, ``lexicon:…`` or ``parallel:…``; none for
+            parallel input.
         source: language of the input.
         format: ``text`` (at blank lines), ``lines``, ``jsonl`` or ``wikitext``; by default from the name.
         words: words a chunk.
@@ -63,9 +64,7 @@ def mix(
         UserError: if the settings, the input, the translator or the output file do not fit.
     """
     code = resolve(source).code
-    if isinstance(languages, Mapping):
-        languages = ",".join(f"{name}={weight}" for name, weight in languages.items())
-    mixture = Mixture.parse(languages if isinstance(languages, str) else ",".join(languages))
+    mixture = Mixture.of(languages)
     settings = Settings(
         language=code, weights=mixture.weights, level=unit, words=words, ratio=ratio, seed=seed, limit=limit
     )

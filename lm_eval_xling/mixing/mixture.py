@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -54,6 +54,17 @@ class Mixture:
             except ValueError:
                 raise UserError(f"the weight {number!r} of language {code!r} is no number", where=text) from None
         return cls(weights)
+
+    @classmethod
+    def of(cls, languages: str | Sequence[str] | Mapping[str, float]) -> Mixture:
+        """Return the mixture of codes, of weights by code, or of what ``parse`` reads.
+
+        Raises:
+            UserError: as in ``parse``.
+        """
+        if isinstance(languages, Mapping):
+            return cls.parse(",".join(f"{name}={weight}" for name, weight in languages.items()))
+        return cls.parse(languages if isinstance(languages, str) else ",".join(languages))
 
     def without(self, language: str) -> Mixture:
         """Return the mixture of the other languages.

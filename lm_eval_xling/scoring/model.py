@@ -68,6 +68,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
         self._load = current_load()
         super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
+        if kwargs.get("tp_plan") is None and hasattr(self, "accelerator"):
+            # The harness shares work out only among several accelerators of one machine: on machines with one each,
+            # or on CPUs, every process would do all of it, and with several each machine would count from 0.
+            self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.set_cache_hook(self.cache_hook)
         self._computes_numbers = True
         self._prompt_prefixes: PromptPrefixes | None = None

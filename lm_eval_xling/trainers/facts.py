@@ -66,7 +66,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
             fix="give more facts, or validation=0",
         )
     arguments = training_arguments(config)
-    with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
         if (folder := finished(config)) is not None:
             return folder
@@ -81,7 +81,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         parts.append(encode_pairs(pairs, tokenizer, pair_data.cutoff))
     if text.corpus:
         hashes = [file.sha256 for file in data]
-        with arguments.main_process_first(desc="packing the corpus"), disk_errors(config.output):
+        with arguments.main_process_first(local=False, desc="packing the corpus"), disk_errors(config.output):
             blocks = config.output / "blocks"
             parts.append(packed_blocks(text, tokenizer, blocks, hashes, share=share, batching=config.batching))
     watched = {
@@ -95,7 +95,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         watched[f"text held out, {code}"] = list(cut_texts(texts, tokenizer, text.block))
     validation = encode_facts(held_out, tokenizer, config.data, seed=seed)
     fitted = fit(model, tokenizer, config, ConcatDataset[Example](parts), validation, watched)
-    with arguments.main_process_first(desc="saving"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,
             tokenizer,

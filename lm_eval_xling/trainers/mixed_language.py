@@ -36,7 +36,7 @@ def train_mixed(config: MixedConfig) -> Path:
     share = held_out_share(config.data)
     data = describe_files(config.data.corpus) + describe_adapters(config)
     arguments = training_arguments(config)
-    with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
         if (folder := finished(config)) is not None:
             return folder
@@ -45,7 +45,7 @@ def train_mixed(config: MixedConfig) -> Path:
     seed = int(config.training.get("seed", 42))
     set_seed(seed)
     model, config = load_model(config)
-    with arguments.main_process_first(desc="packing the corpus"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="packing the corpus"), disk_errors(config.output):
         blocks = packed_blocks(
             config.data,
             tokenizer,
@@ -65,7 +65,7 @@ def train_mixed(config: MixedConfig) -> Path:
         for code, texts in held_out_texts(config.data, share).items()
     }
     fitted = fit(model, tokenizer, config, train, validation, held_out)
-    with arguments.main_process_first(desc="saving"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,
             tokenizer,

@@ -44,7 +44,7 @@ def align(config: AlignmentConfig) -> Path:
     languages = tuple(dict.fromkeys(pair.source_language for pair in pairs))
     data += describe_adapters(config)
     arguments = training_arguments(config)
-    with arguments.main_process_first(desc="claiming the output folder"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="claiming the output folder"), disk_errors(config.output):
         claim(config, data)
         if (folder := finished(config)) is not None:
             return folder
@@ -66,7 +66,7 @@ def align(config: AlignmentConfig) -> Path:
             if any(pair.source_language == code for pair in validation)
         },
     )
-    with arguments.main_process_first(desc="saving"), disk_errors(config.output):
+    with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,
             tokenizer,

@@ -130,8 +130,9 @@ def fit(
             trainer.add_callback(_LossesBefore(trainer, watched, config.output / "before.json"))
         if config.early_stopping is not None:
             trainer.add_callback(EarlyStoppingCallback(config.early_stopping))
-        # The main process removes what was cut off before the others look.
-        with arguments.main_process_first(desc="looking for checkpoints"):
+        # The main process of all machines, as everywhere in the trainers: they share the output folder. It removes
+        # what was cut off before the others look.
+        with arguments.main_process_first(local=False, desc="looking for checkpoints"):
             checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
         outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         scores = {"steps": float(outcome.global_step)}

@@ -10,7 +10,8 @@ from lm_eval_xling.translation.apertium import ApertiumTranslator
 from lm_eval_xling.translation.causal import CausalTranslator
 from lm_eval_xling.translation.lexicon import LexiconTranslator
 from lm_eval_xling.translation.parallel_texts import ParallelTranslator
-from lm_eval_xling.translation.seq2seq import Seq2SeqTranslator
+from lm_eval_xling.translation.seq2seq_ctranslate2 import CTranslate2Translator
+from lm_eval_xling.translation.seq2seq_transformers import TransformersTranslator
 from lm_eval_xling.translation.translator import Translator
 
 __all__ = ["TRANSLATORS", "open_translator"]
@@ -18,7 +19,8 @@ __all__ = ["TRANSLATORS", "open_translator"]
 TRANSLATORS: Mapping[str, Callable[[str], Translator]] = MappingProxyType(
     {
         "apertium": ApertiumTranslator,
-        "hf": Seq2SeqTranslator,
+        "ct2": CTranslate2Translator,
+        "hf": TransformersTranslator,
         "lexicon": LexiconTranslator,
         "llm": CausalTranslator,
         "parallel": ParallelTranslator,

@@ -30,7 +30,7 @@ SETTINGS = Settings(language="en", weights={"en": 1, "fr": 1, "de": 2}, level="s
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(corpora, "_PART", 2000)
+    monkeypatch.setattr(corpora, "PART", 2000)
     corpora._translator.cache_clear()
     corpora._documents.cache_clear()
 

@@ -20,6 +20,7 @@ from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.scoring import register
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
+from tests.processes import on_two_machines
 from tests.scoring.prompts import assert_same_scores, decided_model, loglikelihood, pairs
 
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}<assistant>"
@@ -126,43 +127,23 @@ def test_generation_and_whole_texts_go_through_the_request_cache(tmp_path: Path)
     assert (cached.loglikelihood_rolling(texts), cached.generate_until(prompts)) == first
 
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-import torch
-# The harness shares the work out only where it counts several accelerators; here both processes have the CPU.
-torch.cuda.device_count = lambda: 2
-from tests.scoring.test_harness import evaluate
-results = evaluate("hf-shared-prefix", Path(sys.argv[1]), log_samples=True)
-if results:
-    Path(sys.argv[2]).write_text(json.dumps([results["results"], scores(results)]))
-"""
-
-
-def scores(results: dict[str, Any]) -> list[list[float]]:
-    samples = sorted(results["samples"]["xling_atlas_fr_es"], key=lambda sample: sample["doc_id"])
-    return [[float(answer[0]) for answer in sample["filtered_resps"]] for sample in samples]
-
-
 @pytest.mark.slow
-def test_two_processes_of_accelerate_launch_give_what_one_gives(folder: Path, tmp_path: Path) -> None:
-    script, output = tmp_path / "run.py", tmp_path / "results.json"
-    script.write_text(SCRIPT.replace("import evaluate", "import evaluate, scores"))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    run = subprocess.run(
-        [*launch, str(script), str(folder), str(output)], env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    results, shared_out = json.loads(output.read_text())
-    alone = evaluate("hf-shared-prefix", folder, log_samples=True)
-    assert results == alone["results"]
-    assert len(shared_out) == 6
-    for found, expected in zip(shared_out, scores(alone), strict=True):
-        assert_same_scores(found, expected)
+def test_two_machines_of_accelerate_launch_give_what_one_gives(folder: Path, tmp_path: Path) -> None:
+    words = ["eval", "--model", "hf", "--model_args", f"pretrained={folder},dtype=float32", "--batch_size", "4"]
+    words += ["--tasks", "xling_atlas_fr_es", "--num_fewshot", "2", "--limit", "7", "--log_samples"]
+    found = []
+    for name in ("two", "one"):
+        given = [*words, "--output_path", str(tmp_path / name)]
+        if name == "two":
+            on_two_machines(given, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+        else:
+            subprocess.run([sys.executable, "-m", "lm_eval_xling", *given], check=True, capture_output=True)
+        (results,) = (tmp_path / name).rglob("results_*.json")
+        (samples,) = (tmp_path / name).rglob("samples_*.jsonl")
+        rows = sorted(map(json.loads, samples.read_text().splitlines()), key=lambda row: row["doc_id"])
+        found.append((json.loads(results.read_text())["results"], rows))
+    (results, shared_out), (alone, rows) = found
+    assert results == alone
+    assert [row["doc_id"] for row in shared_out] == [row["doc_id"] for row in rows] == list(range(7))
+    for ours, theirs in zip(shared_out, rows, strict=True):
+        assert_same_scores(*([float(answer[0]) for answer in row["filtered_resps"]] for row in (ours, theirs)))

@@ -37,6 +37,7 @@ from lm_eval_xling.training.monitoring import plot_losses, read_metrics
 from lm_eval_xling.training.trainable import load_model
 from tests import tiny as models
 from tests.precision import assert_equal_up_to_rounding, rounding
+from tests.processes import on_two_machines
 
 Tiny = Callable[[str], Path]
 
@@ -278,13 +279,8 @@ SHORT = ("lora.dropout=0", "training.max_steps=6", "training.save_steps=3", "tra
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_with_twice_the_batch_learns(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
-    # Without a GPU, --multi_gpu is the launcher's name for several processes on one machine.
-    launch = [*LAUNCH, "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    script = tmp_path / "xling.py"
-    script.write_text("from lm_eval_xling._cli import main\nmain()\n")
-    compare_with_one_process(launch, script, "llama", tiny, pairs, tmp_path)
+def test_two_machines_learn_what_one_with_twice_the_batch_learns(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
+    compare_with_one_process(lambda words: on_two_machines(words, ENVIRONMENT), "llama", tiny, pairs, tmp_path)
 
 
 @pytest.mark.slow
@@ -322,17 +318,21 @@ def test_two_processes_with_sharded_weights_learn_the_same(
         "main()\n"
     )
     launch = [*LAUNCH, "--config_file", str(tmp_path / "fsdp.yaml")]
-    compare_with_one_process(launch, script, architecture, tiny, pairs, tmp_path, *more)
+
+    def launched(words: list[str]) -> None:
+        command = [*launch, str(script), *words]
+        finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert finished.returncode == 0, finished.stderr
+
+    compare_with_one_process(launched, architecture, tiny, pairs, tmp_path, *more)
 
 
 def compare_with_one_process(
-    launch: list[str], script: Path, architecture: str, tiny: Tiny, pairs: Path, tmp_path: Path, *more: str
+    launched: Callable[[list[str]], None], architecture: str, tiny: Tiny, pairs: Path, tmp_path: Path, *more: str
 ) -> None:
     model = tiny(architecture)
     two = options(model, pairs, tmp_path / "two", *SHORT, "training.per_device_train_batch_size=2", *more)
-    command = [*launch, str(script), "train", "align", *two]
-    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert finished.returncode == 0, finished.stderr
+    launched(["train", "align", *two])
     run(str(model), str(pairs), str(tmp_path / "one"), *SHORT, "training.per_device_train_batch_size=4", *more)
     for (step, ours), (same_step, theirs) in zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True):
         assert step == same_step

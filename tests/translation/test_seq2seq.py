@@ -7,21 +7,8 @@ import torch
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import Cache, GuardedTranslator, open_translator
-from tests.translation import tiny_seq2seq
 
 TEXTS = ["The quick fox.", "A dog", "How vexingly quick daft zebras jump? 42!", "x"]
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory):
-    made: dict[str, Path] = {}
-
-    def of(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = tiny_seq2seq.save(kind, tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return of
 
 
 def loaded(translator, source="en", target="de"):
@@ -194,7 +181,7 @@ def test_mixing_in_two_processes_gives_what_one_gives(folder, tmp_path):
         corpus = open_corpus(str(tmp_path / "in.txt"), "en", ("de", "fr"), "lines")
         name = f"hf:{folder('nllb')}"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(corpora, "_PART", 500)
+            patch.setattr(corpora, "PART", 500)
             corpora.mix_corpus(
                 corpus, out, replace(settings), translator=name, cache=tmp_path / f"c{processes}", processes=processes
             )

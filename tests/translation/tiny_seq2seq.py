@@ -98,10 +98,11 @@ def madlad(folder: Path) -> None:
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
-def _marian(folder: Path, tags: list[str], source: str, target: str) -> None:
+def save_marian(folder: Path, tags: list[str], source: str, target: str, *, unused: int = 0, **shape: float) -> None:
     pieces = _pieces(folder / "source.spm")
     (folder / "target.spm").write_bytes((folder / "source.spm").read_bytes())
-    count = _vocabulary(pieces, ["</s>", "<unk>", *tags], folder / "vocab.json")
+    fill = [f"unused{number}" for number in range(unused)]
+    count = _vocabulary([*pieces, *fill], ["</s>", "<unk>", *tags], folder / "vocab.json")
     values = json.loads((folder / "vocab.json").read_text())
     (folder / "vocab.json").write_text(json.dumps({**values, "<pad>": count}))
     tokenizer = MarianTokenizer(
@@ -119,17 +120,17 @@ def _marian(folder: Path, tags: list[str], source: str, target: str) -> None:
         eos_token_id=0,
         decoder_start_token_id=count,
         forced_eos_token_id=0,
-        **_SHAPE,
+        **{**_SHAPE, **shape},
     )
     MarianMTModel(config).save_pretrained(folder)
 
 
 def marian(folder: Path) -> None:
-    _marian(folder, [], "en", "de")
+    save_marian(folder, [], "en", "de")
 
 
 def marian_multilingual(folder: Path) -> None:
-    _marian(folder, [">>fra<<", ">>deu<<"], "eng", "mul")
+    save_marian(folder, [">>fra<<", ">>deu<<"], "eng", "mul")
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
