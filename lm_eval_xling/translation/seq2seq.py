@@ -99,6 +99,8 @@ class Seq2SeqTranslator(Translator):
         return kind
 
     def _tokenizer_of(self, name: str) -> Any:
+        # First, because a name that is no model's has no tokenizer either, and the message is to say the former.
+        model_config(name, self.options["revision"])
         return load_tokenizer(name, revision=self.options["revision"] or None, fix=NO_MODEL)
 
     def _name(self, source: str, target: str) -> str:
