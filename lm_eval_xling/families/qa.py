@@ -34,8 +34,8 @@ __all__ = ["FAMILY", "QaParameters"]
 
 _XQUAD = catalog.DATASETS["xquad"].languages
 _PASSAGE = ("[fields.context]: {context}", "[fields.question]: {question}")
-# Name of a Belebele leaf, and the parts that it shows in the leaf's language.
 _BASE = "en"
+# Name of a Belebele leaf, and the parts that it shows in the leaf's language.
 _BELEBELE: Mapping[str, tuple[str, ...]] = {
     "full": ("context", "question", "options"),
     "context": ("context",),
