@@ -24,7 +24,8 @@ class TransformersTranslator(Seq2SeqTranslator):
     def identity(self, source: str, target: str) -> str:
         """Return the model with its commit, or the hash of its files, and what changes the decoding."""
         dtype = self.options["dtype"]
-        decoding = f"beams={self.beams}" + (f",dtype={dtype}" if dtype else "")
+        # "alone": since the texts beside it in a batch change no output; translations of before are made again.
+        decoding = f"beams={self.beams},alone" + (f",dtype={dtype}" if dtype else "")
         return f"hf:{self._version(source, target)}:{decoding}"
 
     def _load(self, name: str) -> Any:
