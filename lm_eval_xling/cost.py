@@ -68,7 +68,7 @@ def tokenizer_of(model: str) -> Any:
 
     embedded = model in EMBEDDED_MODELS and not Path(model).exists()
     try:
-        return AutoTokenizer.from_pretrained(model_folder(model) if embedded else model)
+        return AutoTokenizer.from_pretrained(model_folder(model) if embedded else model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"the tokenizer of {model!r} cannot be loaded",

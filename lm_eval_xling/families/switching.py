@@ -128,7 +128,7 @@ def switched_placement(placement: Placement, base: str, parameters: SwitchingPar
     """Return the placement whose texts in other languages than the base are code-switched with it.
 
     Raises:
-        UserError: a share or a chunk that cannot be, or no text in another language.
+        UserError: a share or a chunk that cannot be.
     """
     if not switches(parameters):
         return placement

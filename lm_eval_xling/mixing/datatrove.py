@@ -96,7 +96,7 @@ class MixLanguages(PipelineStep):  # type: ignore[misc]
         refused: Counter[str] = Counter()
         with self.track_time(unit="part"):
             mixed = mixed_documents(
-                [document.id for document in documents],
+                [str(document.id) for document in documents],
                 [{self.settings.language: document.text} for document in documents],
                 self.settings,
                 self.translator,

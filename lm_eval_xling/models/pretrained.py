@@ -60,7 +60,7 @@ def load_tokenizer(name: str, *, revision: str | None = None, fix: str | None = 
     from transformers import AutoTokenizer
 
     with loading(name, what="the tokenizer cannot be loaded", fix=fix):
-        return AutoTokenizer.from_pretrained(model_path(name), revision=revision or "main")
+        return AutoTokenizer.from_pretrained(model_path(name), revision=revision or "main", trust_remote_code=False)
 
 
 def load_model(
@@ -92,7 +92,10 @@ def load_model(
     family = {"causal": AutoModelForCausalLM, "seq2seq": AutoModelForSeq2SeqLM}[kind]
     precision = torch_dtype(dtype)
     with loading(name, fix=fix):
-        model = family.from_pretrained(model_path(name), revision=revision or "main", dtype=precision, **options)
+        # Said outright: where nothing is said, transformers asks on the terminal whether to run a repository's code.
+        model = family.from_pretrained(
+            model_path(name), revision=revision or "main", dtype=precision, trust_remote_code=False, **options
+        )
     return (model if device is None else model.to(device)).eval()
 
 

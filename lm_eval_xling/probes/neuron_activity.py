@@ -158,7 +158,7 @@ def _random_for(found: Mask, number: int, seed: int, languages: Sequence[str], t
 
 
 def _text_losses(path: OutputPath, hidden: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
-    """Return the summed negative log-likelihood of each text's own tokens but its first, ``(texts,)``."""
+    """Return the summed negative log-likelihood of each text's own tokens, ``(texts,)``: all that a token precedes."""
     import torch
 
     own = _own_tokens(batch)[:, 1:]

@@ -36,7 +36,7 @@ def _loaded(source: str, revision: str) -> Any | None:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(source, revision=revision, local_files_only=True)
+        return AutoTokenizer.from_pretrained(source, revision=revision, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError, AttributeError):
         # Not here, or a kind that this release of transformers does not know.
         return None

@@ -160,7 +160,7 @@ def model_config(name: str, revision: str) -> Any:
     from transformers import AutoConfig
 
     with loading(name, fix=NO_MODEL):
-        return AutoConfig.from_pretrained(name, revision=revision or None)
+        return AutoConfig.from_pretrained(name, revision=revision or None, trust_remote_code=False)
 
 
 def _batches(lengths: Mapping[int, int], size: int, step: int) -> list[tuple[list[int], int]]:

@@ -62,6 +62,12 @@ class CTranslate2Translator(Seq2SeqTranslator):
 
     def _tokenizer_of(self, name: str) -> Any:
         if not _is_converted(name):
+            if self.options["tokenizer"]:
+                raise UserError(
+                    "tokenizer= is for a folder that was converted without one; this model has its own",
+                    where=f"ct2:{name}",
+                    fix="leave it out",
+                )
             return super()._tokenizer_of(name)
         fix = "tokenizer=NAME, the model that was converted"
         return load_tokenizer(
@@ -87,7 +93,9 @@ class CTranslate2Translator(Seq2SeqTranslator):
                 where=f"ct2:{name}",
                 fix=f"give one of {', '.join(kind for kind in COMPUTE_TYPES if kind in supported)}",
             )
-        with loading(name, fix=NO_MODEL):
+        with loading(
+            name, fix="see that device= is there; a damaged folder is converted again when it has been deleted"
+        ):
             return ctranslate2.Translator(
                 str(folder),
                 device,

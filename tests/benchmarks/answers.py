@@ -1,6 +1,7 @@
 """Answers in words beside likelihoods in the task families' READMEs: the embedded chat models, run where missing.
 
     XLING_DATA=mirror python -m tests.benchmarks.answers --output build/answers
+    XLING_DATA=quiz python -m tests.benchmarks.answers --output build/quiz --family hp
 
 The models give likelihoods and answer in words on the same rows under the same chat template, in float32. A run that
 has finished is not repeated, and a killed one goes on. Every number comes from the harness's results files and
@@ -14,7 +15,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ LEAVES = {
 WORDS = json.dumps({"xling": {"form": "generate"}})
 
 
-def evaluate(model: str, folder: Path, *words: str) -> Path:
-    """Evaluate all leaves, or find their results; return the results file."""
+def evaluate(model: str, families: Sequence[str], folder: Path, *words: str) -> Path:
+    """Evaluate the leaves of some families, or find their results; return the results file."""
     if not list(folder.rglob("results_*.json")):
         command = [str(Path(sys.executable).with_name("xling")), "eval", "--model", "hf", "--apply_chat_template"]
         command += ["--model_args", f"pretrained={model_folder(model)},dtype=float32", "--batch_size", "8"]
-        command += ["--tasks", ",".join(leaf for leaves in LEAVES.values() for leaf in leaves), "--limit", str(ROWS)]
+        command += ["--tasks", ",".join(leaf for family in families for leaf in LEAVES[family]), "--limit", str(ROWS)]
         command += ["--use_cache", str(folder.with_name("cache")), "--output_path", str(folder), "--log_samples"]
         subprocess.run([*command, *words], check=True)
     (found,) = folder.rglob("results_*.json")
@@ -102,13 +103,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the harness's results")
     parser.add_argument("--model", choices=MODELS, nargs="*", default=list(MODELS))
+    parser.add_argument("--family", choices=LEAVES, nargs="*", default=list(LEAVES))
     arguments = parser.parse_args()
-    tables: dict[str, list[str]] = {family: [] for family in LEAVES}
+    tables: dict[str, list[str]] = {family: [] for family in arguments.family}
     told: Mapping[str, Any] = {}
     for model in arguments.model:
         folder = arguments.output / model
-        likely = evaluate(model, folder / f"likelihoods-{ROWS}")
-        said = evaluate(model, folder / f"words-{ROWS}", "--metadata", WORDS)
+        likely = evaluate(model, arguments.family, folder / f"likelihoods-{ROWS}")
+        said = evaluate(model, arguments.family, folder / f"words-{ROWS}", "--metadata", WORDS)
         for family, table in tables.items():
             table += lines(model, family, likely, said)
         told = json.loads(said.read_text(encoding="utf-8"))

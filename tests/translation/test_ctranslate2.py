@@ -65,6 +65,8 @@ def test_a_converted_folder_brings_its_tokenizer_or_is_told_one(folder, tmp_path
         own = shutil.copytree(converted(str(folder(kind))), tmp_path / kind)
         expected = translated(f"ct2:{folder(kind)}", "de")
         assert translated(f"ct2:{own},tokenizer={folder(kind)}", "de") == expected
+        with pytest.raises(UserError, match="leave it out"):
+            translated(f"ct2:{folder(kind)},tokenizer={folder(kind)}", "de")
         with pytest.raises(UserError, match=r"the tokenizer cannot be loaded[\s\S]*tokenizer=NAME"):
             open_translator(f"ct2:{own}").check("en", "de")
         for path in Path(folder(kind)).iterdir():
