@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lm_eval_xling.composing import Placement, explicit_placement
 from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
+from lm_eval_xling.families.family import Family, Form, Leaf, Part
+from lm_eval_xling.families.language_pairs import PairParameters, averages, pair_placement
 from lm_eval_xling.families.parallel_rows import parts_of
-from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters, leaf_placement
+from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Document, TaskDocuments
 
 __all__ = ["FAMILY", "RELATIONS", "AtlasParameters"]
@@ -23,13 +22,9 @@ RELATIONS = ("capital", "continent", "currency", "official_language")
 
 
 @dataclass(frozen=True, slots=True)
-class AtlasParameters(PlacedParameters):
+class AtlasParameters(PairParameters):
     """Parameters of ``xling_atlas``."""
 
-    question_language: str | None = None
-    """Language of the question, for ``xling_atlas_pair``."""
-    answer_language: str | None = None
-    """Language of the options, for ``xling_atlas_pair``."""
     relations: tuple[str, ...] = RELATIONS
     """Kinds of facts to ask for."""
     seed: int = 0
@@ -62,7 +57,7 @@ def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocume
     for relation in parameters.relations:
         if relation not in RELATIONS:
             raise unknown_name("relation", relation, RELATIONS, where="xling_atlas")
-    placement = _placement(leaf, parameters)
+    placement = pair_placement(leaf, parameters)
     any_of_them = next(iter(_DESCRIPTIONS.values()))
     shown = [
         _document(item, placement.name, form, parameters)
@@ -72,16 +67,8 @@ def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocume
     return TaskDocuments(shown, demonstrations=shown)
 
 
-def _placement(leaf: Leaf, parameters: AtlasParameters) -> Placement:
-    if leaf.condition.get("placement") == "mixup":
-        return leaf_placement(leaf, parameters)
-    asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
-    answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
-    return explicit_placement(f"{asked_in}_{answered_in}", {"subject": asked_in, "options": answered_in})
-
-
 def _needs(leaf: Leaf, form: Form, parameters: AtlasParameters) -> list[Part]:
-    return parts_of("atlas", "test", (*_placement(leaf, parameters).languages, "en"))
+    return parts_of("atlas", "test", (*pair_placement(leaf, parameters).languages, "en"))
 
 
 def _document(item: ComposedItem, placement: str, form: Form, parameters: AtlasParameters) -> Document:
@@ -89,11 +76,6 @@ def _document(item: ComposedItem, placement: str, form: Form, parameters: AtlasP
     document = _DESCRIPTIONS[relation].document(item, placement, form, parameters)
     # Demonstrations are other countries' facts of the same relation; one country's facts are no independent items.
     return replace(document, pool=relation, cluster=item.fields["subject"])
-
-
-def _average(name: str, same: bool) -> Group:
-    leaves = tuple(f"{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
-    return Group(name, leaves, ("acc", "acc_bytes"))
 
 
 _PARAMETERS = ("relations", "option_ids", *ROW_PARAMETERS)
@@ -134,8 +116,7 @@ FAMILY = Family(
     ),
     documents=documents,
     needs=_needs,
-    # The matrix's diagonal and the rest, whose difference is the barrier.
-    groups=(_average("same_language", True), _average("crosslingual", False)),
+    groups=averages(),
     words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),
     version=1.1,
 )

@@ -9,14 +9,13 @@ from types import MappingProxyType
 from typing import Literal
 
 from lm_eval_xling.catalog.ledger import ATTRIBUTES, PEOPLE, Spelling, load
-from lm_eval_xling.composing import Placement, explicit_placement
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
-from lm_eval_xling.families.family import Family, Form, Group, Leaf
-from lm_eval_xling.families.placed import FIVE, PlacedParameters, leaf_placement
+from lm_eval_xling.families.family import Family, Form, Leaf
+from lm_eval_xling.families.language_pairs import PairParameters, averages, pair_placement
+from lm_eval_xling.families.placed import FIVE
 from lm_eval_xling.families.prompts import Template
-from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import ComposedItem, Document, Row, TaskDocuments
 
 __all__ = ["FAMILY", "WORDINGS", "LedgerParameters", "Wording", "check_attributes", "prompt_of"]
@@ -36,13 +35,9 @@ WORDINGS = tuple(_LINES)
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerParameters(PlacedParameters):
+class LedgerParameters(PairParameters):
     """Parameters of ``xling_ledger``."""
 
-    question_language: str | None = None
-    """Language of the question, for the leaves that end in ``_pair``."""
-    answer_language: str | None = None
-    """Language of the options, for the leaves that end in ``_pair``."""
     people: int = PEOPLE
     """How many people of a half are asked for."""
     seed: int = 0
@@ -105,7 +100,7 @@ def check_attributes(attributes: Sequence[str], where: str) -> None:
 def documents(leaf: Leaf, form: Form, parameters: LedgerParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``half`` and two languages, or ``placement: mixup``."""
     check_attributes(parameters.attributes, "attributes of xling_ledger")
-    placement = _placement(leaf, parameters)
+    placement = pair_placement(leaf, parameters, f"{leaf.condition['half']}_")
     draw = partial(
         load,
         people=parameters.people,
@@ -119,15 +114,6 @@ def documents(leaf: Leaf, form: Form, parameters: LedgerParameters) -> TaskDocum
     )
     shown = [_document(item, placement.name, form, parameters) for item in any_of_them.items(placement, parameters)]
     return TaskDocuments(shown, demonstrations=shown)
-
-
-def _placement(leaf: Leaf, parameters: LedgerParameters) -> Placement:
-    if leaf.condition.get("placement") == "mixup":
-        return leaf_placement(leaf, parameters)
-    asked_in = resolve(parameters.question_language or leaf.condition["question_language"]).code
-    answered_in = resolve(parameters.answer_language or leaf.condition["answer_language"]).code
-    name = f"{leaf.condition['half']}_{asked_in}_{answered_in}"
-    return explicit_placement(name, {"subject": asked_in, "options": answered_in})
 
 
 def _document(item: ComposedItem, placement: str, form: Form, parameters: LedgerParameters) -> Document:
@@ -153,11 +139,6 @@ def _leaves(half: str) -> list[Leaf]:
     ]
 
 
-def _average(name: str, half: str, same: bool) -> Group:
-    leaves = tuple(f"{half}_{asked}_{answered}" for asked in FIVE for answered in FIVE if (asked == answered) == same)
-    return Group(f"{half}_{name}", leaves, ("acc", "acc_bytes"))
-
-
 _ASKED = ("taught", "never")
 
 
@@ -180,11 +161,7 @@ FAMILY = Family(
     documents=documents,
     # Invented when they are asked for: nothing can be lacking.
     needs=lambda leaf, form, parameters: (),
-    groups=tuple(
-        _average(name, half, same)
-        for half in _ASKED
-        for name, same in (("same_language", True), ("crosslingual", False))
-    ),
+    groups=tuple(mean for half in _ASKED for mean in averages(f"{half}_")),
     words=tuple(dict.fromkeys(key for description in _DESCRIPTIONS.values() for key in description.words)),
     questions={"ledger": lambda row: prompt_of(row, "record")},
 )
