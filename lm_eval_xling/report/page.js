@@ -203,7 +203,10 @@
   addEventListener("hashchange", openLinked);
   // The list is made when it comes near the window, because parsing its data is the page's only slow step.
   const observer = new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting)) { observer.disconnect(); listItems(); }
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    // A filter may have made it before; a second time would shut what is open.
+    if (!byId("list").childElementCount) listItems();
   }, { rootMargin: "400px" });
   observer.observe(byId("items"));
   openLinked();
