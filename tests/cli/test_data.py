@@ -80,6 +80,7 @@ def test_import_verify_and_list(xling: XLing, raw_data: Path, tmp_path: Path) ->
     assert xling("verify", mirror).returncode == 0
 
 
+@pytest.mark.slow
 def test_import_all_takes_what_is_there(xling: XLing, tmp_path: Path) -> None:
     result = xling("import", "--all", "--from", Path(__file__).parents[1] / "fixtures", "--to", tmp_path / "mirror")
     assert result.stdout == "mmlu_mixup: 5 rows in 2 files\nhp: 20 rows in 5 files\n"

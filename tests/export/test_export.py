@@ -62,6 +62,7 @@ class TestExport:
         assert sent["xling_mmlu_mixup"] == 4 * found[TASKS.index("xling_mmlu_mixup")].documents > 0
         assert all(sent.values())
 
+    @pytest.mark.slow
     def test_every_difference_is_found(self, exported: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(exported, tmp_path / "changed")
         tasks = folder / "lm_eval" / "tasks"

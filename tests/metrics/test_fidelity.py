@@ -34,6 +34,7 @@ SENTENCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", SENTENCES)
 def test_sentences_are_in_their_language_alone(language: str) -> None:
     for asked in SENTENCES:

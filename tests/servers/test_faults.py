@@ -65,6 +65,7 @@ def run(
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_what_is_sent_and_what_is_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), answering("B") as server:
         samples = run(server, tmp_path / "run", arguments=f",auth_token={KEY},max_retries=2,think_end_token=</think>")

@@ -367,6 +367,7 @@ def test_layouts_and_checkpointing_give_the_same_losses(
     assert ours == pytest.approx(theirs, rel=rounding(1, LOSS_STEPS))
 
 
+@pytest.mark.slow
 def test_grouping_by_length_makes_other_batches(tiny: Tiny, pairs: Path, tmp_path: Path) -> None:
     short = ("lora.dropout=0", "training.max_steps=3", "training.save_steps=3", "training.eval_steps=3")
     short += ("batching=padded",)
