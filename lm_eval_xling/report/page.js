@@ -14,7 +14,7 @@
     if (filter.language && languages && !languages.split(" ").includes(filter.language)) return false;
     return !(filter.subject && subject && subject !== filter.subject);
   };
-  const applyFilter = () => {
+  const filterElements = () => {
     const filter = chosen();
     for (const element of all("section[data-family], .card, .versus, .headline, figure, tbody tr, #findings li:not(.suspect)")) {
       element.hidden = !fits(element, filter);
@@ -23,9 +23,12 @@
       const rows = all("tbody tr", details);
       details.querySelector(".count").textContent = rows.filter((row) => !row.hidden).length;
     }
+  };
+  const applyFilter = () => {
+    filterElements();
     const group = byId("group");
     if (group) {
-      for (const option of group.options) option.hidden = !fits(option, { family: filter.family });
+      for (const option of group.options) option.hidden = !fits(option, { family: chosen().family });
       if (group.selectedOptions[0]?.hidden) {
         const first = [...group.options].find((option) => !option.hidden);
         if (first) group.value = first.value;
@@ -34,7 +37,8 @@
     }
   };
   form.addEventListener("change", applyFilter);
-  document.addEventListener("compared", applyFilter);
+  // New rows to filter; the items, whose data is slow to read, are as they were.
+  document.addEventListener("compared", filterElements);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(applyFilter));
 

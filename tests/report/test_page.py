@@ -162,6 +162,9 @@ def test_nothing_of_the_data_is_markup(page: Path) -> None:
 @pytest.mark.slow
 def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Path) -> None:
     browser.open(page)
+    # Reading the items' data is slow: not before somebody comes near them, with two models beside each other or not.
+    assert browser.run("document.querySelectorAll('.versus').length") > 0
+    assert browser.run("document.querySelectorAll('#list details').length") == 0
     visible = "[...document.querySelectorAll('{}')].filter(e => !e.hidden).length"
     rows = 'details.table[data-family="atlas"] tbody tr'
     # Sorting: a click on "barrier" puts the smallest first, a second one the largest.
@@ -222,6 +225,7 @@ def test_the_page_works_in_a_browser(page: Path, browser: Browser, tmp_path: Pat
     assert back[3].lstrip("+−") == forth[3].lstrip("+−") and back[3] != "+0.0"
     browser.run(choose.format("first", 0, "s.dispatchEvent(new Event('change', {bubbles: true}))"))
     assert browser.run("document.getElementById('compared').textContent") == "Choose two different models."
+    assert browser.run("document.querySelector('#list details').open"), "choosing models shuts what is open"
     # A link to an item that the page does not have says so; another one leads to its item, open, whatever is filtered.
     browser.run("location.hash = '#item=0/lost%'")
     wait_for(browser, "document.getElementById('found').textContent.startsWith('Item lost% is not on this page')")
