@@ -146,9 +146,9 @@ def _counted(
         def statistic(kept: NDArray[np.int64]) -> Array:
             found = found_by(variant, kept)
             shared = found.sum(-1)
-            return np.concatenate([found.sum(1), np.stack([(shared == k).sum(1) for k in shares], -1)], -1).astype(
-                float
-            )
+            by_layer = np.concatenate([found.sum(1), np.stack([(shared == k).sum(1) for k in shares], -1)], -1)
+            # In one statistic, because finding the neurons is what takes time.
+            return np.concatenate([by_layer, by_layer.sum(0, keepdims=True)]).astype(float)
 
         return statistic
 
@@ -158,10 +158,11 @@ def _counted(
         if variant != BASE:
             compared.append((BASE, bands.minus(numbers(variant), numbers(BASE))))
         for minus, statistic in compared:
-            for ending, of in (("", statistic), ("_total", _over_layers(statistic))):
-                value, low, high = bands.jackknife_band(of, items, seed=seed)
-                if minus is None:
-                    low = np.maximum(low, 0)
+            value, low, high = bands.jackknife_band(statistic, items, seed=seed)
+            if minus is None:
+                low = np.maximum(low, 0)
+            layers = range(len(value) - 1)
+            for ending, rows in (("", layers), ("_total", [len(layers)])):
                 columns = [(f"neurons{ending}", language) for language in languages]
                 columns += [(f"shared{ending}.{k}", ALL) for k in shares]
                 measures += [
@@ -179,13 +180,9 @@ def _counted(
                         n=items,
                     )
                     for column, (name, language) in enumerate(columns)
-                    for row in range(len(value))
+                    for row in rows
                 ]
     return measures
-
-
-def _over_layers(statistic: bands.Statistic) -> bands.Statistic:
-    return lambda kept: statistic(kept).sum(0, keepdims=True)
 
 
 def _lost(
