@@ -161,19 +161,8 @@ def mix_parallel(
     """
     languages = tuple(dict.fromkeys((source_language, *mixture.weights)))
     aligned = _aligned(texts, languages, id, unit, words)
-    text = texts[source_language]
-    leading, between = separators(text, [row[source_language] for row in aligned])
-    units = []
-    for index, (row, separator) in enumerate(zip(aligned, between, strict=True)):
-        language = mixture.draw(seed, id, index)
-        start, end = row[source_language]
-        if language == source_language:
-            units.append(Unit(text[start:end], language, separator))
-        else:
-            other = row[language]
-            last = index == len(aligned) - 1
-            units.append(replaced(text[start:end], texts[language][other.start : other.end], language, separator, last))
-    return MixedText(id, source_language, tuple(units), leading)
+    drawn = [mixture.draw(seed, id, index) for index in range(len(aligned))]
+    return _from_spans(texts, source_language, aligned, drawn, id)
 
 
 def _aligned(
@@ -228,17 +217,30 @@ def switch_parallel(
     count = min(int(share * len(aligned) / 100 + uniform(seed, id, "share")), len(aligned))
     switched = set(order[:count])
     runs = [list(run) for _, run in groupby(range(len(aligned)), key=lambda index: index in switched)]
-    spans = {
-        code: [Span(aligned[run[0]][code].start, aligned[run[-1]][code].end) for run in runs]
-        for code in (matrix, embedded)
-    }
-    leading, between = separators(texts[matrix], spans[matrix])
+    rows = [
+        {code: Span(aligned[run[0]][code].start, aligned[run[-1]][code].end) for code in (matrix, embedded)}
+        for run in runs
+    ]
+    return _from_spans(texts, matrix, rows, [embedded if run[0] in switched else matrix for run in runs], id)
+
+
+def _from_spans(
+    texts: Mapping[str, str],
+    source_language: str,
+    rows: Sequence[Mapping[str, Span]],
+    languages: Sequence[str],
+    id: str,
+) -> MixedText:
+    """Return a document of units in these languages, given where each stands in the texts."""
+    text = texts[source_language]
+    leading, between = separators(text, [row[source_language] for row in rows])
     units = []
-    for run, own, other, separator in zip(runs, spans[matrix], spans[embedded], between, strict=True):
-        text = texts[matrix][own.start : own.end]
-        if run[0] in switched:
-            last = run[-1] == len(aligned) - 1
-            units.append(replaced(text, texts[embedded][other.start : other.end], embedded, separator, last))
+    for index, (row, language, separator) in enumerate(zip(rows, languages, between, strict=True)):
+        start, end = row[source_language]
+        if language == source_language:
+            units.append(Unit(text[start:end], language, separator))
         else:
-            units.append(Unit(text, matrix, separator))
-    return MixedText(id, matrix, tuple(units), leading)
+            other = row[language]
+            last = index == len(rows) - 1
+            units.append(replaced(text[start:end], texts[language][other.start : other.end], language, separator, last))
+    return MixedText(id, source_language, tuple(units), leading)
