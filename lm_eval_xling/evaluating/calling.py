@@ -98,11 +98,11 @@ def evaluate(
         check_tasks(given)
         (run,) = runs(given)
         with served(run.model, run.model_args, run.apply_chat_template) as run.model_args:
-            # The command would have nowhere to write the answers; here they are returned.
-            answers_alone = bool(harness.get("predict_only")) and output_path is None
-            run.predict_only = bool(harness.get("predict_only")) and not answers_alone
+            predict_only = bool(harness.get("predict_only"))
+            # Without a folder the command would have nowhere to write the answers; here they are returned.
+            run.predict_only = predict_only and output_path is not None
             settings = EvaluatorConfig.from_cli(run)
-            settings.predict_only = settings.predict_only or answers_alone
+            settings.predict_only = predict_only
             tracker = EvaluationTracker(**{**settings.hf_hub_log_args, "output_path": settings.output_path})
             manager = settings.process_tasks(settings.metadata)
             seeds = settings.seed or [None] * 4

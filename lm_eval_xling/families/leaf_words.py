@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lm_eval_xling.composing import PLACEMENT_WORDS
 from lm_eval_xling.families.family import Leaf
+from lm_eval_xling.families.switching import SWITCHED
 from lm_eval_xling.languages import LANGUAGES
 
 __all__ = ["leaf_in_words"]
 
-_SEVERAL = "mul"
 _PARTS = {"demos": "demonstrations", "language": "texts", "source": "original", "target": "translation"}
 
 
@@ -30,7 +30,7 @@ def leaf_in_words(leaf: Leaf) -> str:
     parts = {
         _PARTS.get(key, key.removesuffix("_language")): str(code)
         for key, code in leaf.condition.items()
-        if code in LANGUAGES or code == _SEVERAL
+        if code in LANGUAGES or code == SWITCHED
     }
     if len(parts) > 1 and len(set(parts.values())) == 1:
         return f"all in {_name(next(iter(parts.values())))}"
@@ -38,4 +38,4 @@ def leaf_in_words(leaf: Leaf) -> str:
 
 
 def _name(code: object) -> str:
-    return "several languages" if code == _SEVERAL else LANGUAGES[str(code)].name if code in LANGUAGES else str(code)
+    return "several languages" if code == SWITCHED else LANGUAGES[str(code)].name if code in LANGUAGES else str(code)
