@@ -1,6 +1,7 @@
-"""What lowers the barrier of facts that were taught in one language: conditions × seeds, compared fact by fact.
+"""Facts that are taught in one way and asked in others: conditions × seeds, compared fact by fact.
 
     python examples/ledger_study.py examples/studies/ledger.yaml
+    python examples/ledger_study.py examples/studies/teach_and_transfer.yaml
     python examples/ledger_study.py examples/studies/ledger.yaml output=/tmp/ledger seeds=[0]
 
 Every step is skipped that an earlier call has finished, so that a killed study continues. The result is
@@ -20,14 +21,12 @@ import numpy as np
 from study import prepare, read_study, run
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.models import model_path
 from lm_eval_xling.report.transfer import KINDS, kind_of
 from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
 
-TAUGHT = ("en",)
-"""Every condition teaches the facts in English; the code-switched one also in others, and is asked the same."""
-
-Answers = dict[str, dict[tuple[str, str, str], float]]
-"""Condition to (kind of pair, person, fact and pair) to 0 or 1."""
+Answers = dict[str, dict[tuple[str, str, str], list[float]]]
+"""Condition to (kind of pair, person, fact) to 0 or 1 for every pair of languages of the kind."""
 
 
 def main() -> None:
@@ -41,14 +40,11 @@ def main() -> None:
     for seed in study["seeds"]:
         for name, settings in study["conditions"].items():
             folder = output / f"seed-{seed}" / name.replace(" ", "-")
-            given = {**study["facts"], **settings, "data.ledger.seed": seed, "training.seed": seed}
-            if "data.mixture.facts.ledger.half" in given:
-                given["data.mixture.facts.ledger.seed"] = seed
-            for before, recipe in study.get("before", {}).items():
-                if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
-                    train(recipe["recipe"], output / before, recipe["with"], study)
-            train("facts", folder, given, study)
-            answers.setdefault(name, {}).update(read_answers(folder / "transfer"))
+            if "ask" in settings:
+                taught = ask_again(settings["ask"], folder, seed, study)
+            else:
+                taught = teach(settings, folder, seed, study)
+            answers.setdefault(name, {}).update(read_answers(folder / "transfer", taught))
     results = compare(answers, study["against"])
     (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     (output / "results.md").write_text(table(results, study), encoding="utf-8")
@@ -66,16 +62,43 @@ def train(recipe: str, folder: Path, settings: Mapping[str, Any], study: Mapping
     run(["xling", "train", recipe, *(f"{key}={value}" for key, value in values.items())])
 
 
-def read_answers(folder: Path) -> dict[tuple[str, str, str], float]:
-    """Read whether each question on a fact that was taught was answered rightly."""
-    found = {}
-    for path in folder.rglob("samples_xling_ledger_taught_*.jsonl"):
+def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
+    """Teach the facts of a condition and ask for them; return the languages that they were taught in."""
+    given = {**study["facts"], **settings, "data.ledger.seed": seed, "training.seed": seed}
+    if "data.mixture.facts.ledger.half" in given:
+        given["data.mixture.facts.ledger.seed"] = seed
+    for before, recipe in study.get("before", {}).items():
+        if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
+            train(recipe["recipe"], Path(study["output"], before), recipe["with"], study)
+    train("facts", folder, given, study)
+    # Facts whose languages are drawn are asked as those that were taught in English, beside which they stand.
+    drawn = given.get("data.ledger.answers") == "drawn"
+    return ("en",) if drawn else tuple(given.get("data.languages", ("en",)))
+
+
+def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
+    """Ask what another condition was taught, in another wording; return the languages that it was taught in."""
+    taught, known = study["conditions"][asked["of"]], study["facts"]
+    if not list(folder.rglob("results_*.json")):
+        adapter = folder.with_name(asked["of"].replace(" ", "-")) / "adapter"
+        ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
+        metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
+        command = ["xling", "eval", "--model", "hf", "--batch_size", "16", "--log_samples"]
+        command += ["--model_args", f"pretrained={model_path(study['model'])},peft={adapter},dtype=float32"]
+        command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
+        run([*command, "--output_path", str(folder / "transfer")])
+    return tuple(taught.get("data.languages", ("en",)))
+
+
+def read_answers(folder: Path, taught: Sequence[str]) -> dict[tuple[str, str, str], list[float]]:
+    """Read whether each question on a fact that was taught in some languages was answered rightly."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for path in sorted(folder.rglob("samples_xling_ledger_taught_*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             sample = json.loads(line)
             languages = sample["doc"]["condition"]["languages"]
-            kind = kind_of(languages["question"], languages["answer"], TAUGHT)
-            pair = f"{languages['question']}_{languages['answer']}"
-            found[kind, sample["doc"]["cluster"], f"{sample['doc']['id']} {pair}"] = float(sample["acc"])
+            kind = kind_of(languages["question"], languages["answer"], taught)
+            found.setdefault((kind, sample["doc"]["cluster"], sample["doc"]["id"]), []).append(float(sample["acc"]))
     return found
 
 
@@ -86,17 +109,19 @@ def compare(answers: Answers, against: Mapping[str, str]) -> list[dict[str, Any]
     """
     rows = []
     for kind in KINDS.values():
-        items = [key for key in next(iter(answers.values())) if key[0] == kind]
-        if not items:
-            continue
-        people = np.array([person for _, person, _ in items])
-        values = {name: np.array([given[key] for key in items]) for name, given in answers.items()}
-        for name in answers:
-            score = bootstrap_mean(values[name], people)
-            row = {"kind": kind, "condition": name, "items": len(items), "people": len(set(people))}
-            row |= {"accuracy": score.estimate, "low": score.low, "high": score.high}
-            if name in against:
-                found = paired_difference(values[name], values[against[name]], people)
+        known = {
+            name: {key: value for key, value in given.items() if key[0] == kind} for name, given in answers.items()
+        }
+        for name in [name for name, given in known.items() if given]:
+            people = np.array([person for _, person, _ in known[name]])
+            values = np.array([np.mean(given) for given in known[name].values()])
+            score = bootstrap_mean(values, people)
+            row = {"kind": kind, "condition": name, "items": sum(map(len, known[name].values()))}
+            row |= {"people": len(set(people)), "accuracy": score.estimate, "low": score.low, "high": score.high}
+            other = known.get(against.get(name, ""), {})
+            if other:
+                rival = np.array([np.mean(other[key]) for key in known[name]])
+                found = paired_difference(values, rival, people)
                 row |= {"against": against[name], "difference": found.difference.estimate, "p": found.p_value}
                 row |= {"from": found.difference.low, "to": found.difference.high}
                 row |= {"detectable": found.detectable}
@@ -143,6 +168,8 @@ def draw(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any], path: P
     for panel, kind in zip(panels, kinds, strict=True):
         rows = {row["condition"]: row for row in results if row["kind"] == kind}
         for place, name in enumerate(names):
+            if name not in rows:
+                continue
             row = rows[name]
             sure = row.get("adjusted_p", 1.0) < 0.05
             color = "#0b6e4f" if sure and row["difference"] > 0 else "#b3432b" if sure else "#5b6770"
