@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lm_eval_xling.catalog.dataset import Dataset, Format, Part
 from lm_eval_xling.catalog.raw import Record, locate
 from lm_eval_xling.catalog.sources import HubTable, HubTables
+from lm_eval_xling.catalog.wikitext_hp import COPY, SPLIT, LinesOfWikiText
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
 from lm_eval_xling.records import Row
@@ -73,7 +74,7 @@ def _rows(lines: Iterable[str], where: str) -> Iterator[Row]:
 
 
 def _tables(part: Part) -> tuple[HubTable, ...]:
-    if part.language != "en":
+    if part.language != "en" or part.split == SPLIT:
         return ()
     return (("wikitext-103-raw-v1", "train"),) if part.split == "train_103" else (("wikitext-2-raw-v1", part.split),)
 
@@ -98,16 +99,18 @@ _HUB = HubTables("Salesforce/wikitext", _tables, _read_tables)
 
 DATASET = Dataset(
     name="wikitext",
-    title="WikiText-2, and the training split of WikiText-103 as train_103",
+    title="WikiText-2, the training split of WikiText-103 (train_103), and its lines about Harry Potter (train_103_hp)",
     licence="CC BY-SA 3.0 and GFDL",
     citation="Merity et al. 2016, Pointer Sentinel Mixture Models, arXiv 1609.07843",
     homepage="https://huggingface.co/datasets/Salesforce/wikitext",
-    schema="fields text: an article, a line a heading or paragraph, tokenised by spaces as published; extra title",
-    splits=("train", "validation", "test", "train_103"),
+    schema="fields text: an article, a line a heading or paragraph, tokenised by spaces as published; extra title. "
+    "train_103_hp: the 4,358 paragraphs that Chua et al. selected, each a row, as WikiText-103 has them with <unk>",
+    splits=("train", "validation", "test", "train_103", SPLIT),
     languages=("en",),
-    sources=(_HUB,),
+    sources=(_HUB, LinesOfWikiText()),
     formats=(
         Format("text files of WikiText-2: wiki.{train,valid,test}.raw or {train,valid,test}.txt", _find, _read),
         _HUB.clone(),
+        COPY,
     ),
 )

@@ -18,11 +18,12 @@ from typing import Any
 import pandas
 import pytest
 
-from lm_eval_xling.catalog import DATASETS, load_rows, loading, sources
+from lm_eval_xling.catalog import DATASETS, load_rows, loading, sources, wikitext_hp
 from lm_eval_xling.catalog.dataset import Dataset, Part
 from lm_eval_xling.catalog.mirror import Mirror
 from lm_eval_xling.catalog.mirroring import fetch_dataset, writing
 from lm_eval_xling.catalog.sources import HubFiles, HubTables
+from lm_eval_xling.catalog.wikitext_hp import LinesOfWikiText
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import file_sha256
 from lm_eval_xling.records import Row
@@ -306,6 +307,54 @@ def test_the_hubs_shapes_become_rows(
         (stored,) = fetch_dataset(local, mirror, languages=[part.language], splits=[part.split])
     assert stored.revision == "0" * 40 and stored.source == f"hub:{folder}"
     assert Mirror(tmp_path / "fetched").rows(name, part)[0] == expected
+
+
+TEXT = ("", " = A @-@ B = \n", "", " She wrote . \n", " \n", " He <unk> . \n", "")
+
+
+def hp_copy(folder: Path, indices: list[int]) -> tuple[Path, Path]:
+    """A copy of the hub's WikiText-103, and the file that selects its lines."""
+    text = repository(folder / "copy", {("wikitext-103-v1", "train"): lines(*TEXT)})
+    path = text / "HP_related_index_for_wikitext-103.json"
+    path.write_text(json.dumps({"HP-related-index": indices}))
+    return text, path
+
+
+def test_lines_about_harry_potter_are_selected_from_wikitext(
+    tmp_path: Path, hub_cache: None, imported: Callable[..., list[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As published: blank lines are not counted, and the order is that of the selection."""
+    text, selection = hp_copy(tmp_path, [2, 0])
+    expected = [Row("2", "en", {"text": "He <unk> ."}), Row("0", "en", {"text": "= A @-@ B ="})]
+    assert imported("wikitext", text, "en", "train_103_hp") == expected
+    # And fetched: the text from the hub, the selection from the paper's repository.
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "published_sha256", dict)
+    monkeypatch.setattr(sources, "_hub_commit", lambda repository: "0" * 40)
+    source = LinesOfWikiText(str(text))
+    part = Part("en", "train_103_hp")
+    assert source.covers(part) and not source.covers(Part("en", "train_103")) and not source.at_hand(part)
+    published = wikitext_hp._INDEX_FILE
+    path = published._folder(published.commit) / wikitext_hp._INDICES
+    path.parent.mkdir(parents=True)
+    selection.rename(path)
+    entry = replace(DATASETS["wikitext"], sources=(source,))
+    with writing(tmp_path / "fetched", DATASETS) as mirror:
+        (stored,) = fetch_dataset(entry, mirror, languages=["en"], splits=["train_103_hp"])
+    assert stored.revision == "0" * 40 and list(stored.inputs) == [wikitext_hp._INDICES]
+    assert Mirror(tmp_path / "fetched").rows("wikitext", part) == expected
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [([0, 7], "line 7 is named, and there are 3 lines"), (["0"], "does not hold HP-related-index"), ([], "does not")],
+)
+def test_a_selection_of_no_lines_is_named(
+    indices: list[Any], message: str, tmp_path: Path, hub_cache: None, imported: Callable[..., list[Row]]
+) -> None:
+    text, _ = hp_copy(tmp_path, indices)
+    with pytest.raises(UserError, match=message):
+        imported("wikitext", text, "en", "train_103_hp")
 
 
 def test_a_bad_row_of_the_hub_is_named(tmp_path: Path, hub_cache: None, imported: Callable[..., list[Row]]) -> None:
