@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from lm_eval_xling.families.ledger import WORDINGS
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.training.configuration import AlignmentConfig, FactsConfig, MixedConfig, load_config
 
@@ -89,7 +90,12 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
         "data.limit": 8,
         "validation": 0,
     }
-    conditions = {"alone": {}, "beside": beside, "aligned": {"adapters": ["{output}/pairs/adapter"]}}
+    conditions = {
+        "alone": {},
+        "beside": beside,
+        "in a sentence": {"ask": {"of": "alone", "wording": "sentence"}},
+        "aligned": {"adapters": ["{output}/pairs/adapter"], "data.languages": ["de"]},
+    }
     given = {
         "output": str(tmp_path),
         "model": str(tiny("llama")),
@@ -98,7 +104,7 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
         "before": {"pairs": {"recipe": "align", "with": {**before, "training.max_steps": 2}}},
         "facts": facts,
         "conditions": conditions,
-        "against": {"beside": "alone", "aligned": "alone"},
+        "against": {"beside": "alone", "in a sentence": "alone", "aligned": "alone"},
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in given.items()]
     study("ledger", {}, *overrides, program="ledger_study.py")
@@ -106,11 +112,14 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert [row["condition"] for row in rows] == list(conditions) * 5
     values: dict[str, list[float]] = {}
     for name in conditions:
+        taught = "de" if name == "aligned" else "en"
         for seed in (0, 1):
-            folder = tmp_path / f"seed-{seed}" / name / "transfer"
-            for code in ("fr", "de", "es", "it"):
-                (samples,) = folder.rglob(f"samples_xling_ledger_taught_en_{code}_2*.jsonl")
+            folder = tmp_path / f"seed-{seed}" / name.replace(" ", "-") / "transfer"
+            for code in {"en", "fr", "de", "es", "it"} - {taught}:
+                (samples,) = folder.rglob(f"samples_xling_ledger_taught_{taught}_{code}_2*.jsonl")
                 lines = [json.loads(line) for line in samples.read_text().splitlines()]
+                asked = {line["arguments"]["gen_args_0"]["arg_0"].count("\n") for line in lines}
+                assert asked == {0 if name == "in a sentence" else 1}
                 assert {line["doc"]["cluster"] for line in lines} == {f"taught-{seed}-{n}" for n in range(3)}
                 values.setdefault(name, []).extend(line["acc"] for line in lines)
     elsewhere = {row["condition"]: row for row in rows if row["kind"] == "answer in another language"}
@@ -132,10 +141,14 @@ def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
         load_config(KINDS[recipe], None, ["output=x", *(f"{key}={json.dumps(value)}" for key, value in given.items())])
 
     if "conditions" in content:
-        for settings in content["before"].values():
+        for settings in content.get("before", {}).values():
             load(settings["recipe"], settings["with"])
         for settings in content["conditions"].values():
-            load("facts", {**content["facts"], **settings})
+            if "ask" in settings:
+                assert "ask" not in content["conditions"][settings["ask"]["of"]]
+                assert settings["ask"]["wording"] in WORDINGS
+            else:
+                load("facts", {**content["facts"], **settings})
         assert {*content["against"], *content["against"].values()} == set(content["conditions"])
         return
     tasks = {task for evaluation in content["evaluations"] for task in evaluation["tasks"]}
