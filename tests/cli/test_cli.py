@@ -117,6 +117,24 @@ def test_a_harness_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         harness.check_version()
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True}, "dtype=bfloat16 is about twice"),
+        ({"avx512_bf16": False, "avx2": True}, "dtype=float32 is the fastest"),
+    ],
+)
+def test_doctor_says_which_type_a_processor_computes_in(
+    capabilities: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lm_eval_xling._cli import doctor
+
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    doctor._device()
+    assert expected in capsys.readouterr().out
+
+
 def test_doctor_says_how_the_harness_finds_the_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In a checkout, in a wheel, and in a checkout that stands before an installed wheel on the path."""
     from lm_eval_xling import harness, task_path
