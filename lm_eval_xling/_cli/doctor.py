@@ -66,7 +66,7 @@ def _device() -> None:
         )
         return
     # Without such instructions bfloat16 is converted for every product, and slower than float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
     has_bf16 = any(present for name, present in capabilities.items() if name.endswith("bf16"))
     advice = (
         "computes in bfloat16: --model_args …,dtype=bfloat16 is about twice as fast, and rounds (docs/scoring.md)"
