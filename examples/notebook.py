@@ -31,7 +31,7 @@ before
 # %% [markdown]
 # ## The table behind it
 #
-# One row an item of a task. Which language the question stands in, and which the answer, are columns.
+# One row an item of a task. The languages of question and answer are columns.
 
 # %%
 table = xling.samples(before)
