@@ -22,6 +22,7 @@ from study import prepare, read_study, run
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import model_path
+from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.report.transfer import KINDS, kind_of
 from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
 
@@ -84,7 +85,8 @@ def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[
         ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
         metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
         command = ["xling", "eval", "--model", "hf", "--batch_size", "16", "--log_samples"]
-        command += ["--model_args", f"pretrained={model_path(study['model'])},peft={adapter},dtype=float32"]
+        model = {"pretrained": str(model_path(study["model"])), "peft": str(adapter), "dtype": "float32"}
+        command += ["--model_args", argument_words(model)]
         command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
         run([*command, "--output_path", str(folder / "transfer")])
     return tuple(taught.get("data.languages", ("en",)))

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import model_path
+from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.statistics import bootstrap_mean, paired_difference
 
 console = Console(stderr=True)
@@ -87,14 +88,15 @@ def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> P
 
 def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Scores:
     """Run the harness on every evaluation of the study that has no results yet, and read the samples."""
-    model = f"pretrained={trained if trained and trained.name == 'model' else model_path(study['model'])}"
+    model = {"pretrained": str(trained if trained and trained.name == "model" else model_path(study["model"]))}
     if trained and trained.name == "adapter":
-        model += f",peft={trained}"
+        model["peft"] = str(trained)
+    words = argument_words({**model, "dtype": study["dtype"]})
     scores: Scores = {}
     for number, evaluation in enumerate(study["evaluations"]):
         folder = Path(study["output"]) / "evaluations" / f"{name}-{number}"
         if not list(folder.rglob("results_*.json")):
-            command = ["xling", "eval", "--model", "hf", "--model_args", f"{model},dtype={study['dtype']}"]
+            command = ["xling", "eval", "--model", "hf", "--model_args", words]
             command += ["--tasks", ",".join(evaluation["tasks"]), "--output_path", str(folder), "--log_samples"]
             command += ["--batch_size", str(study.get("batch_size", 8))]
             for flag in ("limit", "num_fewshot"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,21 +82,20 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     from lm_eval_xling._cli import eval as evaluation
     from lm_eval_xling.families.ledger import LedgerParameters
     from lm_eval_xling.languages import resolve_all
-    from lm_eval_xling.models import model_path
+    from lm_eval_xling.models.argument_words import argument_words
     from lm_eval_xling.report.transfer import show_transfer, write_transfer
 
     taught = resolve_all(config.data.languages) or ("en",)
     asked = config.output / "transfer"
     if not list(asked.rglob("results_*.json")):
-        model = model_path(config.model)
-        arguments = f"pretrained={model},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
         dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
         # What differs from the tasks' defaults. Names are Latin in the five languages of these tasks.
         given = {"people": ledger.people, "seed": ledger.seed, "attributes": ledger.attributes}
         given["wording"] = ledger.wordings[0]
         defaults = LedgerParameters()
         parameters = {name: value for name, value in given.items() if value != getattr(defaults, name)}
-        words = ["--model", "hf", "--model_args", f"{arguments},dtype={dtype}", "--batch_size", "16"]
+        arguments = argument_words({**_model_arguments(config.model, folder), "dtype": dtype})
+        words = ["--model", "hf", "--model_args", arguments, "--batch_size", "16"]
         words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
         words += ["--output_path", str(asked), "--log_samples"]
         words += ["--apply_chat_template"] if config.data.chat_template else []
@@ -122,7 +122,7 @@ def _is_first() -> bool:
 
 
 def _report(folder: Path) -> None:
-    from lm_eval_xling.models import model_path
+    from lm_eval_xling.models.argument_words import argument_words
     from lm_eval_xling.training.provenance import read_provenance
 
     provenance = read_provenance(folder)
@@ -131,8 +131,16 @@ def _report(folder: Path) -> None:
         typer.echo(f"{'loss (nats per target token) of':{wide}}  before   after")
         for name, (before, after) in losses.items():
             typer.echo(f"{name:{wide}}  {before:6.3f}  {after:6.3f}")
-    base = model_path(provenance["model"])
-    arguments = f"pretrained={base},peft={folder}" if folder.name == "adapter" else f"pretrained={folder}"
+    arguments = shlex.quote(argument_words(_model_arguments(provenance["model"], folder)))
     typer.echo(f"{folder}: saved, reloaded and compared; loss in {folder.parent / 'metrics.jsonl'}")
     words = f"--model_args {arguments} --tasks crosslingual_atlas --batch_size 16"
     typer.echo(f"evaluate it: xling eval --model hf {words}")
+
+
+def _model_arguments(model: str, folder: Path) -> dict[str, str]:
+    """What the harness loads that a recipe made: an adapter of a model, or a whole model."""
+    from lm_eval_xling.models import model_path
+
+    if folder.name == "adapter":
+        return {"pretrained": str(model_path(model)), "peft": str(folder)}
+    return {"pretrained": str(folder)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import torch
 
 from lm_eval_xling.models import load_model, load_tokenizer, model_path
 from lm_eval_xling.models.adapters import adapter_shapes, own_tokenizer, read_adapter_config
+from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.training.provenance import (
     FINGERPRINT_TEXT,
     logits_of,
@@ -83,10 +85,10 @@ def check_adapter(adapter: Path, model: str) -> AdapterCheck:
     problems = _strangers(read_provenance(adapter), base, tokenizer, own)
     notes = []
     loaded = _Loaded()
-    arguments = f"pretrained={model_path(model)},peft={adapter}"
+    arguments = {"pretrained": str(model_path(model)), "peft": str(adapter)}
     if not problems:
         if own is not None and len(own) != len(tokenizer):
-            arguments += f",tokenizer={adapter}"
+            arguments["tokenizer"] = str(adapter)
             notes.append(
                 f"the adapter has a tokenizer of its own, of {len(own)} tokens where the model's has {len(tokenizer)}: "
                 f"evaluate it with tokenizer={adapter}"
@@ -104,7 +106,7 @@ def check_adapter(adapter: Path, model: str) -> AdapterCheck:
         trained_on=trained_on,
         parameters=sum(math.prod(shape) for shape in shapes.values()),
         modules=loaded.modules,
-        arguments=arguments,
+        arguments=shlex.quote(argument_words(arguments)),
         difference=loaded.difference,
         problems=tuple(problems),
         notes=tuple(notes),

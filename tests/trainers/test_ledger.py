@@ -95,7 +95,7 @@ def test_teaching_ends_with_a_table_of_what_is_known_where(
         return capsys.readouterr().out
 
     command = [
-        "train", "facts", f"model={tiny('llama')}", f"output={tmp_path / 'run'}", "data.ledger.people=3",
+        "train", "facts", f"model={tiny('llama')}", f"output={tmp_path / 'a run, once'}", "data.ledger.people=3",
         "data.ledger.attributes=[month]", "training.learning_rate=3e-3", "training.num_train_epochs=120",
         "data.mixture.facts.ledger.half=others", "data.mixture.facts.ledger.people=2",
         "data.mixture.facts.languages=[de,fr]", "training.save_strategy=no",
@@ -103,12 +103,12 @@ def test_teaching_ends_with_a_table_of_what_is_known_where(
     said = run_xling(*command)
     assert "facts taught in en" in said and "never taught" in said and "answers taught, en" in said
     assert "other answers, de" in said and "other answers, fr" in said
-    table = json.loads((tmp_path / "run" / "transfer" / "transfer.json").read_text(encoding="utf-8"))
+    table = json.loads((tmp_path / "a run, once" / "transfer" / "transfer.json").read_text(encoding="utf-8"))
     rows = {row["what"]: row for row in table["rows"]}
     assert table["taught"] == ["en"] and len(rows) == 5 + 25
     assert [row["pairs"] for what, row in rows.items() if what in KINDS.values()] == [1, 4, 4, 4, 12]
     assert rows["en_en"]["taught"]["estimate"] == 1.0, "three facts, a hundred and twenty times"
-    (samples,) = (tmp_path / "run" / "transfer").rglob("samples_xling_ledger_taught_de_fr_*.jsonl")
+    (samples,) = (tmp_path / "a run, once" / "transfer").rglob("samples_xling_ledger_taught_de_fr_*.jsonl")
     right = [json.loads(line)["acc"] for line in samples.read_text(encoding="utf-8").splitlines()]
     assert rows["de_fr"]["taught"]["estimate"] == pytest.approx(sum(right) / 3) and rows["de_fr"]["items"] == 3
     # A second call asks nothing again.

@@ -1,0 +1,27 @@
+"""Whatever a path holds, the harness reads back what was written."""
+
+from __future__ import annotations
+
+import argparse
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval._cli.utils import MergeDictAction
+
+from lm_eval_xling.models.argument_words import argument_words
+
+PATHS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\x00"), min_size=1).map(
+    "/m/".__add__
+)
+
+
+@given(PATHS, PATHS)
+def test_the_harness_reads_back_what_is_written(pretrained: str, peft: str) -> None:
+    arguments = {"pretrained": pretrained, "peft": peft, "dtype": "float32"}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model_args", nargs="+", action=MergeDictAction)
+    assert parser.parse_args(["--model_args", argument_words(arguments)]).model_args == arguments
+
+
+def test_plain_paths_are_written_plainly() -> None:
+    assert argument_words({"pretrained": "/m", "peft": "/a b"}) == "pretrained=/m,peft=/a b"
