@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ OTHER: Mapping[str, Any] = {
     "seed": 5,
     "split": "forget10",
     "switched": 40,
+    "translator": f"lexicon:{Path(__file__).with_name('words.tsv')}",
     "unit": "sentence",
     "wording": "sentence",
     "words": 3,
@@ -90,7 +92,7 @@ def beside(leaf: Leaf, name: str) -> dict[str, Any]:
         return {}
     if name not in ("demos", "labels", "missing"):
         return {}
-    for second in ("language", "base_language", "question_language"):
+    for second in ("language", "base_language", "demos_language", "question_language"):
         if second in leaf.parameters:
             return {second: "de" if "de" not in leaf.condition.values() else "fr"}
     return {}
