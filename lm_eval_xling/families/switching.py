@@ -71,19 +71,19 @@ class SwitchingParameters:
     """Parameters of families that can show a text code-switched: pieces of one language in a text of another."""
 
     switched: int = 0
-    """Code-switching of the texts that stand in the leaf's language: the share of their units, in per cent, that comes
-    from the item's translation in the other language."""
+    """Code-switching of the texts that stand in the leaf's language: the share of their units, in per cent, that stands
+    in the other language, cut from the item's translation or made by a ``translator``."""
     matrix: Literal["target", "base"] = "target"
     """Matrix language of code-switched texts: the leaf's (``target``) with pieces of the base language in it, or the
     base language with pieces of the leaf's."""
     unit: Switchable = "chunk"
     """What is switched as a whole. Sentences mean the same in both languages, but most questions are one; chunks of
-    words stand at the same place of the two texts, which is only roughly the same meaning. Single words have no place
-    in the other text, so that they need a ``translator``."""
+    words stand at the same place of the two texts, which is only roughly the same meaning; single words have no
+    counterpart there, and need a ``translator``."""
     words: int = 4
     """Words of the matrix language in a chunk."""
     translator: str | None = None
-    """Where the pieces come from if not from the item's translation: what ``xling mix --with`` takes, such as
+    """What makes the pieces, in place of the item's translation: as after ``xling mix --with``, such as
     ``lexicon:en-{target}.tsv`` or ``apertium``."""
     seed: int = 0
     """Draws what is switched."""
