@@ -104,6 +104,7 @@ def test_any_translation_keeps_the_source(text, matrix, unit, share, seed):
         mixed = switch_translated({"d": text}, matrix, embedded, share, translate, unit=unit, words=3, seed=seed)["d"]
         assert mixed.source == text and MixedText.from_json(mixed.as_json()) == mixed
         assert all((one.source is None) == (one.language == matrix) for one in mixed.units)
+        assert all(any(map(str.isalpha, one.source)) for one in mixed.units if one.source is not None)
         if translate is strategies.refuse or share == 0:
             assert mixed.text == text
         elif share == 100:
