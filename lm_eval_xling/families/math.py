@@ -72,8 +72,8 @@ def _leaf(dataset: str, name: str, question: str, demos: str, reasoning: str, fo
     switched = ("languages", "seed") if question == SWITCHED else ()
     places = ("question_language", "demos_language", "reasoning_language", "missing")
     # English has nowhere to slide to; leaves all in English take the parameter as the reference of such a run.
-    slides = ("demos",) if demos != "en" or question == "en" else ()
-    return Leaf(f"{dataset}_{name}", form, condition, (*places, *switched, *slides))
+    beside = {"demos": "demos_language"} if demos == "en" and question != "en" else {}
+    return Leaf(f"{dataset}_{name}", form, condition, (*places, "demos", *switched), (), beside)
 
 
 def _leaves() -> list[Leaf]:
