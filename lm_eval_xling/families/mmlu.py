@@ -88,7 +88,7 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
             where=f"awareness: {parameters.awareness} of {FAMILY.task(leaf)}",
             fix="leave out awareness or the preset",
         )
-    slides = parameters.demos in SLIDES
+    slides = parameters.demos in SLIDES and not translate
     if translate or parameters.demos != "english":
         same = _items(leaf, "dev", parameters)
         if translate or slides:
@@ -174,7 +174,8 @@ def _document(
     subject = item.extra["subject"]
     paper = parameters.preset == "paper"
     block = _block((item.fields["question"], *item.options), letters)
-    if restated is not None and (parameters.demos == "to_english" or parameters.demos == "from_english"):
+    if restated is not None and form.name != "translate":
+        assert parameters.demos == "to_english" or parameters.demos == "from_english"
         block = "\n".join(_block(step, letters) for step in _steps(item, restated, parameters.demos))
     prompt = (block, "Answer:")
     told = _AWARENESS[parameters.preset][parameters.awareness]
