@@ -27,6 +27,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.hashing import stable_hash
@@ -37,6 +38,7 @@ __all__ = [
     "PLACEMENT_WORDS",
     "Parts",
     "Placement",
+    "TextPart",
     "compose",
     "explicit_placement",
     "join",
@@ -58,6 +60,17 @@ class Parts:
     """Language code of every option."""
 
 
+class TextPart(NamedTuple):
+    """A text part of an item."""
+
+    name: str
+    """Of the field."""
+    language: str
+    """Code of the language that the placement shows it in."""
+    rows: Mapping[str, Row]
+    """The item by language."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Which part of an item is shown in which language."""
@@ -68,9 +81,9 @@ class Placement:
     """Codes of all languages that it may show; items follow the order of the first one's rows."""
     parts: Callable[[Row], Parts]
     """The languages of one item, from its gold row: fields, number of options, and the index of the right one."""
-    text: Callable[[str, str, Mapping[str, Row]], SwitchedText | None] | None = None
-    """Composes a text part, given its name, the language that ``parts`` says and the item's rows by language; ``None``,
-    as without this function, for a part that stands as it is."""
+    texts: Callable[[Sequence[TextPart]], Sequence[SwitchedText | None]] | None = None
+    """Composes the text parts of all items, because a translator takes many at once; ``None``, as without this
+    function, for a part that stands as it is."""
 
 
 _Choice = Callable[[Row, int], Sequence[int]]
@@ -263,8 +276,12 @@ def compose(
     needed = {language: rows[language] for language in (*placement.languages, gold)}
     items: list[ComposedItem] = []
     equal = 0
-    for parallel in join(needed, missing=missing, where=f"placement {placement.name}"):
-        item = _compose_one(parallel, parallel[gold], placement)
+    joined = [
+        (parallel, _parts(parallel, parallel[gold], placement))
+        for parallel in join(needed, missing=missing, where=f"placement {placement.name}")
+    ]
+    for (parallel, parts), switched in zip(joined, _switched(joined, placement), strict=True):
+        item = _compose_one(parallel, parallel[gold], parts, switched)
         if len(set(item.options)) < len(item.options):
             equal += 1
             if equal_options == "error":
@@ -323,7 +340,12 @@ def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: ob
     ]
 
 
-def _compose_one(parallel: Mapping[str, Row], gold: Row, placement: Placement) -> ComposedItem:
+def _parts(parallel: Mapping[str, Row], gold: Row, placement: Placement) -> Parts:
+    """Return the languages of an item's parts.
+
+    Raises:
+        UserError: a gold answer that is no option, or options that differ in number.
+    """
     where = f"id {gold.id}"
     n_options = len(gold.options)
     if gold.answer is None or not 0 <= gold.answer < n_options:
@@ -335,11 +357,24 @@ def _compose_one(parallel: Mapping[str, Row], gold: Row, placement: Placement) -
                 where=where,
                 fix="translations of an item need the same options in the same order",
             )
-    parts = placement.parts(gold)
-    texts = (
-        {name: placement.text(name, code, parallel) for name, code in parts.fields.items()} if placement.text else {}
-    )
-    switched = {name: text for name, text in texts.items() if text is not None}
+    return placement.parts(gold)
+
+
+def _switched(
+    joined: Sequence[tuple[Mapping[str, Row], Parts]], placement: Placement
+) -> list[Mapping[str, SwitchedText]]:
+    """Return the code-switched texts of each item, by part."""
+    if placement.texts is None:
+        return [{}] * len(joined)
+    asked = [TextPart(name, code, rows) for rows, parts in joined for name, code in parts.fields.items()]
+    made = iter(placement.texts(asked))
+    return [{name: text for name in parts.fields if (text := next(made)) is not None} for _, parts in joined]
+
+
+def _compose_one(
+    parallel: Mapping[str, Row], gold: Row, parts: Parts, switched: Mapping[str, SwitchedText]
+) -> ComposedItem:
+    assert gold.answer is not None
     fields = {name: parallel[language].fields[name] for name, language in parts.fields.items()}
     return ComposedItem(
         id=gold.id,

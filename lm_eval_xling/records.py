@@ -70,12 +70,17 @@ class Switched:
     share: int
     """Units in the embedded language, in per cent of all: 0 to 100."""
     unit: str
-    """``sentence`` or ``chunk``."""
+    """``sentence``, ``chunk`` or ``word``."""
+    translator: str = ""
+    """Kind of the translator that the pieces come from, and a digest of all that its output depends on; empty where
+    they come from the item's translation."""
 
     @property
     def language(self) -> str:
-        """Code of the language in which the text stands; ``mul`` where pieces of both do."""
-        return {0: self.matrix, 100: self.embedded}.get(self.share, "mul")
+        """Code of the language in which the text stands; ``mul`` where pieces of both may."""
+        # A translator leaves what it has no translation of, at any share.
+        whole = "mul" if self.translator else self.embedded
+        return {0: self.matrix, 100: whole}.get(self.share, "mul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,11 @@ class Document:
             "languages": dict(self.condition.languages),
         }
         if self.condition.switched:
-            condition["switched"] = {part: asdict(how) for part, how in self.condition.switched.items()}
+            # Without a translator none is logged.
+            condition["switched"] = {
+                part: {name: value for name, value in asdict(how).items() if value != ""}
+                for part, how in self.condition.switched.items()
+            }
         row: dict[str, Any] = {
             "id": self.id,
             "family": self.family,

@@ -18,8 +18,8 @@ FIXTURES = Path(__file__).with_name("fixtures")
 
 
 @pytest.fixture
-def environment(full_mirror: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in full_mirror.items():
+def environment(full_mirror: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**full_mirror, "XLING_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from lm_eval_xling import catalog, literals
 from lm_eval_xling.catalog.papers import ZHANG
 from lm_eval_xling.catalog.papers import ZHANG_HIGH as HIGH_RESOURCE
 from lm_eval_xling.catalog.papers import ZHANG_LOW as LOW_RESOURCE
+from lm_eval_xling.composing import TextPart
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, letter_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, Preset, mean
@@ -24,7 +25,7 @@ from lm_eval_xling.families.switching import (
     SWITCHED,
     SWITCHING,
     SwitchingParameters,
-    switched_text,
+    switched_texts,
     switches,
     units_of,
 )
@@ -61,12 +62,18 @@ class ClassificationParameters(SwitchingParameters):
 class _Asked:
     """A row as it is asked."""
 
-    row: Row
-    """Its texts, in the language of the prompt words."""
+    plain: Row
+    """The row in the language of the prompt words."""
     gold: Row
     """The English row."""
     switched: Mapping[str, SwitchedText] = field(default_factory=dict)
     """Its code-switched texts, by field."""
+
+    @property
+    def row(self) -> Row:
+        """Its texts as they are shown."""
+        texts = {name: text.mixed.text for name, text in self.switched.items()}
+        return replace(self.plain, fields={**self.plain.fields, **texts})
 
     @property
     def how(self) -> Switched | None:
@@ -76,7 +83,7 @@ class _Asked:
     @property
     def language(self) -> str:
         """Code of the language in which the texts stand."""
-        return self.how.language if self.how else self.row.language
+        return self.how.language if self.how else self.plain.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +110,16 @@ class _Task:
         own, beside = (self.parameters, {}) if code == "en" else ((*self.parameters, *SWITCHING), ONLY_SWITCHED)
         return Leaf(code, "cloze", {"language": code}, own, ("generate",), beside)
 
-    def asked(self, target: Row, gold: Row, parameters: ClassificationParameters) -> _Asked:
-        """Return a row as the parameters show it."""
-        if not switches(parameters) or target.language == gold.language:
-            return _Asked(target, gold)
-        switched = {name: switched_text(name, target, gold, parameters) for name in self.fields}
-        base = target if parameters.matrix == "target" else gold
-        texts = {name: text.mixed.text for name, text in switched.items()}
-        return _Asked(replace(base, fields={**base.fields, **texts}), gold, switched)
+    def asked(
+        self, pairs: Sequence[Mapping[str, Row]], language: str, parameters: ClassificationParameters
+    ) -> list[_Asked]:
+        """Return rows of a language, each beside the English one, as the parameters show them."""
+        if not switches(parameters) or language == "en":
+            return [_Asked(pair[language], pair["en"]) for pair in pairs]
+        parts = [TextPart(name, language, pair) for pair in pairs for name in self.fields]
+        made = iter(switched_texts(parts, "en", parameters))
+        matrix = language if parameters.matrix == "target" else "en"
+        return [_Asked(pair[matrix], pair["en"], {name: next(made) for name in self.fields}) for pair in pairs]
 
     def lines(self, row: Row) -> list[str]:
         """Return the lines of a row's prompt.
@@ -152,7 +161,7 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
     language = _language(task, leaf, parameters)
     published = _published(task, language, parameters) if parameters.preset == "paper" else None
     rows = parallel_rows(task.name, "test", (language, "en"), parameters.missing)
-    asked = [task.asked(pair[language], pair["en"], parameters) for pair in rows]
+    asked = task.asked(rows, language, parameters)
     same = {pair["en"].id for pair in rows if len({pair[language].fields.get(name) for name in task.fields}) == 1}
     if published:
         every = [published.document(task, one, form) for one in asked]
@@ -331,14 +340,6 @@ def _document(task: _Task, asked: _Asked, form: Form, labels: str) -> Document:
     )
 
 
-def _half(name: str, languages: tuple[str, ...]) -> Group:
-    return Group(name, languages, ("acc", "acc_bytes"), by_size=False)
-
-
-def _question(task: _Task, row: Row) -> str:
-    return "\n".join(task.question(row))
-
-
 def _family(task: _Task) -> Family:
     quoted: dict[str, Any] = {"delimiter": "", "shots_delimiter": '"\n'}
     # The demonstrations of the scripts are a part of their prompt.
@@ -355,10 +356,13 @@ def _family(task: _Task) -> Family:
         leaves=tuple(task.leaf(code) for code in ZHANG),
         documents=partial(_documents, task),
         needs=partial(_needs, task),
-        groups=(_half("high_resource", HIGH_RESOURCE), _half("low_resource", LOW_RESOURCE)),
+        groups=tuple(
+            Group(name, half, ("acc", "acc_bytes"), by_size=False)
+            for name, half in (("high_resource", HIGH_RESOURCE), ("low_resource", LOW_RESOURCE))
+        ),
         average=("acc", "acc_bytes"),
         words=task.words(),
-        questions={task.name: partial(_question, task)},
+        questions={task.name: lambda row: "\n".join(task.question(row))},
     )
 
 

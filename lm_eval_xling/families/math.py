@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -20,6 +20,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.answering import LANGUAGE_METRICS, language_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, mean
 from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
+from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.numbers import final_number
@@ -47,6 +48,9 @@ class MathParameters:
     """Draws the languages of a code-switched question."""
     missing: Missing = "error"
     """What to do with ids that a language lacks."""
+    demos: Literal["same", "to_english", "from_english"] = "same"
+    """Questions of the demonstrations as they are, or each in up to five steps that slide from its language to English,
+    or back."""
 
     def resolved(self) -> MathParameters:
         """Return the parameters with every language given by its code."""
@@ -67,7 +71,9 @@ def _leaf(dataset: str, name: str, question: str, demos: str, reasoning: str, fo
     condition = {"dataset": dataset, "question": question, "demos": demos, "reasoning": reasoning}
     switched = ("languages", "seed") if question == SWITCHED else ()
     places = ("question_language", "demos_language", "reasoning_language", "missing")
-    return Leaf(f"{dataset}_{name}", form, condition, (*places, *switched))
+    # English has nowhere to slide to; leaves all in English take the parameter as the reference of such a run.
+    beside = {"demos": "demos_language"} if demos == "en" and question != "en" else {}
+    return Leaf(f"{dataset}_{name}", form, condition, (*places, "demos", *switched), (), beside)
 
 
 def _leaves() -> list[Leaf]:
@@ -94,7 +100,9 @@ def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocume
     asked_in, shown = _shown(leaf, parameters)
     demonstrated_in = parameters.demos_language or leaf.condition["demos"]
     answered_in = parameters.reasoning_language or leaf.condition["reasoning"]
-    languages = {"question": asked_in, "demonstrations": demonstrated_in, "answer": answered_in}
+    slides = parameters.demos != "same" and demonstrated_in != "en"
+    shown_in = SWITCHED if slides else demonstrated_in
+    languages = {"question": asked_in, "demonstrations": shown_in, "answer": answered_in}
     condition = Condition("", form.name, languages)
     evaluated = []
     for rows in parallel_rows(dataset, "test", shown, parameters.missing):
@@ -106,6 +114,8 @@ def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocume
             question, heading = rows[asked_in].fields["question"], asked_in
         evaluated.append(_document(rows["en"].id, question, heading, condition, _target(rows["en"], dataset), more))
     pool = [_demonstration(index, demonstrated_in, condition) for index in range(_SHOTS)]
+    if parameters.demos != "same" and slides:
+        pool = [_sliding(document, index, demonstrated_in, parameters.demos) for index, document in enumerate(pool)]
     return TaskDocuments(evaluated, pool)
 
 
@@ -185,6 +195,17 @@ def _demonstration(index: int, asked_in: str, condition: Condition) -> Document:
         target = f"{problem[answered_in]['steps']}{space}{sentence}"
     shown = replace(condition, languages={**condition.languages, "question": asked_in})
     return _document(f"demonstration/{index}", problem[asked_in]["question"], asked_in, shown, target, {})
+
+
+def _sliding(document: Document, index: int, asked_in: str, direction: Slide) -> Document:
+    """Return a demonstration whose question slides to English or back; English text has the English word before it."""
+    part = SlidingPart(document.fields["question"], asked_in, _problems()[index]["en"]["question"])
+    steps = [text for (text,) in slide([part], direction, id=document.id)]
+    arrived = steps[-1 if direction == "to_english" else 0]
+    answered_in, reasons = document.condition.languages["answer"], document.condition.form == "steps"
+    lines = [_asked(text, "en" if text == arrived else asked_in, answered_in, reasons)[0] for text in steps]
+    languages = {**document.condition.languages, "question": SWITCHED}
+    return replace(document, prompt="\n".join(lines), condition=replace(document.condition, languages=languages))
 
 
 def number_scores(document: Document, responses: Sequence[Response]) -> Mapping[str, float]:

@@ -31,7 +31,7 @@ from lm_eval_xling.families.placed import (
     used_parameters,
 )
 from lm_eval_xling.families.prompts import option_lines
-from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
+from lm_eval_xling.families.sliding import SLIDES, Slide, SlidingPart, slide
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
@@ -60,7 +60,6 @@ _PAPER_TRANSLATE_FIRST = (
     " Then output the answer."
 )
 _PAPER_TRANSLATE = "Answer: \nTranslate the question and options into English, and then answer."
-_SLIDES: Mapping[str, Slide] = {"to_english": "to_english", "from_english": "from_english"}
 _FULL_POOL = 5  # demonstrations a subject, in every published release of MMLU
 _PUBLISHED = "mixup_paper"
 
@@ -89,7 +88,7 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
             where=f"awareness: {parameters.awareness} of {FAMILY.task(leaf)}",
             fix="leave out awareness or the preset",
         )
-    slides = parameters.demos in _SLIDES and not translate
+    slides = parameters.demos in SLIDES and not translate
     if translate or parameters.demos != "english":
         same = _items(leaf, "dev", parameters)
         if translate or slides:
@@ -176,7 +175,8 @@ def _document(
     paper = parameters.preset == "paper"
     block = _block((item.fields["question"], *item.options), letters)
     if restated is not None and form.name != "translate":
-        block = "\n".join(_block(step, letters) for step in _steps(item, restated, _SLIDES[parameters.demos]))
+        assert parameters.demos == "to_english" or parameters.demos == "from_english"
+        block = "\n".join(_block(step, letters) for step in _steps(item, restated, parameters.demos))
     prompt = (block, "Answer:")
     told = _AWARENESS[parameters.preset][parameters.awareness]
     more: dict[str, Any] = {}

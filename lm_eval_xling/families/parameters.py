@@ -17,6 +17,13 @@ T = TypeVar("T")
 FORM = "form"
 """The parameter that every family with several forms has."""
 
+_WRITTEN: Mapping[type, str] = {
+    bool: 'write "{}": true or false, without quotes',
+    int: 'write "{}": and a whole number, without quotes, decimals or a sign of per cent',
+    str: 'write "{}": "…", a text in quotes',
+}
+"""How a value of each kind is given on the command line."""
+
 
 def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tuple[Leaf, Any]:
     """Return a leaf in the form that is asked for, and the family's parameters.
@@ -80,7 +87,11 @@ def parse(kind: type[T], given: Mapping[str, Any] | None, *, task: str) -> T:
     if given is None:
         return kind()
     if not isinstance(given, Mapping):
-        raise UserError(f"the value of 'xling' is {given!r}, not a map", where=where)
+        raise UserError(
+            f"the value of 'xling' is {given!r}, not a map",
+            where=where,
+            fix="""give parameters by name, such as --metadata '{"xling": {"missing": "drop"}}'""",
+        )
     hints = get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     values = {}
@@ -102,9 +113,11 @@ def _checked(key: str, value: Any, hint: Any, where: str) -> Any:
         return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
-            raise UserError(f"{key!r} is {value!r}, expected a list of strings", where=where)
+            raise UserError(
+                f"{key!r} is {value!r}, expected a list of strings", where=where, fix=f'write "{key}": ["…", "…"]'
+            )
         return tuple(value)
     # bool is a subclass of int, and true is no number.
     if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
-        raise UserError(f"{key!r} is {value!r}, expected {hint.__name__}", where=where)
+        raise UserError(f"{key!r} is {value!r}, expected {hint.__name__}", where=where, fix=_WRITTEN[hint].format(key))
     return value

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from lm_eval_xling.families.switching import SWITCHED
 from lm_eval_xling.mixing import switch_parallel
 
-__all__ = ["SHARES", "Slide", "SlidingPart", "slide"]
+__all__ = ["SHARES", "SLIDES", "Slide", "SlidingPart", "slide"]
 
 Slide = Literal["to_english", "from_english"]
 """Direction of a slide."""
+
+SLIDES: tuple[Slide, ...] = get_args(Slide)
+"""Both directions."""
 
 SHARES = (0, 25, 50, 75, 100)
 """English of each step in per cent; five steps, as the paper's generator of demonstrations makes."""

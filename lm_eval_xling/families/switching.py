@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lm_eval_xling.composing import Placement
+from lm_eval_xling.composing import Placement, TextPart
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.mixing import Mixture, mix_parallel, switch_parallel
+from lm_eval_xling.languages import resolve
+from lm_eval_xling.mixing import Mixture, Switchable, mix_parallel, switch_parallel, switch_translated
 from lm_eval_xling.records import MixedText, Row, Switched, SwitchedText
+
+if TYPE_CHECKING:
+    from lm_eval_xling.translation import Translator
 
 __all__ = [
     "ONLY_SWITCHED",
@@ -19,7 +26,7 @@ __all__ = [
     "SwitchingParameters",
     "switched_placement",
     "switched_question",
-    "switched_text",
+    "switched_texts",
     "switches",
     "units_of",
 ]
@@ -64,21 +71,25 @@ class SwitchingParameters:
     """Parameters of families that can show a text code-switched: pieces of one language in a text of another."""
 
     switched: int = 0
-    """Code-switching of the texts that stand in the leaf's language: the share of their units, in per cent, that comes
-    from the item's translation in the other language."""
+    """Code-switching of the texts that stand in the leaf's language: the share of their units, in per cent, that stands
+    in the other language, cut from the item's translation or made by a ``translator``."""
     matrix: Literal["target", "base"] = "target"
     """Matrix language of code-switched texts: the leaf's (``target``) with pieces of the base language in it, or the
     base language with pieces of the leaf's."""
-    unit: Literal["chunk", "sentence"] = "chunk"
+    unit: Switchable = "chunk"
     """What is switched as a whole. Sentences mean the same in both languages, but most questions are one; chunks of
-    words stand at the same place of the two texts, which is only roughly the same meaning."""
+    words stand at the same place of the two texts, which is only roughly the same meaning; single words have no
+    counterpart there, and need a ``translator``."""
     words: int = 4
     """Words of the matrix language in a chunk."""
+    translator: str | None = None
+    """What makes the pieces, in place of the item's translation: as after ``xling mix --with``, such as
+    ``lexicon:en-{target}.tsv`` or ``apertium``."""
     seed: int = 0
     """Draws what is switched."""
 
 
-SWITCHING = ("switched", "matrix", "unit", "words", "seed")
+SWITCHING = ("switched", "matrix", "unit", "words", "translator", "seed")
 """Names of the parameters."""
 
 ONLY_SWITCHED: Mapping[str, str] = MappingProxyType(dict.fromkeys(SWITCHING[1:], SWITCHING[0]))
@@ -89,54 +100,124 @@ def switches(parameters: SwitchingParameters) -> bool:
     """Return whether texts are shown otherwise than in the leaf's language.
 
     Raises:
-        UserError: a share beyond 0 to 100, or a chunk without words.
+        UserError: a share beyond 0 to 100, a chunk without words, or words without a translator.
     """
     if not 0 <= parameters.switched <= 100:
         raise UserError(f"a share of {parameters.switched} per cent", where="switched", fix="a number from 0 to 100")
     if parameters.words < 1:
         raise UserError(f"a chunk of {parameters.words} words", where="words", fix="1 or more; 4 by default")
+    if parameters.unit == "word" and parameters.translator is None:
+        raise UserError(
+            "single words have no counterpart in parallel texts",
+            where="unit: word",
+            fix='name what translates them too, such as "translator": "lexicon:en-{target}.tsv"',
+        )
     return parameters.switched > 0 or parameters.matrix == "base"
 
 
-def switched_text(part: str, target: Row, base: Row, parameters: SwitchingParameters) -> SwitchedText:
-    """Return a text part of an item, code-switched between two of its languages.
+def switched_texts(asked: Sequence[TextPart], base: str, parameters: SwitchingParameters) -> list[SwitchedText]:
+    """Return text parts of items, each code-switched between its language and the base language.
 
     Args:
-        part: name of the field; each part of an item has a draw of its own.
-        target: the item in the leaf's language.
-        base: the item in the other language.
-        parameters: share, direction and units.
+        asked: the parts; each has a draw of its own. Of their rows those in the matrix language are read, and those in
+            the other one where pieces come from there.
+        base: code of the base language.
+        parameters: share, direction, units, and where pieces come from.
 
     Raises:
-        UserError: a language without the text.
+        UserError: a language without the text, or a translator that cannot be used.
     """
-    matrix, embedded = (target, base) if parameters.matrix == "target" else (base, target)
-    mixed = switch_parallel(
-        {row.language: row.fields[part] for row in (matrix, embedded)},
-        matrix.language,
-        embedded.language,
-        parameters.switched,
-        id=f"{target.id}/{part}",
-        unit=parameters.unit,
-        words=parameters.words,
-        seed=parameters.seed,
-    )
-    return SwitchedText(Switched(matrix.language, embedded.language, parameters.switched, parameters.unit), mixed)
+    if parameters.translator is not None:
+        return _by_translator(asked, base, parameters, parameters.translator)
+    assert parameters.unit != "word", "which `switches` refuses"
+    made = []
+    for part in asked:
+        matrix, embedded = _direction(part, base, parameters)
+        mixed = switch_parallel(
+            {code: part.rows[code].fields[part.name] for code in (matrix, embedded)},
+            matrix,
+            embedded,
+            parameters.switched,
+            id=_id(part),
+            unit=parameters.unit,
+            words=parameters.words,
+            seed=parameters.seed,
+        )
+        made.append(SwitchedText(Switched(matrix, embedded, parameters.switched, parameters.unit), mixed))
+    return made
+
+
+def _direction(part: TextPart, base: str, parameters: SwitchingParameters) -> tuple[str, str]:
+    """Return the codes of the matrix language and of the embedded one."""
+    return (part.language, base) if parameters.matrix == "target" else (base, part.language)
+
+
+def _id(part: TextPart) -> str:
+    """Return what the draws of a part depend on."""
+    return f"{part.rows[part.language].id}/{part.name}"
+
+
+def _by_translator(
+    asked: Sequence[TextPart], base: str, parameters: SwitchingParameters, name: str
+) -> list[SwitchedText]:
+    """Return the parts with pieces that a translator made, which the cache of all commands keeps."""
+    from lm_eval_xling.translation import open_translator
+
+    translator = open_translator(name)
+    by_pair: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for part in asked:
+        matrix, embedded = _direction(part, base, parameters)
+        by_pair[matrix, embedded][_id(part)] = part.rows[matrix].fields[part.name]
+    made: dict[tuple[str, str, str], SwitchedText] = {}
+    for (matrix, embedded), texts in by_pair.items():
+        for code in (matrix, embedded):
+            # Of a language that is not in the project's table translators know nothing.
+            resolve(code)
+        translator.check(matrix, embedded)
+        digest = hashlib.blake2b(translator.identity(matrix, embedded).encode(), digest_size=8).hexdigest()
+        how = Switched(matrix, embedded, parameters.switched, parameters.unit, f"{name.partition(':')[0]}:{digest}")
+        mixed = switch_translated(
+            texts,
+            matrix,
+            embedded,
+            parameters.switched,
+            partial(_translated, translator),
+            unit=parameters.unit,
+            words=parameters.words,
+            seed=parameters.seed,
+        )
+        made |= {(matrix, embedded, id): SwitchedText(how, text) for id, text in mixed.items()}
+    return [made[(*_direction(part, base, parameters), _id(part))] for part in asked]
+
+
+def _translated(translator: Translator, texts: Sequence[str], source: str, target: str) -> list[str | None]:
+    """Translate through the cache; progress is shown of what takes longer than a moment."""
+    from tqdm import tqdm
+
+    from lm_eval_xling.translation import Cache, GuardedTranslator, default_cache
+
+    label = f"translating from {source} to {target}"
+    with tqdm(total=len(texts), desc=label, unit="text", delay=2, disable=None) as progress:
+        return GuardedTranslator(translator, Cache(default_cache()), advance=progress.update)(texts, source, target)
 
 
 def switched_placement(placement: Placement, base: str, parameters: SwitchingParameters) -> Placement:
     """Return the placement whose texts in other languages than the base are code-switched with it.
 
     Raises:
-        UserError: a share or a chunk that cannot be.
+        UserError: a share or a unit that cannot be.
     """
     if not switches(parameters):
         return placement
 
-    def text(part: str, language: str, rows: Mapping[str, Row]) -> SwitchedText | None:
-        return None if language == base else switched_text(part, rows[language], rows[base], parameters)
+    def texts(asked: Sequence[TextPart]) -> list[SwitchedText | None]:
+        others = [part for part in asked if part.language != base]
+        made = iter(switched_texts(others, base, parameters))
+        return [None if part.language == base else next(made) for part in asked]
 
-    return replace(placement, languages=tuple(dict.fromkeys((*placement.languages, base))), text=text)
+    # A translator makes the pieces from the text that they stand in.
+    read = () if parameters.translator is not None and parameters.matrix == "target" else (base,)
+    return replace(placement, languages=tuple(dict.fromkeys((*placement.languages, *read))), texts=texts)
 
 
 def units_of(switched: Mapping[str, SwitchedText]) -> dict[str, Any]:

@@ -9,14 +9,13 @@ from itertools import groupby
 from typing import Protocol
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.mixing.aligning import align
-from lm_eval_xling.mixing.mixture import Mixture, uniform
+from lm_eval_xling.mixing.mixture import Mixture
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.splitting import UNIT_KINDS, Span, UnitKind, separators, split
 
-__all__ = ["Source", "Translate", "mix_parallel", "mix_texts", "switch_parallel"]
+__all__ = ["Source", "Translate", "aligned_units", "from_spans", "has_letters", "mix_parallel", "mix_texts", "replaced"]
 
 
 class Translate(Protocol):
@@ -160,15 +159,26 @@ def mix_parallel(
         UserError: if a language has no text or an empty one, or ``unit`` is unknown.
     """
     languages = tuple(dict.fromkeys((source_language, *mixture.weights)))
-    aligned = _aligned(texts, languages, id, unit, words)
+    aligned = aligned_units(texts, languages, id, unit, words)
     drawn = [mixture.draw(seed, id, index) for index in range(len(aligned))]
-    return _from_spans(texts, source_language, aligned, drawn, id)
+    return from_spans(texts, source_language, aligned, drawn, id)
 
 
-def _aligned(
+def aligned_units(
     texts: Mapping[str, str], languages: Sequence[str], id: str, unit: UnitKind, words: int
 ) -> list[dict[str, Span]]:
-    """Return the units of the texts in these languages; chunks are counted in words of the first."""
+    """Return the units of parallel texts, one span of each text a unit, as ``align`` does.
+
+    Args:
+        texts: the document by language code.
+        languages: those to align; chunks are counted in words of the first.
+        id: of the document, for messages.
+        unit: what one row of the result holds.
+        words: words a unit, for ``unit="chunk"``.
+
+    Raises:
+        UserError: if a language has no text or an empty one, or ``unit`` is unknown.
+    """
     if unit not in UNIT_KINDS:
         raise unknown_name("unit", unit, UNIT_KINDS)
     for language in languages:
@@ -181,50 +191,7 @@ def _aligned(
     return align({language: texts[language] for language in languages}, languages[0], unit, words)
 
 
-def switch_parallel(
-    texts: Mapping[str, str],
-    matrix: str,
-    embedded: str,
-    share: int,
-    *,
-    id: str,
-    unit: UnitKind,
-    words: int = 8,
-    seed: int = 0,
-) -> MixedText:
-    """Put a share of a text's units in another language, from its translation.
-
-    Units stand against each other as in ``mix_parallel``. Of n units ``share · n / 100`` are switched, rounded up or
-    down by a draw so that the share is met on average; which ones come first is drawn, too. A unit that is switched at
-    one share is switched at every greater one. Neighbours that are switched stand as in their own text.
-
-    Args:
-        texts: the text in both languages, by code.
-        matrix: code of the language whose text it is.
-        embedded: code of the language of the pieces.
-        share: in per cent, 0 to 100.
-        id: of the text; draws depend on it.
-        unit: what is switched as a whole.
-        words: words a unit in the matrix language, for ``unit="chunk"``.
-        seed: another seed switches other units.
-
-    Raises:
-        UserError: if a language has no text or an empty one, or ``unit`` is unknown.
-    """
-    aligned = _aligned(texts, (matrix, embedded), id, unit, words)
-    order = sorted(range(len(aligned)), key=lambda index: stable_hash(seed, id, index, "switched"))
-    # A sum that rounding takes to the next integer must not ask for more units than there are.
-    count = min(int(share * len(aligned) / 100 + uniform(seed, id, "share")), len(aligned))
-    switched = set(order[:count])
-    runs = [list(run) for _, run in groupby(range(len(aligned)), key=lambda index: index in switched)]
-    rows = [
-        {code: Span(aligned[run[0]][code].start, aligned[run[-1]][code].end) for code in (matrix, embedded)}
-        for run in runs
-    ]
-    return _from_spans(texts, matrix, rows, [embedded if run[0] in switched else matrix for run in runs], id)
-
-
-def _from_spans(
+def from_spans(
     texts: Mapping[str, str],
     source_language: str,
     rows: Sequence[Mapping[str, Span]],

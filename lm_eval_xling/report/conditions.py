@@ -133,7 +133,8 @@ def condition_of(
         switched = {
             str(part): Switched(**how)
             for part, how in (logged.items() if isinstance(logged, Mapping) else ())
-            if isinstance(how, Mapping) and set(how) == set(Switched.__slots__)
+            # Without a translator none is logged.
+            if isinstance(how, Mapping) and {*how, "translator"} == set(Switched.__slots__)
         }
         return _condition(str(condition.get("placement") or ""), str(condition.get("form") or ""), parts, switched)
     if placement is None and question_language is None and answer_language is None and languages is None:
@@ -279,6 +280,15 @@ def in_words(condition: LoggedCondition, *, any_language: bool = False) -> str:
     return ", ".join(f"{part} in {name(code)}" for part, code in texts if code)
 
 
+# By kind of translator; other kinds are models.
+_MADE_BY = {"": "", "apertium": " by Apertium", "lexicon": " by a lexicon", "parallel": " by given translations"}
+
+
+def _made_by(how: Switched) -> str:
+    """Return where the pieces come from, in words; nothing where they come from the item's own translation."""
+    return _MADE_BY.get(how.translator.partition(":")[0], " by a translation model")
+
+
 def _switched_in_words(condition: LoggedCondition, any_language: bool) -> str:
     def called(code: str) -> str:
         return "another language" if any_language and code != BASE else name(code)
@@ -289,7 +299,7 @@ def _switched_in_words(condition: LoggedCondition, any_language: bool) -> str:
     for part, how in condition.switched:
         parts.setdefault(how, []).append(part)
     words = [
-        f"{' and '.join(named)} in {called(how.matrix)} with {how.share} % {called(how.embedded)}"
+        f"{' and '.join(named)} in {called(how.matrix)} with {how.share} % {called(how.embedded)}{_made_by(how)}"
         for how, named in parts.items()
     ]
     switched = dict(condition.switched)

@@ -41,6 +41,12 @@ def _fresh_documents() -> Iterator[None]:
     leaf_dataset.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Translations of words that we wrote have no place among those of a user.
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "load_rows", written_rows)

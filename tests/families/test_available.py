@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from lm_eval_xling import catalog
+from lm_eval_xling.catalog.dataset import Fetched, Part
+from lm_eval_xling.catalog.mirroring import writing
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import FAMILIES, Family, Leaf
 from lm_eval_xling.families.available import missing_data
 from lm_eval_xling.families.parameters import configure
+from lm_eval_xling.harness import requests
 from lm_eval_xling.leaf_dataset import evaluated, leaf_dataset
 from lm_eval_xling.records import Document, Row
 from tests.families.test_used_parameters import COUNTED, beside, other
@@ -95,3 +98,23 @@ def test_a_leaf_that_is_said_to_be_there_has_its_first_document_and_another_rais
 def first_document(family: Family, leaf: Leaf, mirror: str) -> Document:
     configured, values = configure(family, leaf, None)
     return Document.from_row(evaluated(leaf_dataset(family, leaf.name, configured.form, values, mirror))[0])
+
+
+def test_any_language_of_a_mirror_takes_the_place_of_the_leaf_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(tmp_path / "mirror", catalog.DATASETS) as mirror:
+        for language in ("en", "sw"):
+            for split in ("dev", "test"):
+                fetched = Fetched(rows_of("mmlu", language, split), None, {})
+                mirror.store(catalog.DATASETS["mmlu"], Part(language, split), "written", fetched)
+    monkeypatch.setenv("XLING_DATA", str(tmp_path / "mirror"))
+    asked = requests("xling_mmlu_question_de", num_fewshot=5, metadata={"xling": {"languages": ["Swahili"]}})
+    rows = zip(asked, rows_of("mmlu", "en", "test"), rows_of("mmlu", "sw", "test"), strict=True)
+    for request, english, swahili in rows:
+        options = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", english.options, strict=True))
+        assert request.context.endswith(f"\n\n{swahili.fields['question']}\n{options}\nAnswer:")
+        assert request.context.count("en dev") == 5 and "sw dev" not in request.context
+        languages = request.document.condition.languages
+        assert (languages["question"], languages["answer"], languages["option_3"]) == ("sw", "en", "en")
+        assert request.document.answer == english.answer

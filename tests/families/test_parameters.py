@@ -31,13 +31,17 @@ def test_given_values_replace_the_defaults() -> None:
     ("given", "message"),
     [
         ({"sede": 1}, "unknown parameter 'sede'(.|\n)*did you mean seed"),
-        ({"seed": "1"}, "'seed' is '1', expected int"),
-        ({"seed": True}, "'seed' is True, expected int"),
-        ({"drop_identical": 1}, "'drop_identical' is 1, expected bool"),
+        ({"seed": "30%"}, "'seed' is '30%', expected int(.|\n)*fix: write \"seed\": and a whole number"),
+        ({"seed": True}, "'seed' is True, expected int(.|\n)*fix: write \"seed\": and a whole number"),
+        ({"seed": 30.5}, "'seed' is 30.5, expected int(.|\n)*fix: write \"seed\": and a whole number"),
+        (
+            {"drop_identical": 1},
+            "'drop_identical' is 1, expected bool(.|\n)*fix: write \"drop_identical\": true or false",
+        ),
         ({"demos": "englsh"}, "did you mean english"),
-        ({"languages": "de"}, "'languages' is 'de', expected a list of strings"),
-        ({"question_language": 1}, "expected str"),
-        (["seed"], "not a map"),
+        ({"languages": "de"}, "'languages' is 'de', expected a list of strings(.|\n)*fix: write \"languages\": \\["),
+        ({"question_language": 1}, 'expected str(.|\n)*fix: write "question_language": "…"'),
+        (["seed"], "not a map(.|\n)*fix: give parameters by name"),
     ],
 )
 def test_a_wrong_key_or_value_is_an_error_with_its_name(given: Any, message: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,15 @@ from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.sliding import SlidingPart, slide
 from lm_eval_xling.literals import word
 from lm_eval_xling.records import Document, Response, Row, Switched
+from lm_eval_xling.translation.lexicon import LexiconTranslator
 from tests.families.making import made
 from tests.families.written import rows_of
 
 pytestmark = pytest.mark.usefixtures("written")
+
+WORDS = Path(__file__).with_name("words.tsv")
+"""A lexicon of four words that stand in every text that we wrote, into any language."""
+PAIRS = dict(line.split("\t") for line in WORDS.read_text(encoding="utf-8").splitlines())
 
 # A leaf whose texts stand in German, one that shows them in English and is otherwise the same, and the texts.
 LEAVES = {
@@ -73,6 +82,8 @@ def test_texts_go_from_the_matrix_language_to_the_other(family: str, unit: str) 
             assert mixed.condition.languages == {**plain.condition.languages, part: "mul"}
             assert mixed.condition.switched == {part: Switched(*codes, 50, unit)}
             assert Document.from_row(mixed.as_row()) == mixed
+            # The harness's cache of requests counts it in: where there is no translator nothing is logged of one.
+            assert "translator" not in json.dumps(mixed.as_row())
         assert none[0].condition.languages == own[0].condition.languages
         assert whole[0].condition.languages[part] == codes[1]
 
@@ -154,6 +165,109 @@ def test_own_data_can_be_switched(tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def lexicon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lexicon that may be changed, and an empty cache."""
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path / "cache"))
+    return f"lexicon:{shutil.copy(WORDS, tmp_path)}"
+
+
+@pytest.mark.parametrize("family", LEAVES)
+def test_words_come_from_a_lexicon(family: str, lexicon: str) -> None:
+    leaf, in_english, parts = LEAVES[family]
+    part = "context" if family == "qa" else "question"
+    for matrix, codes, own in (
+        ("target", ("de", "en"), shown(family, leaf)),
+        ("base", ("en", "de"), shown(family, in_english)),
+    ):
+        steps = [
+            shown(family, leaf, switched=share, matrix=matrix, unit="word", translator=lexicon)
+            for share in (0, 10, 20, 100)
+        ]
+        assert [d.prompt for d in steps[0]] == [d.prompt for d in own]
+        for none, ten, twenty, whole, plain in zip(*steps, own, strict=True):
+            assert [d.condition.languages[part] for d in (none, ten, whole)] == [codes[0], "mul", "mul"]
+            how = ten.condition.switched[part]
+            assert (how.matrix, how.embedded, how.share, how.unit) == (*codes, 10, "word")
+            assert how.translator.startswith("lexicon:") and Document.from_row(ten.as_row()) == ten
+            for name in parts:
+                # All words that it has, where more are asked for.
+                assert whole.fields[name] == re.sub(
+                    r"\w+", lambda word: PAIRS.get(word[0], word[0]), plain.fields[name]
+                )
+                switched = [one for one in ten.fields["units"][name] if one["language"] == codes[1]]
+                # One or two of some sixteen words, and the same ones among more.
+                assert 1 <= len(switched) <= 2 and all(one["source"] for one in switched)
+                assert {one["source"] for one in switched} <= {
+                    one.get("source") for one in twenty.fields["units"][name]
+                }
+            assert plain.fields[parts[0]] not in ten.prompt and ten.fields[parts[0]] in ten.prompt
+            same = ("id", "cue", "choices", "options", "answer", "request", "description")
+            assert all(getattr(ten, name) == getattr(plain, name) for name in same)
+
+
+def test_what_a_lexicon_says_is_a_part_of_the_condition_and_asked_for_once(
+    lexicon: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"switched": 50, "unit": "word", "translator": lexicon}
+    looked_up: list[str] = []
+    original = LexiconTranslator.translate
+
+    def translate(self: LexiconTranslator, texts: Sequence[str], *of: Any) -> list[str | None]:
+        looked_up.extend(texts)
+        return original(self, texts, *of)
+
+    monkeypatch.setattr(LexiconTranslator, "translate", translate)
+    before = shown("nli", "de", **given)
+    assert len(looked_up) == len(set(looked_up)) > 0
+    again = len(looked_up)
+    assert shown("nli", "de", **given) == before and len(looked_up) == again
+    path = Path(lexicon.partition(":")[2])
+    path.write_text(path.read_text(encoding="utf-8").replace("PRIM", "PREM"), encoding="utf-8")
+    after = shown("nli", "de", **given)
+    # The harness's cache of requests counts every document's condition in.
+    assert after[0].condition != before[0].condition
+    assert "tsv" not in json.dumps(after[0].as_row()), "no path of this machine"
+
+
+def test_chunks_and_sentences_are_translated_whole(lexicon: str) -> None:
+    for unit in ("chunk", "sentence"):
+        (document, *_) = shown("mmlu", "question_de", switched=100, unit=unit, translator=lexicon, words=3)
+        units = document.fields["units"]["question"]
+        assert all(one["source"] != one["text"] for one in units if one["language"] == "en")
+        assert "PRIM PHRAS of" in document.prompt
+        assert {one["language"] for one in units} == ({"en"} if unit == "sentence" else {"de", "en"})
+
+
+def test_a_translator_reads_the_matrix_language_alone(lexicon: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: set[str] = set()
+
+    def rows(dataset: str, language: str, split: str) -> list[Row]:
+        loaded.add(language)
+        return rows_of(dataset, language, split)
+
+    monkeypatch.setattr(catalog, "load_rows", rows)
+    found = shown("hp", "full_de", switched=30, unit="word", translator=lexicon, base_language="sw")
+    # English for the gold answers; a language that the data lacks can be the embedded one.
+    assert loaded == {"de", "en"} and found[0].condition.switched["question"].embedded == "sw"
+
+
+def test_own_data_in_a_language_that_translators_do_not_know(tmp_path: Path, lexicon: str) -> None:
+    for code in ("en", "qya"):
+        rows = f'{{"id": "0", "q": "{code} first", "a": "x", "b": "y", "right": 0}}\n'
+        (tmp_path / f"{code}.jsonl").write_text(rows, encoding="utf-8")
+    described = (
+        "name: mine\nlanguages: [en, qya]\nrows: '{language}.jsonl'\n"
+        "columns: {id: id, question: q, options: [a, b], answer: right}\nprompt: ['{question}', '{options}', '='] \n"
+    )
+    (tmp_path / "mine.yaml").write_text(described, encoding="utf-8")
+    family = own_family(tmp_path / "mine.yaml")
+    given = {"switched": 50, "unit": "word", "translator": lexicon}
+    leaf, parameters = configure(family, family.leaf("full_qya"), given)
+    with pytest.raises(UserError, match="qya(.|\n)*not among the"):
+        family.documents(leaf, family.forms["letters"], parameters)
+
+
+@pytest.fixture
 def word_by_word(written: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of which no word is the same in two languages."""
 
@@ -194,6 +308,26 @@ def test_demonstrations_of_classification_slide_between_the_prompt_s_language_an
     assert back[0].prompt.startswith(english[0].prompt) and back[0].prompt.endswith(german[0].prompt)
     # English has nowhere to slide to, and stays the reference of runs of all leaves.
     assert made("nli", "en", demos="to_english").demonstrations == english
+
+
+@pytest.mark.parametrize("direction", ["to_english", "from_english"])
+def test_demonstrations_of_math_slide(direction: str) -> None:
+    own, english = (made("math", f"mgsm_native_{code}").demonstrations for code in ("de", "en"))
+    sliding = made("math", "mgsm_native_de", demos=direction)
+    for slid, start, end in zip(sliding.demonstrations, own, english, strict=True):
+        first, last = (start, end) if direction == "to_english" else (end, start)
+        assert slid.prompt.startswith(f"{first.prompt}\n") and slid.prompt.endswith(f"\n{last.prompt}")
+        headings = [line.partition(": ")[0] for line in slid.prompt.split("\n")]
+        assert sorted(headings) == ["Frage"] * (len(headings) - 1) + ["Question"] and 3 <= len(headings) <= 5
+        # Steps of reasoning and the answer stay in the language that is asked for.
+        assert (slid.id, slid.cue, slid.target) == (start.id, start.cue, start.target)
+    asked, plain = sliding.evaluated[0], made("math", "mgsm_native_de").evaluated[0]
+    assert (asked.prompt, asked.cue, asked.target) == (plain.prompt, plain.cue, plain.target)
+    assert asked.condition.languages == {**plain.condition.languages, "demonstrations": "mul"}
+    # English has nowhere to slide to, and stays the reference of runs of all leaves.
+    assert made("math", "mgsm_direct_en", demos=direction) == made("math", "mgsm_direct_en")
+    short = made("math", "mgsm_direct_en", demos=direction, demos_language="zh").demonstrations[0]
+    assert {line[:2] for line in short.prompt.split("\n")} == {"问题", "Qu"} and short.cue == "Answer:"
 
 
 def test_a_slide_turns_english_step_by_step() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ OTHER: Mapping[str, Any] = {
     "seed": 5,
     "split": "forget10",
     "switched": 40,
+    "translator": f"lexicon:{Path(__file__).with_name('words.tsv')}",
     "unit": "sentence",
     "wording": "sentence",
     "words": 3,
@@ -78,7 +80,7 @@ def other(leaf: Leaf, name: str) -> Any:
 
 def beside(leaf: Leaf, name: str) -> dict[str, Any]:
     if name in leaf.beside:
-        return {leaf.beside[name]: 50}
+        return {leaf.beside[name]: 50 if leaf.beside[name] == "switched" else "de"}
     if name == "repeat_languages":
         return {"languages": ("de", "fr")}
     if name == "names":
@@ -90,7 +92,7 @@ def beside(leaf: Leaf, name: str) -> dict[str, Any]:
         return {}
     if name not in ("demos", "labels", "missing"):
         return {}
-    for second in ("language", "base_language", "question_language"):
+    for second in ("language", "base_language", "demos_language" if name == "demos" else "question_language"):
         if second in leaf.parameters:
             return {second: "de" if "de" not in leaf.condition.values() else "fr"}
     return {}
@@ -160,7 +162,9 @@ def test_a_parameter_that_a_leaf_does_not_use_is_refused(family: Family) -> None
             given = {name: list(value) if isinstance(value, tuple) else value}
             if name in leaf.parameters:
                 if name in leaf.beside:
-                    with pytest.raises(UserError, match=f"uses the parameter '{name}' only beside 'switched'"):
+                    with pytest.raises(
+                        UserError, match=f"uses the parameter '{name}' only beside '{leaf.beside[name]}'"
+                    ):
                         configure(family, leaf, given)
                 configure(family, leaf, {**beside(leaf, name), **given})
                 continue

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ from lm_eval_xling.harness import tasks_folder
 __all__ = ["VARIANTS", "changed", "digests"]
 
 _FIVE = ["en", "fr", "de", "es", "it"]
+
+LEXICON = "lexicon:WORDS"
+"""A value of ``translator`` that stands for a lexicon of some frequent English words and German ones."""
+
+_WORDS = (
+    "the die\na ein\nof von\nin im\nis ist\nand und\nman Mann\nquestion Frage\nwhich welche\nwho wer\nsecond zweite\n"
+)
 
 VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     *(
@@ -72,6 +79,20 @@ VARIANTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("xling_qa_xquad_en_de", {"context_language": "vi", "question_language": "zh"}),
     ("xling_qa_belebele_full_fr", {"options_language": "it", "context_language": "es", "option_ids": "C-F"}),
     ("xling_translation_it_es", {"missing": "drop"}),
+    ("xling_mmlu_question_de", {"languages": ["es"], "switched": 40, "seed": 2}),
+    ("xling_mmlu_mixup", {"demos": "to_english"}),
+    ("xling_mmlu_full_it", {"switched": 25, "matrix": "base", "words": 2, "base_language": "fr"}),
+    ("xling_hp_full_fr", {"switched": 60, "unit": "sentence", "preset": "paper"}),
+    ("xling_qa_belebele_context_es", {"switched": 50, "unit": "sentence"}),
+    ("xling_qa_belebele_full_de", {"switched": 50, "matrix": "base", "question_language": "fr"}),
+    ("xling_nli_sw", {"demos": "to_english", "switched": 30}),
+    ("xling_sentiment_zh", {"demos": "from_english", "labels": "native"}),
+    ("xling_paraphrase_th", {"switched": 50, "matrix": "base", "drop_identical": True}),
+    ("xling_nli_de", {"switched": 50, "matrix": "base", "unit": "word", "translator": LEXICON}),
+    ("xling_hp_question_de", {"switched": 80, "matrix": "base", "translator": LEXICON}),
+    ("xling_math_mgsm_native_ja", {"demos": "to_english"}),
+    ("xling_math_msvamp_direct_bn", {"demos": "from_english", "reasoning_language": "en"}),
+    ("xling_tofu_forget01_switched", {"languages": ["fr", "en"], "words": 5}),
 )
 """Leaves with parameters other than their own, as in ``--metadata '{"xling": {…}}'``."""
 
@@ -107,9 +128,7 @@ def _all(tasks: list[str] | None) -> Iterator[tuple[str, list[str]]]:
         return
     for name, shots in _SHOTS:
         yield f"{name} --num_fewshot {shots}", _digest(manager, name, shots)
-    for name, parameters in VARIANTS:
-        key = f"{name} {json.dumps(parameters, ensure_ascii=False, sort_keys=True)}"
-        yield key, _digest(_manager({"xling": dict(parameters)}), name, None)
+    yield from variants(VARIANTS)
     with tempfile.TemporaryDirectory() as folder:
         from tests.tiny import tokenizer
 
@@ -117,6 +136,19 @@ def _all(tasks: list[str] | None) -> Iterator[tuple[str, list[str]]]:
         counting = _manager({"tokenizer": folder})
         for name in _COUNTED:
             yield f"{name} tokenizer=bytes", _digest(counting, name, None)
+
+
+def variants(named: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the digests of leaves with parameters, by name and parameters."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = Path(folder, "words.txt")
+        words.write_text(_WORDS, encoding="utf-8")
+        for name, parameters in named:
+            key = f"{name} {json.dumps(parameters, ensure_ascii=False, sort_keys=True)}"
+            given = {**parameters}
+            if given.get("translator") == LEXICON:
+                given["translator"] = f"lexicon:{words}"
+            yield key, _digest(_manager({"xling": given}), name, None)
 
 
 def _manager(metadata: Mapping[str, Any]) -> TaskManager:

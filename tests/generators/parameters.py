@@ -39,9 +39,10 @@ def _values(hint: Any) -> str:
     return "true, false" if "bool" in text else "integer" if "int" in text else "string"
 
 
-def _default(value: Any) -> str:
+def _default(name: str, value: Any) -> str:
     if value is None:
-        return "the leaf's"
+        # Where a language or a split is not given, the leaf says which.
+        return "the leaf's" if name.endswith(("language", "languages", "split")) else "none"
     if isinstance(value, tuple):
         return f"`[{', '.join(value)}]`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
@@ -65,7 +66,9 @@ def table(family: Family) -> str:
     for field in dataclasses.fields(family.parameters):
         if field.name in used:
             what = texts[field.name].replace("``", "`")
-            lines.append(f"| `{field.name}` | {_values(hints[field.name])} | {_default(field.default)} | {what} |")
+            lines.append(
+                f"| `{field.name}` | {_values(hints[field.name])} | {_default(field.name, field.default)} | {what} |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.mixing import Mixture, Source, mix_parallel, mix_texts, split, switch_parallel
+from lm_eval_xling.mixing import Mixture, Source, mix_parallel, mix_texts
 from lm_eval_xling.records import MixedText, Unit
 from tests.mixing import strategies
 
@@ -124,84 +124,3 @@ def test_parallel_lines_with_other_sentence_counts_stand_whole():
 def test_parallel_texts_must_be_there():
     with pytest.raises(UserError, match="no 'fr' text"):
         mix_parallel({"en": "Hi.", "fr": " "}, "en", Mixture({"fr": 1}), id="d", unit="sentence")
-
-
-def switched(
-    own: str, other: str, matrix: str, share: int, *, unit: str = "sentence", id: str = "d", **more: int
-) -> MixedText:
-    embedded = "fr" if matrix != "fr" else "de"
-    return switch_parallel({matrix: own, embedded: other}, matrix, embedded, share, id=id, unit=unit, **more)
-
-
-parallel = st.tuples(strategies.texts.filter(str.strip), strategies.texts.filter(str.strip))
-
-
-@given(parallel, strategies.languages, st.sampled_from(["sentence", "chunk"]), st.integers(1, 9), st.integers(0, 3))
-def test_a_switched_text_goes_from_one_text_to_the_other(texts, matrix, unit, words, seed):
-    own, other = texts
-    steps = [switched(own, other, matrix, share, unit=unit, words=words, seed=seed) for share in (0, 30, 60, 100)]
-    assert all(mixed.source == own for mixed in steps)
-    assert steps[0].text == own
-    # Heading marks are white space of the text they stand in, as everywhere.
-    if "=" not in own + other:
-        assert steps[-1].text.strip() == other.strip()
-    again = switched(own, other, matrix, 60, unit=unit, words=words, seed=seed)
-    assert again == steps[2]
-
-
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 5), st.sampled_from("abc"))
-def test_what_is_switched_at_one_share_is_switched_at_every_greater_one(first, second, seed, id):
-    own, other = (" ".join(f"{code}{index}" for index in range(count)) for code, count in (("a", first), ("b", second)))
-    units = len(split(own, "en", "chunk", 2))
-    before: set[str] = set()
-    for share in range(0, 101, 5):
-        mixed = switched(own, other, "en", share, unit="chunk", words=2, seed=seed, id=id)
-        taken = {word for word in mixed.text.split() if word.startswith("b")}
-        assert before <= taken
-        before = taken
-        left = [word for word in mixed.text.split() if word.startswith("a")]
-        # Every unit stands there once, in the one language or in the other, in the order of its text.
-        assert left == sorted(left, key=lambda word: int(word[1:])) and mixed.text.split()
-        if second >= first:
-            kept = -(-len(left) // 2)
-            assert abs(units * share / 100 - (units - kept)) < 1
-    assert before == set(other.split())
-
-
-def test_the_share_is_met_on_average_and_each_unit_is_taken_alike():
-    own, other = "A one. A two. A three.", "B one. B two. B three."
-    found = [switched(own, other, "en", 40, id=str(number)).text for number in range(600)]
-    for number in ("one", "two", "three"):
-        assert sum(f"B {number}" in text for text in found) / len(found) == pytest.approx(0.4, abs=0.07)
-    # One or two of three sentences: never none, never all.
-    assert {text.count("B") for text in found} == {1, 2}
-    assert sum(switched("Alone.", "Seul.", "en", 40, id=str(n)).text == "Seul." for n in range(600)) == pytest.approx(
-        240, abs=40
-    )
-
-
-@pytest.mark.parametrize(
-    ("texts", "unit", "words", "text"),
-    [
-        # Without spaces words are ICU's, and neighbours that are switched stand as in their own text.
-        ({"zh": "他在北京的大学学习数学。", "en": "He studies mathematics in Beijing."}, "chunk", 20, "whole"),
-        ({"en": "One here. Two there.", "zh": "一在这里。二在那里。"}, "sentence", 8, "一在这里。二在那里。"),
-        ({"th": "ภาษาไทยสวยงาม", "en": "Thai is beautiful"}, "chunk", 8, "Thai is beautiful"),
-        # Own data can be in a language that the project does not know.
-        ({"zh": "一在这里。二在那里。", "qya": "Minë sissë. Atta tanomë."}, "sentence", 8, "whole"),
-        # Of unlike numbers of sentences it is unknown which was split or joined: the line is one unit.
-        ({"en": "One. Two.", "de": "Eins und zwei."}, "sentence", 8, "Eins und zwei."),
-    ],
-)
-def test_languages_without_spaces_and_unlike_sentences(texts, unit, words, text):
-    matrix, embedded = texts
-    mixed = switch_parallel(texts, matrix, embedded, 100, id="d", unit=unit, words=words)
-    assert mixed.text == (texts[embedded] if text == "whole" else text)
-    half = switch_parallel(texts, matrix, embedded, 50, id="d", unit=unit, words=words)
-    pieces = [(unit.text.strip(), unit.language) for unit in half.units]
-    assert all(piece in texts[language] for piece, language in pieces)
-
-
-def test_a_switched_text_has_both_texts():
-    with pytest.raises(UserError, match="no 'fr' text"):
-        switched("Hi.", " ", "en", 50)

@@ -71,6 +71,26 @@ def test_pairs_of_languages_in_words() -> None:
     assert in_words(mixed) == "question in several languages, answer in English" and not mixed.is_pair
 
 
+@pytest.mark.parametrize(
+    ("translator", "made_by"),
+    [
+        (None, ""),
+        ("lexicon:0123", " by a lexicon"),
+        ("apertium:0123", " by Apertium"),
+        ("ct2:0123", " by a translation model"),
+    ],
+)
+def test_where_code_switched_pieces_come_from_in_words(translator: str | None, made_by: str) -> None:
+    how = {"matrix": "en", "embedded": "de", "share": 30, "unit": "word", "translator": translator}
+    # Without a translator none is logged.
+    logged = {name: value for name, value in how.items() if value is not None}
+    languages = {"question": "mul", "answer": "en"}
+    switched = {"placement": "full", "form": "letters", "languages": languages, "switched": {"question": logged}}
+    assert (
+        in_words(read({"condition": switched})) == f"question in English with 30 % German{made_by}, answer in English"
+    )
+
+
 def test_parts_that_vary_are_several_languages() -> None:
     one, two = (read(placed("gt", "en", spoken, answer=at)) for at, spoken in ((0, "de en en"), (2, "en en de")))
     both = combined([one, two])
