@@ -1,0 +1,47 @@
+"""Which task files the harness reads: ours alone where no other task can be meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from lm_eval_xling.families.available import matching
+from lm_eval_xling.harness import folder_to_include, tasks_folder
+
+__all__ = ["task_index"]
+
+_BEGINNINGS = ("xling_", "crosslingual_")
+"""Of the names of our tasks and groups: a pattern that begins otherwise, such as ``*_de``, may mean others too."""
+
+
+@contextmanager
+def task_index(arguments: argparse.Namespace) -> Iterator[None]:
+    """Keep the harness from reading its own 14,000 files where tasks of ours alone are asked for.
+
+    Reading them takes longer than everything else that an evaluation of one task does without a model.
+
+    Args:
+        arguments: of one evaluation, complete; its folders of tasks become those that are needed.
+    """
+    from lm_eval import tasks
+
+    if not _ours_alone(arguments):
+        yield
+        return
+    arguments.include_path = [str(tasks_folder())]
+    whole = tasks.TaskManager
+    # The harness makes it where no argument of its command reaches.
+    tasks.TaskManager = partial(whole, include_defaults=False)
+    try:
+        yield
+    finally:
+        tasks.TaskManager = whole
+
+
+def _ours_alone(arguments: argparse.Namespace) -> bool:
+    patterns = arguments.tasks.split(",") if isinstance(arguments.tasks, str) else list(arguments.tasks or ())
+    # A group in a folder of the user's may name tasks of the harness.
+    others = set(arguments.include_path) - {str(folder_to_include())}
+    return not others and all(pattern.startswith(_BEGINNINGS) and bool(matching([pattern])) for pattern in patterns)
