@@ -12,7 +12,8 @@ from lm_eval_xling.harness import folder_to_include, tasks_folder
 
 __all__ = ["task_index"]
 
-_BEGINNINGS = ("xling_", "crosslingual_")
+_LEAVES = "xling_"
+_BEGINNINGS = (_LEAVES, "crosslingual_")
 """Of the names of our tasks and groups: a pattern that begins otherwise, such as ``*_de``, may mean others too."""
 
 
@@ -20,10 +21,12 @@ _BEGINNINGS = ("xling_", "crosslingual_")
 def task_index(arguments: argparse.Namespace) -> Iterator[None]:
     """Keep the harness from reading its own 14,000 files where tasks of ours alone are asked for.
 
-    Reading them takes longer than everything else that an evaluation of one task does without a model.
+    Reading them takes longer than everything else that an evaluation of one task does without a model. And a pattern
+    such as ``xling_*`` stands for each task by its own name and by its family's tag, so that it would be made twice:
+    it becomes the names.
 
     Args:
-        arguments: of one evaluation, complete; its folders of tasks become those that are needed.
+        arguments: of one evaluation, complete; its tasks and folders of tasks become what is needed.
     """
     from lm_eval import tasks
 
@@ -31,6 +34,12 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
         yield
         return
     arguments.include_path = [str(tasks_folder())]
+    named = [
+        name
+        for pattern in _patterns(arguments)
+        for name in (sorted(matching([pattern])) if pattern.startswith(_LEAVES) else [pattern])
+    ]
+    arguments.tasks = ",".join(dict.fromkeys(named))
     whole = tasks.TaskManager
     # The harness makes it where no argument of its command reaches.
     tasks.TaskManager = partial(whole, include_defaults=False)
@@ -41,7 +50,15 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _ours_alone(arguments: argparse.Namespace) -> bool:
-    patterns = arguments.tasks.split(",") if isinstance(arguments.tasks, str) else list(arguments.tasks or ())
+    patterns = _patterns(arguments)
     # A group in a folder of the user's may name tasks of the harness.
     others = set(arguments.include_path) - {str(folder_to_include())}
-    return not others and all(pattern.startswith(_BEGINNINGS) and bool(matching([pattern])) for pattern in patterns)
+    return (
+        bool(patterns)
+        and not others
+        and all(pattern.startswith(_BEGINNINGS) and bool(matching([pattern])) for pattern in patterns)
+    )
+
+
+def _patterns(arguments: argparse.Namespace) -> list[str]:
+    return arguments.tasks.split(",") if isinstance(arguments.tasks, str) else list(arguments.tasks or ())
