@@ -39,7 +39,7 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
         for pattern in _patterns(arguments)
         for name in (sorted(matching([pattern])) if pattern.startswith(_LEAVES) else [pattern])
     ]
-    arguments.tasks = ",".join(dict.fromkeys(named))
+    arguments.tasks = list(dict.fromkeys(named))
     whole = tasks.TaskManager
     # The harness makes it where no argument of its command reaches.
     tasks.TaskManager = partial(whole, include_defaults=False)
