@@ -68,7 +68,8 @@ def demonstrations(dataset: Dataset) -> list[dict[str, Any]]:
 def _scored(dataset: Dataset) -> int:
     """Return how many of a leaf's documents are scored; the others follow them."""
     # Of Arrow's column, because a dataset decodes its own row by row.
-    return dataset.data.column("role").to_pylist().count("evaluated")
+    count: int = dataset.data.column("role").to_pylist().count("evaluated")
+    return count
 
 
 class SamePool(ContextSampler):  # type: ignore[misc]

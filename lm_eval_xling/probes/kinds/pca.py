@@ -148,10 +148,10 @@ def _alignments(vectors: Mapping[str, NDArray[np.float32]], *, language: str, ot
     found: dict[tuple[str, str | None], list[bands.Band]] = {}
     # One layer at a time, so that little of the files is in memory.
     for layer in range(layers):
-        levels = {
-            name: cka_leaving_out(*np.asarray(array[:, :, layer], dtype=float), group)
-            for name, array in vectors.items()
-        }
+        levels = {}
+        for variant, array in vectors.items():
+            first, second = np.asarray(array[:, :, layer], dtype=float)
+            levels[variant] = cka_leaving_out(first, second, group)
         for variant, level in levels.items():
             for minus, shown in [(None, level)] + ([(BASE, level - levels[BASE])] if variant != BASE else []):
                 found.setdefault((variant, minus), []).append(bands.jackknife_interval(shown[0], shown[1:]))
