@@ -57,7 +57,7 @@ test-processors: $(VENV)/.test
 test-kills: $(VENV)/.test
 	XLING_KILLS=20 $(BIN)/python -m pytest tests/test_kills.py
 
-# Every table of speed, one after the other, on a machine that does nothing else: about two hours on two cores.
+# Every table of speed, one after the other, on a machine that does nothing else: about three hours on two cores.
 # XLING_DATA names a mirror, PAIRS a file of question pairs in the published format. The files name the machine.
 RESULTS := build/benchmarks
 BENCHMARK := $(BIN)/python -m tests.benchmarks
@@ -69,7 +69,7 @@ benchmarks: $(VENV)/.test
 	  $(BENCHMARK).scoring --model $$model --dtype $$dtype --output $(RESULTS)/scoring || exit 1; \
 	done; done
 	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
-	for table in "training --pairs $(PAIRS)" probes report; do \
+	for table in "training --pairs $(PAIRS)" start probes probe_growth "report --dir build/report" mixing translation; do \
 	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
 	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \
 	done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,8 +32,9 @@ OLDEST = "0.4.12"
 """Oldest release of the harness for which the tests pass."""
 
 
+@cache
 def check_version() -> None:
-    """Raise a UserError where the installed harness is older than the tasks need."""
+    """Raise a UserError where the installed harness is older than the tasks need; looked up once a process."""
     from packaging.version import Version
 
     installed = version("lm_eval")

@@ -23,27 +23,53 @@ __all__ = ["SamePool", "demonstrations", "evaluated", "leaf_dataset"]
 def leaf_dataset(family: Family, leaf: str, form: str, parameters: Any, mirror: str | None) -> Dataset:
     """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
     from datasets import Dataset
+    from datasets.table import InMemoryTable
 
     shown = replace(family.leaf(leaf), form=form)
     made = family.documents(shown, family.form(shown, parameters), parameters)
     if not made.evaluated:
         raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
-    rows = [{**document.as_row(), "role": "evaluated"} for document in made.evaluated]
-    rows += [{**document.as_row(), "role": "demonstration"} for document in made.demonstrations]
-    # A table has the keys of its first row.
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return Dataset.from_list([{key: row.get(key) for key in keys} for row in rows])
+    documents = [*made.evaluated, *made.demonstrations]
+    rows = [document.as_row() for document in documents]
+    # In this order, which the harness's hash of a document depends on.
+    columns: dict[str, list[Any]] = dict.fromkeys([*rows[0], "role", *(key for row in rows for key in row)], [])
+    for key in columns:
+        columns[key] = [row.get(key) for row in rows]
+    columns["role"] = ["evaluated"] * len(made.evaluated) + ["demonstration"] * len(made.demonstrations)
+    return Dataset(InMemoryTable.from_pydict(columns), fingerprint=_fingerprint())
 
 
+def _fingerprint() -> str:
+    """Return a name for a table, at random: hashing all of its rows takes longer than making them."""
+    from datasets.fingerprint import generate_random_fingerprint
+
+    made: str = generate_random_fingerprint()
+    return made
+
+
+@cache
 def evaluated(dataset: Dataset) -> Dataset:
-    """Return the documents that are scored (``process_docs``)."""
-    return dataset.select(range(list(dataset["role"]).count("evaluated")))
+    """Return the documents that are scored (``process_docs``), once made: the harness asks for them at every turn."""
+    from datasets import Dataset
+
+    count = _scored(dataset)
+    if count == len(dataset):
+        return dataset
+    return Dataset(dataset.data.slice(0, count), info=dataset.info, fingerprint=_fingerprint())
 
 
-def demonstrations(dataset: Dataset) -> Dataset:
+@cache
+def demonstrations(dataset: Dataset) -> list[dict[str, Any]]:
     """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
-    first = list(dataset["role"]).count("evaluated")
-    return dataset.select(range(first, len(dataset)) if first < len(dataset) else [])
+    pool: list[dict[str, Any]] = dataset.data.slice(_scored(dataset)).to_pylist()
+    return pool
+
+
+def _scored(dataset: Dataset) -> int:
+    """Return how many of a leaf's documents are scored; the others follow them."""
+    # Of Arrow's column, because a dataset decodes its own row by row.
+    count: int = dataset.data.column("role").to_pylist().count("evaluated")
+    return count
 
 
 class SamePool(ContextSampler):  # type: ignore[misc]

@@ -135,6 +135,12 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
     ) -> None:
         """Build the requests, and tell the harness's request cache what defines them beside the task's name."""
         self._sent = None
+        if options.get("cache_requests"):
+            tokenizer_name += f"-{self._digest(chat_template)}"
+        super().build_all_requests(tokenizer_name=tokenizer_name, chat_template=chat_template, **options)
+
+    def _digest(self, chat_template: Callable[..., Any] | None) -> str:
+        """Return a hash of all documents, and of what else makes requests of them."""
         template = chat_template([{"role": "user", "content": "?"}]) if chat_template else None
         defining = [
             self.dataset[SPLIT].to_list(),
@@ -144,8 +150,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
             template,
         ]
         content = json.dumps(defining, sort_keys=True, ensure_ascii=False, default=str)
-        name = f"{tokenizer_name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-        super().build_all_requests(tokenizer_name=name, chat_template=chat_template, **options)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Return the metrics of one document."""

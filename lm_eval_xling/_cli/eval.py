@@ -48,6 +48,7 @@ def run(words: Sequence[str]) -> None:
     """
     from lm_eval_xling.evaluating.arguments import check_tasks, complete, runs
     from lm_eval_xling.evaluating.messages import messages
+    from lm_eval_xling.evaluating.task_index import task_index
     from lm_eval_xling.harness import check_version
     from lm_eval_xling.scoring.one_load import one_load
     from lm_eval_xling.servers import failures, served
@@ -61,7 +62,7 @@ def run(words: Sequence[str]) -> None:
         with one_load() if len(several) > 1 else nullcontext():
             for one in several:
                 with served(one.model, one.model_args, one.apply_chat_template) as one.model_args:
-                    with failures(one.model, kept=bool(one.use_cache)):
+                    with failures(one.model, kept=bool(one.use_cache)), task_index(one):
                         one.func(one)
 
 

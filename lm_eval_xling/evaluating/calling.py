@@ -12,6 +12,7 @@ from lm_eval_xling.errors import unknown_name
 from lm_eval_xling.evaluating.arguments import check_tasks, complete, runs
 from lm_eval_xling.evaluating.messages import messages
 from lm_eval_xling.evaluating.results import Results
+from lm_eval_xling.evaluating.task_index import task_index
 from lm_eval_xling.harness import check_version
 from lm_eval_xling.servers import failures, served
 
@@ -101,10 +102,11 @@ def evaluate(
             predict_only = bool(harness.get("predict_only"))
             # Without a folder the command would have nowhere to write the answers; here they are returned.
             run.predict_only = predict_only and output_path is not None
-            settings = EvaluatorConfig.from_cli(run)
-            settings.predict_only = predict_only
-            tracker = EvaluationTracker(**{**settings.hf_hub_log_args, "output_path": settings.output_path})
-            manager = settings.process_tasks(settings.metadata)
+            with task_index(run):
+                settings = EvaluatorConfig.from_cli(run)
+                settings.predict_only = predict_only
+                tracker = EvaluationTracker(**{**settings.hf_hub_log_args, "output_path": settings.output_path})
+                manager = settings.process_tasks(settings.metadata)
             seeds = settings.seed or [None] * 4
             with failures(run.model, kept=bool(run.use_cache)):
                 results = simple_evaluate(

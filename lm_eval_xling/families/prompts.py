@@ -8,8 +8,9 @@ stands in the same line, and otherwise in the question's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from lm_eval_xling import literals
 from lm_eval_xling.errors import UserError, unknown_name
@@ -117,5 +118,7 @@ class Template:
         return "\n".join(rendered[:-1]), rendered[-1]
 
 
-def _fields(line: str) -> Iterator[str]:
-    return (match["field"] for match in _PART.finditer(line) if match["field"] and match["field"] != _OPTIONS)
+@cache
+def _fields(line: str) -> tuple[str, ...]:
+    found = (match["field"] for match in _PART.finditer(line))
+    return tuple(name for name in found if name and name != _OPTIONS)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Band", "Statistic", "bootstrap_band", "correlation", "jackknife_band", "mean", "minus"]
+__all__ = [
+    "Band",
+    "Statistic",
+    "bootstrap_band",
+    "correlation",
+    "jackknife_band",
+    "jackknife_groups",
+    "jackknife_interval",
+    "mean",
+    "minus",
+]
 
 Array = NDArray[np.float64]
 Statistic = Callable[[NDArray[Any]], Array]
@@ -95,12 +105,28 @@ def jackknife_band(statistic: Statistic, items: int, *, seed: int = 0) -> Band:
         items: number of items.
         seed: of the division into groups.
     """
+    group = jackknife_groups(items, seed)
+    left_out = [statistic(np.flatnonzero(group != number)) for number in range(group.max() + 1)]
+    return jackknife_interval(statistic(np.arange(items)), np.stack(left_out))
+
+
+def jackknife_groups(items: int, seed: int) -> NDArray[np.intp]:
+    """Return the number of each item's group, from 0: at most 20 groups of nearly one size, drawn by the seed."""
+    group = np.empty(items, dtype=np.intp)
+    group[np.random.default_rng(seed).permutation(items)] = np.arange(items) % min(_GROUPS, items)
+    return group
+
+
+def jackknife_interval(estimate: Array, left_out: Array) -> Band:
+    """Return an estimate and its 95 % interval.
+
+    Args:
+        estimate: of all items, ``(...)``.
+        left_out: without each group, ``(groups, ...)``.
+    """
     from scipy.stats import t
 
-    groups = min(_GROUPS, items)
-    order = np.random.default_rng(seed).permutation(items)
-    estimate = statistic(np.arange(items))
-    left_out = np.stack([statistic(np.sort(np.delete(order, np.s_[group::groups]))) for group in range(groups)])
+    groups = len(left_out)
     spread = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(0)) ** 2).sum(0))
     reach = t.ppf(0.975, groups - 1) * spread
     return estimate, estimate - reach, estimate + reach

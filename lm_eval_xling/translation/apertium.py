@@ -36,7 +36,9 @@ _TEXT_BY_TEXT = b"a tagger that knows nothing but the text"
 """What makes translations other than those of the rules and dictionaries alone, for their identity."""
 
 _SHARE = 250
-"""Texts of a pipeline of programs; starting one takes as long as translating some fifty."""
+"""Texts of a pipeline of programs at most."""
+_WORTH_STARTING = 50
+"""Texts whose translation takes as long as starting a pipeline."""
 
 
 def _cores() -> int:
@@ -116,25 +118,37 @@ class ApertiumTranslator(Translator):
 
     def translate(self, texts: Sequence[str], source: str, target: str, attempt: int = 0) -> list[str | None]:
         """Translate; what Apertium does not know stays as it is, without marks."""
-        found = list(texts)
-        for mode in self.route(source, target):
-            shares = [found[start : start + _SHARE] for start in range(0, len(found), _SHARE)]
-            with TemporaryDirectory(prefix="xling-apertium-") as folder, ThreadPoolExecutor(_cores()) as pool:
-                _write_mode(Path(folder), mode)
-                done = pool.map(partial(_run, Path(folder), mode), shares)
-                found = [text for share in done for text in share]
+        route = self.route(source, target)
+        # Every so-manieth, because callers hand over the longest texts first.
+        count = max(-(-len(texts) // _SHARE), min(_cores(), len(texts) // _WORTH_STARTING), 1)
+        found: list[str | None] = list(texts)
+        with TemporaryDirectory(prefix="xling-apertium-") as name, ThreadPoolExecutor(_cores()) as pool:
+            folder = _modes_with_our_tagger(Path(name), route)
+            shares = pool.map(partial(_translated, folder, route), (texts[start::count] for start in range(count)))
+            for start, share in enumerate(shares):
+                found[start::count] = share
         return [text or None for text in found]
 
 
-def _write_mode(folder: Path, mode: Path) -> None:
-    """Write a folder of modes with one in it, whose tagger is ours."""
+def _modes_with_our_tagger(folder: Path, route: Sequence[Path]) -> Path:
+    """Write the modes of a route to a folder, with our tagger in the place of Apertium's."""
     tagger = folder / "tagger"
     program = shlex.join([sys.executable, "-S", "-E", str(_OUR_TAGGER)])
     tagger.write_text(f'#!/bin/sh\nexec {program} "$@"\n', encoding="utf-8")
     tagger.chmod(0o700)
     (folder / "modes").mkdir()
-    command = _TAGGER.sub(lambda match: match[1] + shlex.quote(str(tagger)), mode.read_text(encoding="utf-8"))
-    (folder / "modes" / mode.name).write_text(command, encoding="utf-8")
+    for mode in route:
+        command = _TAGGER.sub(lambda match: match[1] + shlex.quote(str(tagger)), mode.read_text(encoding="utf-8"))
+        (folder / "modes" / mode.name).write_text(command, encoding="utf-8")
+    return folder
+
+
+def _translated(folder: Path, route: Sequence[Path], texts: Sequence[str]) -> list[str]:
+    """Translate a share of the texts through all modes of a route."""
+    found = list(texts)
+    for mode in route:
+        found = _run(folder, mode, found)
+    return found
 
 
 def _run(folder: Path, mode: Path, texts: Sequence[str]) -> list[str]:

@@ -9,8 +9,7 @@ norms, activations and all that Python does count as nothing.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,27 +54,74 @@ def limit(model: Any, work: Work) -> Callable[[], dict[str, float]]:
     Its result has ``seconds`` by the clock and ``processor`` seconds of the whole work.
     """
     head = model.get_output_embeddings()
-    weights = [module.weight for module in model.modules() if _is_product(module) and module is not head]
-    body = Counter((tuple(weight.shape), weight.dtype) for weight in weights)
-    of_shape = {(tuple(weight.shape), weight.dtype): weight for weight in weights}
+    body = _kinds(_weights(model))
 
     def measure() -> dict[str, float]:
-        total = {"seconds": 0.0, "processor": 0.0}
-
-        def add(weight: Tensor, rows: int, tokens: float) -> None:
-            for clock, seconds in _of_a_product(weight, rows).items():
-                total[clock] += seconds * tokens / rows
-
-        for shape, count in body.items():
-            add(of_shape[shape], ROWS, count * work.tokens)
+        total = _Sum()
+        add = total.add
+        for weight, count in body:
+            add(weight, ROWS, count * work.tokens)
             if work.steps:
-                add(of_shape[shape], work.places, count * work.places * work.steps)
+                add(weight, work.places, count * work.places * work.steps)
         add(head.weight, HEAD_ROWS, work.places)
         if work.steps:
             add(head.weight, work.places, work.places * work.steps)
-        return total
+        return dict(total)
 
     return measure
+
+
+def training_limit(model: Any, tokens: float, places: float) -> dict[str, float]:
+    """Measure the least time in which adapters learn from so many tokens, forward and backward.
+
+    A frozen weight costs two products a token, the states forward and their gradient backward; its own gradient is
+    not computed. The output head costs the same at each place with a loss. The adapters themselves, attention, norms,
+    activations, the optimiser and all that Python does count as nothing.
+
+    Args:
+        model: with its adapters; weights that learn are left out.
+        tokens: that are read, without padding.
+        places: positions with a loss.
+
+    Returns:
+        ``seconds`` by the clock and ``processor`` seconds.
+    """
+    head = model.get_output_embeddings()
+    total = _Sum()
+    for weight, count in _kinds(weight for weight in _weights(model) if not weight.requires_grad):
+        total.add(weight, ROWS, count * tokens)
+        total.add(weight.T, ROWS, count * tokens)
+    total.add(head.weight, HEAD_ROWS, places)
+    total.add(head.weight.T, HEAD_ROWS, places)
+    return dict(total)
+
+
+class _Sum(dict[str, float]):
+    """Seconds of products, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=0.0, processor=0.0)
+
+    def add(self, weight: Tensor, rows: int, tokens: float) -> None:
+        """Add the product of so many tokens, measured in batches of ``rows``."""
+        for clock, seconds in _of_a_product(weight, rows).items():
+            self[clock] += seconds * tokens / rows
+
+
+def _kinds(weights: Iterable[Tensor]) -> list[tuple[Tensor, int]]:
+    """One weight of each shape and type, and how many there are of it."""
+    kinds: dict[Any, list[Tensor]] = {}
+    for weight in weights:
+        kinds.setdefault((tuple(weight.shape), weight.dtype), []).append(weight)
+    return [(alike[0], len(alike)) for alike in kinds.values()]
+
+
+def _weights(model: Any) -> list[Tensor]:
+    """The matrices that a model multiplies with, but for the output head's."""
+    head = model.get_output_embeddings()
+    modules = (module for module in model.modules() if _is_product(module) and module is not head)
+    # An adapter's layer shows the weight of the layer that it wraps as its own.
+    return list({id(module.weight): module.weight for module in modules}.values())
 
 
 def _is_product(module: torch.nn.Module) -> bool:

@@ -1,9 +1,10 @@
-"""Time, memory and page size of a report over 40 runs of all of MMLU, about 3 million scored continuations.
+"""Time, memory and page size of reports over more and more runs of all of MMLU, to 10 million scored continuations.
 
-    python tests/benchmarks/report.py [--runs 40] [--items 14042] [--options 5] [--dir /tmp/xling-report-benchmark]
+    python -m tests.benchmarks.report [--runs 10 40 143] [--items 14042] [--options 5] [--dir build/report]
 
-Runs are written in the harness's form, five models by eight placements; each line carries the whole prompt once an
-option, as real samples do. The report is then made by the command of the README in a process of its own.
+Runs are written in the harness's form, eight placements a model; each line carries the whole prompt once an option, as
+real samples do (143 runs are 11 GB, which stay in the folder). The reports are then made by the command of the README,
+each in a process of its own, over the first of these runs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -105,29 +107,49 @@ def sample(item: int, answer: int, placement: str, scores: np.ndarray, right: in
 
 
 def main() -> None:
-    """Write the runs unless they are there, make the report, print what it took."""
+    """Write the runs unless they are there, make the reports, print what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 40, 143])
     parser.add_argument("--items", type=int, default=14_042)
     parser.add_argument("--options", type=int, default=5)
-    parser.add_argument("--dir", type=Path, default=Path("/tmp/xling-report-benchmark"))
+    parser.add_argument("--dir", type=Path, default=Path("build/report"))
     arguments = parser.parse_args()
-    runs = arguments.dir / f"runs-{arguments.runs}x{arguments.items}x{arguments.options}"
-    if not runs.exists():
-        written = runs.with_suffix(".part")
+    whole = arguments.dir / f"runs-{max(arguments.runs)}x{arguments.items}x{arguments.options}"
+    if not whole.exists():
+        written = whole.with_suffix(".part")
         shutil.rmtree(written, ignore_errors=True)
-        write_runs(written, arguments.runs, arguments.items, arguments.options)
-        written.rename(runs)
-    size = sum(path.stat().st_size for path in runs.rglob("*"))
-    print(f"{arguments.runs} runs, {arguments.runs * arguments.items:,} items, {size / 1e9:.2f} GB of samples")
-    out = arguments.dir / "report"
-    command = [sys.executable, "-c", "from lm_eval_xling._cli import main; main()", "report", str(runs)]
-    started = time.perf_counter()
-    subprocess.run([*command, "--baseline", "model-0", "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
-    elapsed = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(f"wall {elapsed:.1f} s, cpu {used.ru_utime + used.ru_stime:.1f} s, peak memory {used.ru_maxrss / 1e6:.2f} GB")
-    print(f"page {(out / 'report.html').stat().st_size / 1e6:.1f} MB")
+        write_runs(written, max(arguments.runs), arguments.items, arguments.options)
+        written.rename(whole)
+    print("| runs | items | continuations | samples, GB | seconds | of the processor | peak memory, GB | page, MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for count in arguments.runs:
+        with tempfile.TemporaryDirectory(dir=arguments.dir) as folder:
+            runs, out = Path(folder, "runs"), Path(folder, "report")
+            size = link_first(whole, runs, count)
+            command = [sys.executable, "-m", "lm_eval_xling", "report", str(runs), "--baseline", "model-0"]
+            started = time.perf_counter()
+            process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)  # of this process alone, not of all before it
+            if status:
+                raise SystemExit("the report failed")
+            items = count * arguments.items
+            print(
+                f"| {count} | {items:,} | {items * arguments.options:,} | {size / 1e9:.2f} "
+                f"| {time.perf_counter() - started:.0f} | {used.ru_utime + used.ru_stime:.0f} "
+                f"| {used.ru_maxrss / 1e6:.2f} | {(out / 'report.html').stat().st_size / 1e6:.1f} |",
+                flush=True,
+            )
+
+
+def link_first(whole: Path, folder: Path, count: int) -> int:
+    """Link the files of the first runs into a folder; return their size in bytes."""
+    size = 0
+    for path in whole.rglob("*.json*"):
+        if int(path.stem.rpartition(".")[2]) < count:
+            (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+            os.link(path, folder / path.parent.name / path.name)
+            size += path.stat().st_size
+    return size
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ def test_a_harness_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     from lm_eval_xling.errors import UserError
 
     monkeypatch.setattr(harness, "version", lambda name: "0.4.9")
+    harness.check_version.cache_clear()
     with pytest.raises(UserError, match=r"lm_eval 0.4.9 is too old(.|\n)*pip install 'lm_eval>=0.4.1"):
         harness.check_version()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lm_eval.tasks
 import pytest
 import torch
 from lm_eval.caching import cache
@@ -23,6 +24,9 @@ from transformers import AutoModelForCausalLM
 from lm_eval_xling._cli.eval import _parse, evaluate
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.evaluating.arguments import complete, runs
+from lm_eval_xling.evaluating.task_index import task_index
+from lm_eval_xling.families.available import matching
+from lm_eval_xling.harness import tasks_folder
 
 TASK = "xling_atlas_fr_es"
 
@@ -108,6 +112,46 @@ def test_folders_of_tasks_go_together(tmp_path: Path, capsys: pytest.CaptureFixt
     run("--model", "dummy", "--tasks", f"own_first,own_second,{TASK}", "--limit", "2", *folders)
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("own_first", "own_second", TASK))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "alone"),
+    [
+        (TASK, True),
+        ("xling_*", True),
+        (f"crosslingual_atlas,{TASK}", True),
+        (f"{TASK},arc_easy", False),
+        ("*_de", False),
+        # Nothing of ours, whatever it is.
+        ("xling_mine", False),
+    ],
+)
+def test_the_harness_reads_our_files_alone_where_nothing_else_can_be_meant(
+    tasks: str, alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def options(*words: str) -> dict[str, Any]:
+        asked: dict[str, Any] = {}
+        monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda **options: asked.update(options))
+        arguments = completed("--model", "dummy", "--tasks", tasks, *words)
+        with task_index(arguments):
+            lm_eval.tasks.TaskManager(include_path=arguments.include_path)
+        if tasks == "xling_*" and not words:
+            # Each once, by its own name and not by its family's tag, in the harness's order.
+            assert arguments.tasks == sorted(matching(["*"])) and "xling_atlas" not in arguments.tasks
+        elif "*" not in tasks:
+            assert arguments.tasks == tasks.split(",")
+        lm_eval.tasks.TaskManager(after="as before")
+        assert asked.pop("after") == "as before"
+        return asked
+
+    ours = str(tasks_folder())
+    assert options() == {"include_path": [ours], **({"include_defaults": False} if alone else {})}
+    # A group of the user's may name tasks of the harness.
+    assert options("--include_path", str(tmp_path)) == {"include_path": [str(tmp_path), ours]}
+    # A wheel's tasks stand among the harness's own.
+    monkeypatch.setattr("lm_eval_xling.harness.folder_to_include", lambda: None)
+    monkeypatch.setattr("lm_eval_xling.evaluating.task_index.folder_to_include", lambda: None)
+    assert options() == ({"include_path": [ours], "include_defaults": False} if alone else {"include_path": []})
 
 
 @pytest.mark.slow

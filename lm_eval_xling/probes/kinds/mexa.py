@@ -21,6 +21,8 @@ from lm_eval_xling.probes.prompt_sources import common_items
 __all__ = ["LAYER_QUANTITIES", "PROBE", "MexaSettings", "hits", "mexa"]
 
 LAYER_QUANTITIES = ("mexa", "retrieval_to", "retrieval_from")
+_COSINES_AT_ONCE = 10_000_000
+"""Of the matrix of all pairs of sentences: 80 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,18 @@ def hits(pivot: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.f
         pivot: vectors ``(pairs, width)``.
         other: vectors of the translations, in the same order.
     """
-    similarity = geometry.cosine_matrix(pivot.astype(np.float64), other.astype(np.float64))
-    own = np.diag(similarity).copy()
-    np.fill_diagonal(similarity, -np.inf)
-    in_row, in_column = own > similarity.max(1), own > similarity.max(0)
+    first, second = (geometry.unit(side.astype(np.float64)) for side in (pivot, other))
+    own, row_best, column_best = np.empty(len(first)), np.empty(len(first)), np.full(len(first), -np.inf)
+    rows = max(1, _COSINES_AT_ONCE // len(first))
+    for start in range(0, len(first), rows):
+        part = slice(start, start + rows)
+        similarity = first[part] @ second.T
+        places = np.arange(len(similarity)), np.arange(start, start + len(similarity))
+        own[part] = similarity[places]
+        similarity[places] = -np.inf
+        row_best[part] = similarity.max(1)
+        np.maximum(column_best, similarity.max(0), out=column_best)
+    in_row, in_column = own > row_best, own > column_best
     return np.stack([in_row & in_column, in_row, in_column], axis=1).astype(np.float64)
 
 

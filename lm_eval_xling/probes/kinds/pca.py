@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import representations
+from lm_eval_xling.probes.kernel_alignment import cka_leaving_out
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
 from lm_eval_xling.probes.probe import Findings, Measure, Picture, Point, Probe, Prompt, Quantity, one_of, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
@@ -143,15 +144,17 @@ def _cosines(vectors: Mapping[str, NDArray[np.float32]], *, language: str, other
 def _alignments(vectors: Mapping[str, NDArray[np.float32]], *, language: str, other: str, seed: int) -> list[Measure]:
     """Return both forms of CKA with jackknife bands, and their differences from the base."""
     _, items, layers, _ = next(iter(vectors.values())).shape
+    group = bands.jackknife_groups(items, seed)
     found: dict[tuple[str, str | None], list[bands.Band]] = {}
-    # One layer at a time: the inner products of all items are the greatest thing that is held.
+    # One layer at a time, so that little of the files is in memory.
     for layer in range(layers):
-        levels = {name: _alignment(np.asarray(array[:, :, layer], dtype=float)) for name, array in vectors.items()}
+        levels = {}
+        for variant, array in vectors.items():
+            first, second = np.asarray(array[:, :, layer], dtype=float)
+            levels[variant] = cka_leaving_out(first, second, group)
         for variant, level in levels.items():
-            found.setdefault((variant, None), []).append(bands.jackknife_band(level, items, seed=seed))
-            if variant != BASE:
-                change = bands.minus(level, levels[BASE])
-                found.setdefault((variant, BASE), []).append(bands.jackknife_band(change, items, seed=seed))
+            for minus, shown in [(None, level)] + ([(BASE, level - levels[BASE])] if variant != BASE else []):
+                found.setdefault((variant, minus), []).append(bands.jackknife_interval(shown[0], shown[1:]))
     measures = []
     for (variant, minus), of_layers in found.items():
         value, low, high = (np.stack(part) for part in zip(*of_layers, strict=True))
@@ -165,17 +168,6 @@ def _alignments(vectors: Mapping[str, NDArray[np.float32]], *, language: str, ot
             counts=items,
         )
     return measures
-
-
-def _alignment(pair: NDArray[np.float64]) -> bands.Statistic:
-    """Return both forms of CKA of two languages' vectors ``(2, items, width)`` as a statistic of kept items."""
-    gram_x, gram_y = (side @ side.T for side in pair)
-
-    def statistic(kept: NDArray[np.intp]) -> NDArray[np.float64]:
-        block = np.ix_(kept, kept)
-        return np.array([geometry.cka(gram_x[block], gram_y[block], debiased=form) for form in (False, True)])
-
-    return statistic
 
 
 def _measure(
