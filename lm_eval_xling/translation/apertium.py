@@ -32,8 +32,12 @@ _END = ".[]"
 # translated before; ours starts it anew where that matters.
 _TAGGER = re.compile(r"(^|\| *)apertium-tagger\b")
 _OUR_TAGGER = Path(apertium_tagger.__file__)
-_TEXT_BY_TEXT = b"a tagger that knows nothing but the text"
+_OUR_WAY = b"a tagger that knows nothing but the text; small letters stay"
 """What makes translations other than those of the rules and dictionaries alone, for their identity."""
+
+_WORD = re.compile(r"[^\W\d_]+")
+_CAPITAL_NOUNS = frozenset({"de", "lb"})
+"""Languages in which a capital at the beginning may be the word's own."""
 
 _SHARE = 250
 """Texts of a pipeline of programs at most."""
@@ -102,7 +106,7 @@ class ApertiumTranslator(Translator):
 
     def identity(self, source: str, target: str) -> str:
         """Return the route with a hash of its rules and dictionaries."""
-        digest = hashlib.blake2b(_TEXT_BY_TEXT, digest_size=8)
+        digest = hashlib.blake2b(_OUR_WAY, digest_size=8)
         route = self.route(source, target)
         for mode in route:
             command = mode.read_text(encoding="utf-8")
@@ -127,7 +131,7 @@ class ApertiumTranslator(Translator):
             shares = pool.map(partial(_translated, folder, route), (texts[start::count] for start in range(count)))
             for start, share in enumerate(shares):
                 found[start::count] = share
-        return [text or None for text in found]
+        return [_cased(text, into, target) or None for text, into in zip(texts, found, strict=True)]
 
 
 def _modes_with_our_tagger(folder: Path, route: Sequence[Path]) -> Path:
@@ -169,6 +173,17 @@ def _run(folder: Path, mode: Path, texts: Sequence[str]) -> list[str]:
             fix="echo Hello | apertium " + mode.stem,
         )
     return [_plain(output) for output in outputs[: len(texts)]]
+
+
+def _cased(text: str, translation: str | None, target: str) -> str:
+    """Take back the capital that Apertium gives to whatever it takes for a sentence, where a text begins small."""
+    first, into = (_WORD.search(of or "") for of in (text, translation))
+    if translation is None or first is None or into is None or target in _CAPITAL_NOUNS:
+        return translation or ""
+    word = into[0]
+    if not first[0][0].islower() or not word.istitle():
+        return translation
+    return translation[: into.start()] + word[0].lower() + translation[into.start() + 1 :]
 
 
 def _plain(output: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.translation import apertium_tagger, open_translator
-from lm_eval_xling.translation.apertium import ApertiumTranslator
+from lm_eval_xling.translation.apertium import ApertiumTranslator, _cased
 
 installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="needs the Debian package apertium")
 
@@ -51,6 +51,22 @@ def test_marks_of_the_stream_format_and_odd_texts_come_through(translator):
     assert not outputs[3].endswith(".")
     assert outputs[4].endswith("...") and not outputs[4].endswith("....")
     assert outputs[6] is None
+
+
+@installed
+def test_a_piece_that_begins_small_stays_small(translator):
+    """Apertium takes every text for a sentence; chunks of one would have capitals within."""
+    assert translator.translate(["book in a church", "Book in a church", "NASA is here"], "en", "es") == [
+        "libro en una iglesia", "Libro en una iglesia", "NASA es aquí"
+    ]  # fmt: skip
+    assert translator.translate(["book in a church"], "en", "it")[0][0].islower()
+
+
+def test_capitals_of_words_of_their_own_stay():
+    assert _cased("of the house", "Des Hauses", "de") == "Des Hauses"
+    assert _cased("of the EU", "UE", "es") == "UE"
+    assert _cased("…the end", "¡El fin", "es") == "¡el fin"
+    assert _cased("12", "12", "es") == "12" and _cased("a", "", "es") == "" and _cased("", "A", "es") == "A"
 
 
 @installed
