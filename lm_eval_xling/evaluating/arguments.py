@@ -31,6 +31,7 @@ def complete(arguments: argparse.Namespace) -> None:
     tasks = given.get("tasks")
     if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
+    arguments.tasks, arguments.metadata = tasks, _pairs(given.get("metadata"))
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.apply_chat_template = given.get("apply_chat_template", False)
     arguments.model_args = _model_arguments(given.get("model_args"))
@@ -74,7 +75,7 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     skip = arguments.__dict__.pop("skip_missing")
     tasks = arguments.tasks
     patterns = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
-    parameters = (arguments.metadata or {}).get("xling")
+    parameters = arguments.metadata.get("xling")
     wanted = matching(patterns)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
@@ -84,7 +85,7 @@ def check_tasks(arguments: argparse.Namespace) -> None:
         raise missing_error(missing)
     others = [pattern for pattern in patterns if not matching([pattern])]
     arguments.tasks = ",".join([*others, *(task for task in wanted if task not in missing)])
-    arguments.metadata = {**(arguments.metadata or {}), "left_out": sorted(missing)}
+    arguments.metadata = {**arguments.metadata, "left_out": sorted(missing)}
     _LOGGER.warning("left out for want of data: %s", ", ".join(sorted(missing)))
 
 
@@ -115,13 +116,18 @@ def _known_model(name: str) -> str:
     return name
 
 
-def _model_arguments(given: Any) -> dict[str, Any]:
-    """The model arguments as a dictionary, with folders in place of the names of embedded models."""
+def _pairs(given: Any) -> dict[str, Any]:
+    """What stands after an option, or in a configuration, as a dictionary."""
     from lm_eval.utils import simple_parse_args_string
 
+    return dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
+
+
+def _model_arguments(given: Any) -> dict[str, Any]:
+    """The model arguments as a dictionary, with folders in place of the names of embedded models."""
     from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 
-    arguments = dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
+    arguments = _pairs(given)
     for name in ("pretrained", "tokenizer"):
         value = arguments.get(name)
         if not isinstance(value, str) or Path(value).exists():

@@ -89,11 +89,13 @@ def test_a_configuration_file_says_what_the_command_line_does_not(model: Path, t
     file = tmp_path / "run.yaml"
     file.write_text(
         f"model: hf\nmodel_args: pretrained={model},dtype=float32\ntasks: [{TASK}]\ninclude_path: {own}\nuse_cache: c\n"
+        "metadata: {xling: {attributes: [capital]}}\n"
     )
     arguments = completed("--config", str(file))
     assert arguments.model == "hf-shared-prefix"
     assert arguments.model_args == {"pretrained": str(model), "dtype": "float32"}
     assert arguments.include_path[0] == str(own)
+    assert list(arguments.tasks) == [TASK] and arguments.metadata == {"xling": {"attributes": ["capital"]}}
     (only,) = runs(arguments)
     assert only.use_cache.startswith("c-")
     assert completed("--config", str(file), "--model", "dummy").model == "dummy"
