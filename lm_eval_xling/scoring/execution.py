@@ -27,6 +27,10 @@ _NORMALISED_AT_ONCE = 1 << 24
 """Logits normalised at a time: a second copy of all of them would double the memory."""
 
 
+def _show_nothing(done: int) -> None:
+    pass
+
+
 class Executor:
     """Runs the batches of a plan on a causal language model.
 
@@ -52,10 +56,19 @@ class Executor:
         """Tokens of the largest batch that fits the device, once one did not."""
         self.score_dtype = torch.float32
         """Type of the log-probabilities, known after the first batch."""
+        self._show: Callable[[int], None] = _show_nothing
+        self._done = 0
 
-    def run(self, plan: Plan) -> Iterator[list[TokenScore]]:
-        """Yield the scores of each batch of the plan as soon as it is computed."""
+    def run(self, plan: Plan, show: Callable[[int], None] = _show_nothing) -> Iterator[list[TokenScore]]:
+        """Yield the scores of each batch of the plan as soon as it is computed.
+
+        Args:
+            plan: what to compute.
+            show: is given the number of tokens computed so far, padding aside, after every layer: a batch of a large
+                model may take minutes.
+        """
         prefixes: dict[int, CachedPrefix] = {}
+        self._show, self._done = show, 0
         for batch in plan.batches:
             yield self._fitting(batch, prefixes)
             for number in batch.released:
@@ -89,6 +102,8 @@ class Executor:
         positions = self._padded(rows, width, lambda row: row.positions, lambda row, index: row.positions[-1])
         ends = self._padded(rows, width, lambda row: row.ends, lambda row, index: index + 1)
         places = sorted({number * width + place for number, row in enumerate(rows) for place in row.places})
+        # The head, whose vocabulary may be large, counts as one more layer.
+        steps = int(self.model.config.get_text_config().num_hidden_layers) + 1
         cache = TreeCache(
             groups=[
                 (None if number is None else prefixes[number], start, stop) for number, start, stop in batch.groups()
@@ -97,6 +112,7 @@ class Executor:
             ends=ends,
             chains=all(min(row.ends) == len(row) for row in rows),
             keeping=any(row.kept_as is not None for row in rows),
+            layer_done=lambda layer: self._show(self._done + batch.computed * (layer + 1) // steps),
         )
         with self.context(), attending(self.model, cache), head_at(self.model, torch.tensor(places, dtype=torch.long)):
             logits = self.model(
@@ -107,7 +123,10 @@ class Executor:
             if row.kept_as is not None:
                 parent = None if row.prefix is None else prefixes[row.prefix]
                 prefixes[row.kept_as] = cache.row(number, len(row), parent)
-        return self._read(batch, logits, {place: index for index, place in enumerate(places)})
+        scores = self._read(batch, logits, {place: index for index, place in enumerate(places)})
+        self._done += batch.computed
+        self._show(self._done)
+        return scores
 
     def prefix(self, tokens: Sequence[int]) -> CachedPrefix:
         """Compute one cached prefix.
@@ -118,6 +137,7 @@ class Executor:
         length = len(tokens)
         row = BatchRow(None, tuple(tokens), tuple(range(length)), (length,) * length, (), (), kept_as=0)
         prefixes: dict[int, CachedPrefix] = {}
+        self._show = _show_nothing
         self._forward(Batch((row,)), prefixes)
         return prefixes[0]
 

@@ -92,6 +92,11 @@ class Batch:
         """Tokens computed, padding included."""
         return self.width * len(self.rows)
 
+    @property
+    def computed(self) -> int:
+        """Tokens computed, without padding."""
+        return sum(map(len, self.rows))
+
     def groups(self) -> Iterator[tuple[int | None, int, int]]:
         """Prefix, first row and row after the last, for each run of rows with one prefix."""
         start = 0
@@ -115,7 +120,7 @@ class Plan:
     @property
     def computed(self) -> int:
         """Tokens computed, without padding."""
-        return sum(len(row) for batch in self.batches for row in batch.rows)
+        return sum(batch.computed for batch in self.batches)
 
     @property
     def padded(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,7 @@ class TreeCache(SharedPrefixCache):
         ends: token ``j`` of a row is seen by the tokens from ``j`` up to, not including, ``ends[j]``; same shape.
         chains: whether no row branches.
         keeping: whether to collect the keys and values of the rows.
+        layer_done: is called with the number of each layer that fills the cache.
     """
 
     def __init__(
@@ -148,8 +149,10 @@ class TreeCache(SharedPrefixCache):
         ends: Tensor,
         chains: bool = False,
         keeping: bool = False,
+        layer_done: Callable[[int], None] = lambda layer: None,
     ) -> None:
         super().__init__(groups, positions)
+        self.layer_done = layer_done
         self.ends = ends
         self.chains = chains
         self.keeping = keeping
@@ -162,6 +165,7 @@ class TreeCache(SharedPrefixCache):
         if layer_idx in self.kept:
             raise UnsupportedModel(f"layer {layer_idx} fills the cache twice in one pass")
         self.kept[layer_idx] = (key_states, value_states) if self.keeping else _NOTHING
+        self.layer_done(layer_idx)
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
