@@ -1,6 +1,6 @@
 """Where the time of ``hf-shared-prefix`` goes, and what stands between it and the machine's limit.
 
-    XLING_DATA=mirror OMP_NUM_THREADS=1 python -m tests.benchmarks.shares --model gemma-3-270m
+    XLING_DATA=mirror OMP_NUM_THREADS=1 python -m tests.benchmarks.shares --model gemma-3-270m --write docs/scoring.md
 
 One run of each workload, in seconds of the processor, each counted for the innermost part of the program that spends
 them. Products with the weights are divided in three: what the limit counts (``tests/benchmarks/limit.py``), the
@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -22,8 +23,8 @@ import torch
 from transformers import AttentionInterface
 
 from lm_eval_xling.scoring import execution, model, prefix_attention
-from lm_eval_xling.scoring.plan import Plan
 from tests.benchmarks.limit import Work, limit
+from tests.benchmarks.marks import write_between
 from tests.benchmarks.scoring import NEW_TOKENS, TASKS, Bench, instances, workload
 
 
@@ -62,8 +63,8 @@ class Clock:
         return counted
 
     @contextmanager
-    def counting(self, backend: model.SharedPrefixLM, plans: list[Plan]) -> Iterator[None]:
-        """Count the parts of everything that a backend does inside the block, and collect its plans."""
+    def counting(self, backend: model.SharedPrefixLM) -> Iterator[None]:
+        """Count the parts of everything that a backend does inside the block."""
         with ExitStack() as undo:
             head = backend.model.get_output_embeddings()
             for module in backend.model.modules():
@@ -71,13 +72,8 @@ class Clock:
                     undo.callback(module.register_forward_pre_hook(lambda *_, part=part: self.enter(part)).remove)
                     undo.callback(module.register_forward_hook(lambda *_: self.leave()).remove)
 
-            def planned(*args: Any) -> Plan:
-                plans.append(make_plan(*args))
-                return plans[-1]
-
-            make_plan = model.make_plan
             for owner, name, part, function in (
-                (model, "make_plan", "planning", planned),
+                (model, "make_plan", "planning", model.make_plan),
                 (model.SharedPrefixLM, "_encode_all", "tokenizing", self._listed(model.SharedPrefixLM._encode_all)),
                 (model.SharedPrefixLM, "tok_encode", "tokenizing", model.SharedPrefixLM.tok_encode),
                 (execution.Executor, "_read", "log-softmax", execution.Executor._read),
@@ -115,25 +111,27 @@ def _part(module: torch.nn.Module, head: torch.nn.Module) -> str | None:
 
 
 def shares(bench: Bench, name: str, documents: int) -> dict[str, float]:
-    """Each part's share of the time of one workload, and the limit's; they add to 1."""
+    """Seconds of each part of one workload, the limit's among them."""
     made = workload(name, documents)
     run = bench.run(bench.shared, instances(made))
     bench.run(bench.shared, instances(made[:2]))()  # warms up, and checks the first generation
-    clock, plans = Clock(), []
-    with clock.counting(bench.shared, plans):
+    clock = Clock()
+    with clock.counting(bench.shared):
         run()
     work = Work.of(bench.sequences(made), 0 if made[0].continuations else NEW_TOKENS)
     of_limit = min(limit(bench.model, work)()["processor"] for _ in range(2))
     seconds = dict(clock.seconds)
     products = seconds.pop("layers") + seconds.pop("head")
-    repeated = sum(plan.computed for plan in plans) / work.tokens - 1 if made[0].continuations else 0.0
-    total = products + sum(seconds.values())
-    found = {"limit": of_limit, "products in smaller batches": products - of_limit, **seconds}
-    return {
-        **{part: value / total for part, value in found.items()},
-        "seconds": total,
-        "computed twice": repeated,
-    }
+    return {"limit": of_limit, "products in smaller batches": products - of_limit, **seconds}
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    parts = list(dict.fromkeys(part for seconds in found.values() for part in seconds))
+    lines = [f"| | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
+    for part in parts:
+        cells = [f"{seconds.get(part, 0.0) / sum(seconds.values()):.1%}" for seconds in found.values()]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -142,13 +140,17 @@ def main() -> None:
     parser.add_argument("--workload", choices=TASKS, nargs="*", default=list(TASKS))
     parser.add_argument("--documents", type=int, default=60)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
     arguments = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     bench = Bench(arguments.model, "cpu", arguments.dtype)
+    found = {}
     for name in arguments.workload:
-        print(name, flush=True)
-        for part, share in shares(bench, name, arguments.documents).items():
-            print(f"  {part:36} {share:.3f}", flush=True)
+        found[name] = shares(bench, name, arguments.documents)
+        print(f"{name}: {sum(found[name].values()):.2f} s of the processor", flush=True)
+    print(table(found))
+    for target in arguments.write:
+        write_between("shares", table(found), target)
 
 
 if __name__ == "__main__":
