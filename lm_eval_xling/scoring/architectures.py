@@ -57,7 +57,7 @@ def position_scale(module: Any, query: Tensor, cache: SharedPrefixCache) -> Tens
 
     Args:
         module: the attention layer.
-        query: shape (rows, heads, width, head dimension).
+        query: shape (1, heads, tokens, head dimension).
         cache: of the pass. In generation columns count in ``hf``, too.
     """
     tuned = getattr(module, "attn_temperature_tuning", False) and not getattr(module, "use_rope", True)
@@ -70,7 +70,7 @@ def position_scale(module: Any, query: Tensor, cache: SharedPrefixCache) -> Tens
         return scales
 
     columns = torch.arange(query.shape[2], device=query.device)
-    factor = scale(cache.positions.to(query.device)) / scale(columns)
+    factor = scale(cache.line.to(query.device)) / scale(columns)
     return (query * factor[:, None, :, None]).to(query.dtype)
 
 

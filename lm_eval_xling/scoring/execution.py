@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ TokenScore = tuple[ScoredToken, float, bool]
 
 _NORMALISED_AT_ONCE = 1 << 24
 """Logits normalised at a time: a second copy of all of them would double the memory."""
+
+
+def _show_nothing(done: int) -> None:
+    pass
 
 
 class Executor:
@@ -52,10 +57,19 @@ class Executor:
         """Tokens of the largest batch that fits the device, once one did not."""
         self.score_dtype = torch.float32
         """Type of the log-probabilities, known after the first batch."""
+        self._show: Callable[[int], None] = _show_nothing
+        self._done = 0
 
-    def run(self, plan: Plan) -> Iterator[list[TokenScore]]:
-        """Yield the scores of each batch of the plan as soon as it is computed."""
+    def run(self, plan: Plan, show: Callable[[int], None] = _show_nothing) -> Iterator[list[TokenScore]]:
+        """Yield the scores of each batch of the plan as soon as it is computed.
+
+        Args:
+            plan: what to compute.
+            show: is given the number of tokens computed so far, padding aside, after every layer: a batch of a large
+                model may take minutes.
+        """
         prefixes: dict[int, CachedPrefix] = {}
+        self._show, self._done = show, 0
         for batch in plan.batches:
             yield self._fitting(batch, prefixes)
             for number in batch.released:
@@ -83,31 +97,45 @@ class Executor:
 
     @torch.inference_mode()
     def _forward(self, batch: Batch, prefixes: dict[int, CachedPrefix]) -> list[TokenScore]:
-        rows, width = batch.rows, batch.width
-        tokens = self._padded(rows, width, lambda row: row.tokens)
-        # Padding repeats a real position: positions beyond the model's last would fail in a learned embedding.
-        positions = self._padded(rows, width, lambda row: row.positions, lambda row, index: row.positions[-1])
-        ends = self._padded(rows, width, lambda row: row.ends, lambda row, index: index + 1)
-        places = sorted({number * width + place for number, row in enumerate(rows) for place in row.places})
+        rows = batch.rows
+        tokens = [token for row in rows for token in row.tokens]
+        positions = [position for row in rows for position in row.positions]
+        starts = [0, *accumulate(map(len, rows))]
+        places = sorted({start + place for start, row in zip(starts, rows, strict=False) for place in row.places})
+        # The head, whose vocabulary may be large, counts as one more layer.
+        steps = int(self.model.config.get_text_config().num_hidden_layers) + 1
         cache = TreeCache(
             groups=[
                 (None if number is None else prefixes[number], start, stop) for number, start, stop in batch.groups()
             ],
-            positions=positions,
-            ends=ends,
-            chains=all(min(row.ends) == len(row) for row in rows),
+            positions=[row.positions for row in rows],
+            ends=[row.ends for row in rows],
             keeping=any(row.kept_as is not None for row in rows),
+            layer_done=lambda layer: self._show(self._done + batch.tokens * (layer + 1) // steps),
         )
+        # All rows in one line, without padding: only attention needs to know which token belongs to which.
         with self.context(), attending(self.model, cache), head_at(self.model, torch.tensor(places, dtype=torch.long)):
             logits = self.model(
-                input_ids=tokens, position_ids=positions, past_key_values=cache, use_cache=True
+                input_ids=torch.tensor([tokens], device=self.device),
+                position_ids=torch.tensor([positions], device=self.device),
+                past_key_values=cache,
+                use_cache=True,
             ).logits.flatten(0, 1)
         cache.check_complete()
         for number, row in enumerate(rows):
             if row.kept_as is not None:
                 parent = None if row.prefix is None else prefixes[row.prefix]
-                prefixes[row.kept_as] = cache.row(number, len(row), parent)
-        return self._read(batch, logits, {place: index for index, place in enumerate(places)})
+                prefixes[row.kept_as] = cache.row(number, parent)
+        line = {place: index for index, place in enumerate(places)}
+        targets = [
+            (line[start + place], target)
+            for start, row in zip(starts, rows, strict=False)
+            for place, target in zip(row.places, row.scored, strict=True)
+        ]
+        scores = self._read(logits, targets)
+        self._done += batch.tokens
+        self._show(self._done)
+        return scores
 
     def prefix(self, tokens: Sequence[int]) -> CachedPrefix:
         """Compute one cached prefix.
@@ -118,26 +146,12 @@ class Executor:
         length = len(tokens)
         row = BatchRow(None, tuple(tokens), tuple(range(length)), (length,) * length, (), (), kept_as=0)
         prefixes: dict[int, CachedPrefix] = {}
+        self._show = _show_nothing
         self._forward(Batch((row,)), prefixes)
         return prefixes[0]
 
-    def _padded(
-        self,
-        rows: tuple[BatchRow, ...],
-        width: int,
-        values: Callable[[BatchRow], tuple[int, ...]],
-        filler: Callable[[BatchRow, int], int] = lambda row, index: 0,
-    ) -> Tensor:
-        lines = [[*values(row), *(filler(row, index) for index in range(len(row), width))] for row in rows]
-        return torch.tensor(lines, dtype=torch.long, device=self.device)
-
-    def _read(self, batch: Batch, logits: Tensor, line: dict[int, int]) -> list[TokenScore]:
-        """Read the targets off the logits, shape (scored places, vocabulary)."""
-        targets = [
-            (line[number * batch.width + place], target)
-            for number, row in enumerate(batch.rows)
-            for place, target in zip(row.places, row.scored, strict=True)
-        ]
+    def _read(self, logits: Tensor, targets: list[tuple[int, ScoredToken]]) -> list[TokenScore]:
+        """Read targets off the logits, shape (scored places, vocabulary); each comes with its place."""
         targets.sort(key=lambda pair: pair[0])
         scores: list[TokenScore] = []
         step = max(1, _NORMALISED_AT_ONCE // max(1, logits.shape[-1]))

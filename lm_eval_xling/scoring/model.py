@@ -220,7 +220,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
 
             def show(done: int, computed: int) -> None:
                 progress.total = computed
-                progress.update(done - progress.n)
+                # A batch that does not fit the memory begins again, in halves.
+                progress.update(max(0, done - progress.n))
 
             return self._scored(requests, show, override_bs)
 
@@ -233,7 +234,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def _scored(
         self, requests: Sequence[_Request], show: Callable[[int, int], None], override_bs: int | None = None
     ) -> list[_Answer]:
-        """Score requests; ``show`` is given the tokens computed so far and in all, padding aside, after each batch."""
+        """Score requests; ``show`` is given the tokens computed so far and in all, padding aside, after each layer."""
         sequences = [self._sequence(*request) for request in requests]
         self._warn_of_truncation(requests)
         costs = self._costs(sequences, override_bs)
@@ -251,9 +252,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         greedy = np.ones(len(sequences), bool)
         missing = np.array([len(sequence.targets) for sequence in sequences])
         results: list[_Answer] = [known.get(index, (0.0, False)) for index in range(len(sequences))]
-        done = 0
-        show(done, plan.computed)
-        for batch, scores in zip(plan.batches, self._executor.run(plan), strict=True):
+        show(0, plan.computed)
+        for scores in self._executor.run(plan, lambda done: show(done, plan.computed)):
             for target, value, is_greedy in scores:
                 index = target.sequence
                 values[index][target.index] = value
@@ -265,8 +265,6 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                     results[index] = (float(total), bool(greedy[index]))
                     if (text := texts[index]) is not None:
                         self._answers.add_partial("loglikelihood", text, results[index])
-            done += sum(map(len, batch.rows))
-            show(done, plan.computed)
         assert all(index in known for index in np.flatnonzero(missing))
         return results
 
@@ -326,7 +324,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
 
                 def show(done: int, computed: int, before: int = before, given: int = given) -> None:
                     # What texts share is computed once, and what windows share twice.
-                    progress.update(before + given * done // max(1, computed) - progress.n)
+                    progress.update(max(0, before + given * done // max(1, computed) - progress.n))
 
                 windows = [self._windows(tokens) for tokens in part]
                 scores = iter(self._scored([window for text in windows for window in text], show))

@@ -21,9 +21,9 @@ class Costs:
     """What the decisions weigh, all in tokens: one is the time that a token of a full batch takes."""
 
     budget: int
-    """Most tokens of a batch, padding included; a single row may be longer."""
+    """Most tokens of a batch; a single row may be longer."""
     launch: int = 64
-    """What a forward pass costs apart from its tokens: so much padding is accepted rather than another batch."""
+    """What a forward pass costs apart from its tokens: so much padding in attention is accepted in any batch."""
     saving: int = 64
     """A prefix is cached only if that saves at least so many tokens."""
     row: int = 256
@@ -78,19 +78,14 @@ class Batch:
     """Rows computed in one forward pass. Rows of one prefix stand side by side."""
 
     rows: tuple[BatchRow, ...]
-    """The lines, padded on the right to the longest."""
+    """What is computed. Attention pads rows on the right to the longest; all else takes them as one line."""
     released: tuple[int, ...] = ()
     """Prefixes that nothing after this batch needs."""
 
     @property
-    def width(self) -> int:
-        """Tokens of the longest row."""
-        return max(map(len, self.rows))
-
-    @property
     def tokens(self) -> int:
-        """Tokens computed, padding included."""
-        return self.width * len(self.rows)
+        """Tokens of all rows."""
+        return sum(map(len, self.rows))
 
     def groups(self) -> Iterator[tuple[int | None, int, int]]:
         """Prefix, first row and row after the last, for each run of rows with one prefix."""
@@ -114,12 +109,7 @@ class Plan:
 
     @property
     def computed(self) -> int:
-        """Tokens computed, without padding."""
-        return sum(len(row) for batch in self.batches for row in batch.rows)
-
-    @property
-    def padded(self) -> int:
-        """Tokens computed, padding included."""
+        """Tokens of all batches."""
         return sum(batch.tokens for batch in self.batches)
 
     def remaining(self, sequences: Container[int]) -> Plan:
@@ -141,8 +131,8 @@ class Plan:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.given} tokens given, {self.computed} computed ({self.padded} with padding) in "
-            f"{len(self.batches)} batches, {len(self.prefixes)} cached prefixes"
+            f"{self.given} tokens given, {self.computed} computed in {len(self.batches)} batches, "
+            f"{len(self.prefixes)} cached prefixes"
         ]
         for number, batch in enumerate(self.batches):
             parts = []
@@ -155,7 +145,7 @@ class Plan:
                     + (f", kept as prefix {', '.join(kept)}" if kept else "")
                 )
             freed = f"; frees {', '.join(map(str, batch.released))}" if batch.released else ""
-            lines.append(f"batch {number}: {len(batch.rows)} x {batch.width} tokens: {'; '.join(parts)}{freed}")
+            lines.append(f"batch {number}: {batch.tokens} tokens: {'; '.join(parts)}{freed}")
         return "\n".join(lines)
 
 
@@ -261,14 +251,15 @@ def _waves(prefixes: list[Prefix], costs: Costs) -> Iterator[list[Prefix]]:
 def _batches(rows: Sequence[BatchRow], costs: Costs) -> Iterator[Batch]:
     """Batches of rows of similar length within the budget, longest first."""
     batch: list[BatchRow] = []
-    wasted = places = 0
+    tokens = places = 0
     for row in sorted(rows, key=len, reverse=True):
-        wasted += len(batch[0]) - len(row) if batch else 0
+        tokens += len(row)
         places += len(set(row.places))
-        full = batch and (len(batch[0]) * (len(batch) + 1) > costs.budget or places > costs.places)
-        if full or wasted > costs.launch:
+        full = tokens > costs.budget or places > costs.places
+        padding = len(batch[0]) * (len(batch) + 1) - tokens if batch else 0
+        if batch and (full or padding > max(costs.launch, tokens // 2)):
             yield _batch(batch)
-            batch, wasted, places = [], 0, len(set(row.places))
+            batch, tokens, places = [], len(row), len(set(row.places))
         batch.append(row)
     if batch:
         yield _batch(batch)

@@ -69,9 +69,9 @@ def _attend(
 
     Args:
         module: the attention layer.
-        query: shape (rows, heads, width, head dimension).
-        key: of the rows' own tokens, shape (rows, key heads, own tokens, head dimension).
-        value: shape (rows, key heads, own tokens, value dimension).
+        query: shape (rows, heads, width, head dimension), or all rows in one line; see ``SharedPrefixCache.apart``.
+        key: of the rows' own tokens, shape (rows, key heads, own tokens, head dimension), or all in one line.
+        value: shape (rows, key heads, own tokens, value dimension), or all in one line.
         attention_mask: None, because transformers makes no mask for an implementation that it does not know.
         scaling: factor of the scores; 1 / sqrt(head dimension) if None.
         dropout: probability, 0 outside training.
@@ -82,13 +82,14 @@ def _attend(
         kwargs: what else the model passes; see ``_check_layer``.
 
     Returns:
-        The output of shape (rows, width, heads, value dimension), and None for the weights.
+        The output of shape (rows, width, heads, value dimension), or in one line, and None for the weights.
     """
     cache = _ACTIVE.get()
     reach = _check_layer(module, attention_mask, dropout, sliding_window, kwargs)
     layer: int = module.layer_idx  # type: ignore[assignment]  # torch types every attribute of a module as a module
     cache.attended.add(layer)
-    query = position_scale(module, query, cache)
+    query = cache.apart(position_scale(module, query, cache))
+    key, value = cache.apart(key), cache.apart(value)
     rows, heads, width, head_dim = query.shape
     key_heads, own = key.shape[1], key.shape[2]
     per_key = heads // key_heads
@@ -144,7 +145,7 @@ def _attend(
                     sinks,
                 )
                 output[part, low:high] = mixed.permute(1, 3, 0, 2, 4).flatten(2, 3)
-    return output, None
+    return cache.joined(output), None
 
 
 def _mix(

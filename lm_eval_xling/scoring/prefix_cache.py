@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -77,6 +78,14 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
         self._own_hidden.clear()
         self._prefix_hidden.clear()
 
+    def apart(self, states: Tensor) -> Tensor:
+        """Queries, keys or values as the model computed them, divided into rows: (rows, heads, width, dimension)."""
+        return states
+
+    def joined(self, output: Tensor) -> Tensor:
+        """What attention made of the rows, (rows, width, heads, dimension), as the model expects it."""
+        return output
+
     def _own_seen(self, reach: Reach, device: torch.device) -> Tensor:
         """Which of its row's own tokens a token sees: bool, shape (rows, width of the pass, own tokens)."""
         raise NotImplementedError
@@ -131,37 +140,68 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers is not typ
 
 
 class TreeCache(SharedPrefixCache):
-    """Of one forward pass whose rows are trees of tokens.
+    """Of one forward pass whose rows are trees of tokens, which the model reads as one line.
 
     Args:
         groups: see ``SharedPrefixCache``.
-        positions: see ``SharedPrefixCache``.
-        ends: token ``j`` of a row is seen by the tokens from ``j`` up to, not including, ``ends[j]``; same shape.
-        chains: whether no row branches.
+        positions: of each row, the positions of its tokens in their sequences.
+        ends: of each row, token ``j`` is seen by the tokens from ``j`` up to, not including, ``ends[j]``.
         keeping: whether to collect the keys and values of the rows.
+        layer_done: is called with the number of each layer that fills the cache.
     """
 
     def __init__(
         self,
         groups: Sequence[tuple[CachedPrefix | None, int, int]],
-        positions: Tensor,
-        ends: Tensor,
-        chains: bool = False,
+        positions: Sequence[Sequence[int]],
+        ends: Sequence[Sequence[int]],
         keeping: bool = False,
+        layer_done: Callable[[int], None] = lambda layer: None,
     ) -> None:
-        super().__init__(groups, positions)
-        self.ends = ends
-        self.chains = chains
+        lengths = [len(row) for row in positions]
+        width = max(lengths)
+        # Padding is seen by itself alone, and repeats a position that the model has.
+        padded = [[*row, *[row[-1]] * (width - len(row))] for row in positions]
+        super().__init__(groups, torch.tensor(padded))
+        self.ends = torch.tensor([[*row, *range(len(row) + 1, width + 1)] for row in ends])
+        self.chains = all(min(row) == len(row) for row in ends)
+        self.line = torch.tensor([[position for row in positions for position in row]])
+        self.starts = [0, *accumulate(lengths)]
         self.keeping = keeping
+        self.layer_done = layer_done
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._places: Tensor | None = None
+        self._tokens: Tensor | None = None
+        if min(lengths) < width:
+            within = torch.arange(width)
+            real = within < torch.tensor(lengths)[:, None]
+            self._places = (torch.tensor(self.starts[:-1])[:, None] + within * real).flatten()
+            self._tokens = real.flatten().nonzero()[:, 0]
+
+    def apart(self, states: Tensor) -> Tensor:
+        """Divide a line of shape (1, heads, tokens, dimension) into padded rows."""
+        line = states[0].transpose(0, 1)
+        if self._places is not None:
+            self._places = self._places.to(states.device)
+            line = line.index_select(0, self._places)
+        return line.unflatten(0, tuple(self.positions.shape)).transpose(1, 2)
+
+    def joined(self, output: Tensor) -> Tensor:
+        """Put padded rows into a line of shape (1, tokens, heads, dimension)."""
+        line = output.flatten(0, 1)
+        if self._tokens is not None:
+            self._tokens = self._tokens.to(output.device)
+            line = line.index_select(0, self._tokens)
+        return line[None]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Take the keys and values of a layer, shape (rows, key heads, width, head dimension), and return them."""
+        """Take the keys and values of a layer, shape (1, key heads, tokens, head dimension), and return them."""
         if layer_idx in self.kept:
             raise UnsupportedModel(f"layer {layer_idx} fills the cache twice in one pass")
         self.kept[layer_idx] = (key_states, value_states) if self.keeping else _NOTHING
+        self.layer_done(layer_idx)
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -185,11 +225,11 @@ class TreeCache(SharedPrefixCache):
             seen &= positions[:, None, :] >= reach.first(positions)[:, :, None]
         return seen
 
-    def row(self, index: int, length: int, parent: CachedPrefix | None) -> CachedPrefix:
-        """The parent prefix and the first tokens of a row, after a pass with ``keeping``."""
+    def row(self, index: int, parent: CachedPrefix | None) -> CachedPrefix:
+        """The parent prefix and the tokens of a row, after a pass with ``keeping``."""
         layers = []
         for number in range(len(self.kept)):
-            own = [tensor[index, :, :length] for tensor in self.kept[number]]
+            own = [tensor[0, :, self.starts[index] : self.starts[index + 1]] for tensor in self.kept[number]]
             # A copy in any case: a view would keep the whole batch in memory.
             before = (None, None) if parent is None else (parent.keys[number], parent.values[number])
             layers.append(

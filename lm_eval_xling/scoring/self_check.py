@@ -1,13 +1,13 @@
 """A model scored both ways on a short text: whether what differs is an error, and not rounding.
 
 Both ways compute in float32, whatever the model's type: an error of a mask, a position or a layer is one in any
-arithmetic, while half precision hides it in rounding of the same size. What remains of rounding is measured, by the
-same pass with its embeddings changed by a millionth.
+arithmetic, while half precision hides it in rounding of the same size. Where more than the usual rounding remains, the
+model's is measured, by the same pass with its embeddings changed by a millionth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,6 @@ class SelfCheck:
         self._executor = executor
         self._max_length = max_length
         self._text = list(text)
-        self._noise = 0.0
         self.is_a_number = True
         """Whether the model's own log-probabilities are numbers."""
 
@@ -101,10 +100,13 @@ class SelfCheck:
                 raise
             return f"generation from a cached prefix fails with {type(error).__name__}: {error}"
 
-    def _first_difference(self, difference: Any, what: str) -> str | None:
+    def _first_difference(self, difference: Callable[[int], float], what: str) -> str | None:
         with torch.inference_mode(), self._arithmetic():
             for length in self._lengths():
-                found, noise = difference(length)
+                found = difference(length)
+                if found <= _TOLERANCE:
+                    continue
+                noise = self._noise(length)
                 # Written so that a difference that is not a number fails.
                 if not found <= min(max(_TOLERANCE, _MULTIPLE_OF_NOISE * noise), _MOST_TOLERATED):
                     return (
@@ -154,36 +156,51 @@ class SelfCheck:
         start = next(index for index in range(len(text) - 6) if text[index] not in taken)
         return shared, first, text[start : start + 6]
 
-    def _scoring_difference(self, length: int) -> tuple[float, float]:
-        """Greatest difference, and greatest effect of the change, over the targets of one document, in nats."""
+    def _sequences(self, length: int) -> list[ScoredSequence]:
+        """Two documents after one prefix; the first with continuations of four, two and one tokens, as a tree."""
         shared, first, second = self._tokens(length)
-        # Two documents after one prefix; the first with continuations of four, two and one tokens, as a tree.
-        sequences = [
+        return [
             ScoredSequence(shared + first[:-1], first[-4:]),
             ScoredSequence(shared + first[:4] + second[:1], second[:2]),
             ScoredSequence(shared + first[:4], [second[1]]),
             ScoredSequence(shared + second[:-1], second[-1:]),
         ]
+
+    def _wanted(self, sequences: list[ScoredSequence]) -> list[tuple[tuple[int, int], int, int]]:
+        """What is compared: sequence and index of each target of the first document, its place and its token."""
+        wanted = [((0, k), k, token) for k, token in enumerate(sequences[0].targets)]
+        return wanted + [((index, 0), 0, sequences[index].targets[0]) for index in (1, 2)]
+
+    def _expected(self, sequence: ScoredSequence, rows: int = 1) -> Tensor:
+        """Log-probabilities by the model's own code at a sequence's four targets, shape (rows, 4, vocabulary)."""
+        width = len(sequence.tokens)
+        # Only as many places as are compared: the logits of a whole long prompt may take gigabytes.
+        places = torch.cat([torch.arange(width - 4, width) + row * width for row in range(rows)])
+        tokens = torch.tensor([list(sequence.tokens)] * rows, device=self._executor.device)
+        with head_at(self._model, places):
+            logits = self._model(tokens).logits[0]
+        return torch.log_softmax(logits.float(), dim=-1).view(rows, 4, -1)
+
+    def _scoring_difference(self, length: int) -> float:
+        """Greatest difference over the targets of one document, in nats."""
+        sequences = self._sequences(length)
         plan = make_plan(sequences, Costs(budget=4 * length, saving=1, row=8, overhang=0.0))
         assert plan.prefixes
         scores = {
             (target.sequence, target.index): value for batch in self._executor.run(plan) for target, value, _ in batch
         }
-        wanted = [((0, k), k, token) for k, token in enumerate(sequences[0].targets)]
-        wanted += [((index, 0), 0, sequences[index].targets[0]) for index in (1, 2)]
-        # Only as many places as are compared: the logits of a whole long prompt may take gigabytes.
-        width = len(sequences[0].tokens)
-        places = torch.cat([torch.arange(length + 3, length + 7) + row * width for row in range(2)])
-        twice = torch.tensor([list(sequences[0].tokens)] * 2, device=self._executor.device)
-        with head_at(self._model, places), self._second_row_changed():
-            logits = self._model(twice).logits[0]
-        expected, changed = torch.log_softmax(logits.float(), dim=-1).view(2, 4, -1)
+        (expected,) = self._expected(sequences[0])
         self.is_a_number = bool(expected.isfinite().any())
-        differences = [abs(float(expected[k, token]) - scores[key]) for key, k, token in wanted]
-        noise = [float((expected[k, token] - changed[k, token]).abs()) for _, k, token in wanted]
+        differences = [abs(float(expected[k, token]) - scores[key]) for key, k, token in self._wanted(sequences)]
         # amax, unlike max, keeps a not-a-number.
-        self._noise = max(self._noise, *noise)
-        return float(torch.tensor(differences).amax()), self._noise
+        return float(torch.tensor(differences).amax())
+
+    def _noise(self, length: int) -> float:
+        """Greatest effect of the change on the same targets, in nats."""
+        sequences = self._sequences(length)
+        with self._second_row_changed():
+            expected, changed = self._expected(sequences[0], rows=2)
+        return max(float((expected[k, token] - changed[k, token]).abs()) for _, k, token in self._wanted(sequences))
 
     @contextmanager
     def _second_row_changed(self) -> Iterator[None]:
@@ -201,8 +218,8 @@ class SelfCheck:
         finally:
             handle.remove()
 
-    def _generation_difference(self, length: int, pad: int) -> tuple[float, float]:
-        """Greatest difference of the log-probabilities of two generated tokens, and the noise of scoring, in nats."""
+    def _generation_difference(self, length: int, pad: int) -> float:
+        """Greatest difference of the log-probabilities of two generated tokens, in nats."""
         shared, first, second = self._tokens(length)
         prompts = [shared + first, shared + second[:3]]
         width = max(map(len, prompts))
@@ -232,4 +249,4 @@ class SelfCheck:
             if len(differences):
                 greatest = float(torch.cat([differences, differences.new_tensor([greatest])]).amax())
             agreeing &= found.sequences[:, width + step] == expected.sequences[:, width + step]
-        return greatest, self._noise
+        return greatest

@@ -95,7 +95,6 @@ def test_a_few_shot_prefix_is_computed_once_and_a_context_once_for_all_its_conti
     assert plan.given == 200 * 3 * 281
     # 30 tokens of context and the first tokens of three continuations.
     assert plan.computed == 250 + 200 * 33
-    assert plan.padded == plan.computed
 
 
 def test_the_plan_does_not_depend_on_the_order_of_the_requests() -> None:
@@ -134,10 +133,10 @@ def test_prefixes_beyond_what_is_kept_alive_follow_one_another() -> None:
 def test_a_plan_prints_what_it_does() -> None:
     text = str(make_plan(few_shot(documents=40, choices=1), Costs(budget=1128)))
     assert text.splitlines() == [
-        "11240 tokens given, 1490 computed (1490 with padding) in 3 batches, 1 cached prefixes",
-        "batch 0: 1 x 250 tokens: 1 row(s), 0 scored, kept as prefix 0",
-        "batch 1: 36 x 31 tokens: 36 row(s) after prefix 0 of 250, 72 scored",
-        "batch 2: 4 x 31 tokens: 4 row(s) after prefix 0 of 250, 8 scored; frees 0",
+        "11240 tokens given, 1490 computed in 3 batches, 1 cached prefixes",
+        "batch 0: 250 tokens: 1 row(s), 0 scored, kept as prefix 0",
+        "batch 1: 1116 tokens: 36 row(s) after prefix 0 of 250, 72 scored",
+        "batch 2: 124 tokens: 4 row(s) after prefix 0 of 250, 8 scored; frees 0",
     ]
 
 

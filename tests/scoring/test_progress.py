@@ -48,6 +48,17 @@ def test_the_bar_moves_before_the_first_request_is_done(backend: SharedPrefixLM)
     assert min(answered) >= 2
 
 
+def test_the_bar_moves_within_a_batch(backend: SharedPrefixLM) -> None:
+    layers = backend.model.config.num_hidden_layers
+    answered: list[int] = []
+    backend.cache_hook.add_partial = lambda *_: answered.append(len(Bar.shown))
+    # Each a batch of its own.
+    backend.loglikelihood(loglikelihood([(f"{number}: a question of its own", " answer") for number in range(3)]))
+    done, _ = zip(*Bar.shown[: min(answered)], strict=True)
+    assert layers > 1
+    assert len(set(done)) >= layers
+
+
 def test_whole_texts_advance_within_a_text(backend: SharedPrefixLM) -> None:
     texts = ["a long text of several windows. " * 60, "a short one"]
     backend.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts])

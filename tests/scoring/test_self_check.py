@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
+from peft import LoraConfig, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -19,7 +20,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from lm_eval_xling.scoring import prefix_attention, prefix_cache
+from lm_eval_xling.scoring import exact, prefix_attention, prefix_cache
 from lm_eval_xling.scoring.exact import in_float32
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
@@ -152,18 +153,33 @@ def test_real_models_take_the_fast_path_in_bfloat16(name: str, request: pytest.F
     assert backend.fallback_reason is None
 
 
-def test_a_layer_computes_in_float32_and_gets_its_weights_back() -> None:
-    model = decided_model("gpt-oss").to(torch.bfloat16)
+@pytest.mark.parametrize("kind", ["gpt-oss", "adapter", "opt"])
+def test_layers_compute_in_float32_and_keep_their_weights(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few that products are divided.
+    monkeypatch.setattr(exact, "_WEIGHTS_AT_ONCE", 1000)
+
+    def made() -> PreTrainedModel:
+        torch.manual_seed(0)
+        if kind != "adapter":
+            model = decided_model(kind)
+            for name, weight in model.named_parameters():
+                if name.endswith("bias"):
+                    torch.nn.init.normal_(weight)
+            return model.to(torch.bfloat16)
+        adapter = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+        return get_peft_model(decided_model("llama"), adapter).eval().to(torch.bfloat16)
+
+    model = made()
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     tokens = torch.arange(20)[None]
     with torch.no_grad():
         rounded = model(tokens).logits
         with in_float32(model):
-            exact = model(tokens).logits
-        expected = decided_model("gpt-oss").to(torch.bfloat16).to(torch.float32)(tokens).logits
+            found = model(tokens).logits
+        expected = made().to(torch.float32)(tokens).logits
         again = model(tokens).logits
-    assert exact.dtype == torch.float32
-    assert_equal_up_to_rounding(exact, expected)
+    assert found.dtype == torch.float32
+    assert_equal_up_to_rounding(found, expected)
     assert (rounded.float() - expected).abs().max() > rounding(expected, 10 * STEPS)
     assert torch.equal(rounded, again)
     for name, weight in model.named_parameters():
@@ -200,13 +216,18 @@ def test_attention_over_a_prefix_rounds_no_more_than_fused_attention(dtype: torc
     fused = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
 
     prefix = prefix_cache.CachedPrefix((key[0, :, :length],), (value[0, :, :length],))
-    positions = torch.arange(length, length + width).expand(rows, width)
-    cache = prefix_cache.TreeCache([(prefix, 0, rows)], positions, torch.full((rows, width), width))
+    cache = prefix_cache.TreeCache(
+        [(prefix, 0, rows)], [range(length, length + width)] * rows, [[width] * width] * rows
+    )
+
+    def line(states: torch.Tensor) -> torch.Tensor:
+        return states.transpose(1, 2).flatten(0, 1)[None].transpose(1, 2)
+
     layer = torch.nn.Module()
     layer.layer_idx = 0
     token = prefix_attention._ACTIVE.set(cache)
     try:
-        found, _ = prefix_attention._attend(layer, query, key[:, :, length:], value[:, :, length:], None)
+        found, _ = prefix_attention._attend(layer, *map(line, (query, key[:, :, length:], value[:, :, length:])), None)
     finally:
         prefix_attention._ACTIVE.reset(token)
 
@@ -214,7 +235,7 @@ def test_attention_over_a_prefix_rounds_no_more_than_fused_attention(dtype: torc
         return float((output.double() - exact).pow(2).mean().sqrt())
 
     assert found.dtype == dtype
-    assert error(found.transpose(1, 2)) < 1.1 * error(fused)
+    assert error(found.view(rows, width, heads, -1).transpose(1, 2)) < 1.1 * error(fused)
 
 
 @pytest.mark.slow
