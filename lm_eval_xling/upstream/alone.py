@@ -12,16 +12,20 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
+from itertools import islice
 from typing import Any
 
 from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-__all__ = ["HashedAnswers", "evaluated_tasks"]
+__all__ = ["HashedAnswers", "complaint", "evaluated_tasks"]
 
 _DEMONSTRATIONS = 2
 """How many are shown as well where a task has some but shows none unless asked to."""
+
+_TESTED = 10
+"""Documents of a task that the harness's own tests look at."""
 
 
 class HashedAnswers(LM):  # type: ignore[misc]
@@ -92,6 +96,28 @@ def _evaluated(manager: TaskManager, name: str, shots: int | None) -> dict[str, 
     }
 
 
+def complaint(task: Any) -> str | None:
+    """Return what the harness's own tests of tasks (`tests/test_tasks.py`) would say against one, or ``None``."""
+    # They load the dataset once more, with what the configuration says of it.
+    task.download(task.config.dataset_kwargs)
+    documents = list(islice(task.eval_docs, _TESTED))
+    for row, document in enumerate(documents):
+        text = task.doc_to_text(document)
+        if not isinstance(text, str):
+            return f"row {row}: doc_to_text gives {text!r}"
+        if task.config.target_delimiter.isspace() and text[-1:].isspace():
+            return f"row {row}: doc_to_text ends in white space, and the target delimiter is white space"
+        choices = task.doc_to_choice(document) if task.OUTPUT_TYPE == "multiple_choice" else [""]
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+            return f"row {row}: doc_to_choice gives {choices!r}"
+        target = task.doc_to_target(document)
+        if not isinstance(target, int | str):
+            return f"row {row}: doc_to_target gives {target!r}"
+        task.construct_requests(doc=document, ctx=text)
+    task.build_all_requests(rank=1, limit=_TESTED, world_size=1)
+    return None if documents else "there are no documents"
+
+
 class _Blocked(MetaPathFinder):
     """Refuses this package, wherever it is installed."""
 
@@ -109,6 +135,8 @@ def _main(folder: str, groups: Sequence[str], names: Sequence[str]) -> None:
         known = manager.load(list(groups)).get("groups", {}) if groups else {}
         stream.write(_text({"groups": sorted(known)}) + "\n")
         for found in evaluated_tasks(manager, names):
+            if "error" not in found:
+                found["complaint"] = complaint(manager.load([found["task"]])["tasks"][found["task"]])
             stream.write(_text(found) + "\n")
             stream.flush()
 

@@ -11,7 +11,7 @@ from lm_eval_xling.families import Family, Form, Leaf
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.records import Document
 
-__all__ = ["COLUMNS", "LeafTable", "Shots", "leaf_table"]
+__all__ = ["COLUMNS", "LeafTable", "Shots", "leaf_table", "table_at_source"]
 
 Shots = Literal["none", "fixed", "own split", "same rows"]
 """Demonstrations: there are none; the first n of a split, for every document; those of the document's pool, in rows of
@@ -43,7 +43,7 @@ class LeafTable:
     description: str | None
     """What stands before the demonstrations of every document; ``None`` where documents differ in it."""
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
-    """Rows by split: ``test``, and ``dev`` for fixed demonstrations."""
+    """Rows by split: ``test``, and ``dev`` for fixed demonstrations; none where the tasks make them."""
 
 
 def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
@@ -86,6 +86,12 @@ def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
     dev = [row(document, "dev") for document in made.demonstrations]
     splits = {"fixed": {"test": test, "dev": dev}, "own split": {"test": test + dev}}.get(shots, {"test": test})
     return LeafTable(form, shots, alike, splits)
+
+
+def table_at_source(family: Family, leaf: Leaf) -> LeafTable:
+    """Return what is known of a leaf whose rows its task makes itself."""
+    form = family.forms[leaf.form]
+    return LeafTable(form, "fixed" if form.shots else "none", "", {})
 
 
 def _told(document: Document, form: Form) -> str:

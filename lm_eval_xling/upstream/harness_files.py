@@ -7,6 +7,7 @@ from typing import Any
 
 from lm_eval_xling.families import Family, Form, Leaf, Metric
 from lm_eval_xling.families.task_files import Function, dump_yaml, group_content
+from lm_eval_xling.upstream.at_source import AtSource
 from lm_eval_xling.upstream.columns import LeafTable
 
 __all__ = ["harness_files", "upstream_metrics"]
@@ -16,6 +17,9 @@ _BUILT_IN = ("acc", "acc_bytes", "bleu", "chrf")
 
 _CATEGORIES = "acc_"
 
+_ASKED: Mapping[str, Any] = {"doc_to_text": "prompt", "doc_to_choice": "choices", "doc_to_target": "answer"}
+"""Columns of the tables that we publish."""
+
 
 def upstream_metrics(form: Form) -> list[Metric]:
     """Return the metrics that an exported task has; others need code of ours."""
@@ -23,43 +27,47 @@ def upstream_metrics(form: Form) -> list[Metric]:
     return [metric for metric in form.metrics if metric.name in _BUILT_IN or metric in by_category]
 
 
-def harness_files(family: Family, tables: Mapping[str, LeafTable], dataset_path: str, pool: str) -> dict[str, str]:
+def harness_files(
+    family: Family, tables: Mapping[str, LeafTable], pool: str, dataset: str | AtSource
+) -> dict[str, str]:
     """Return the content of the YAML files and of `utils.py`, where there is one, by file name.
 
     Args:
         family: the family.
         tables: of the exported leaves, by name.
-        dataset_path: what `datasets.load_dataset` takes.
         pool: name of the column for ``Document.pool``.
+        dataset: what `datasets.load_dataset` takes, or how the data are read where they are published.
     """
     files, code = {}, {}
     for name, table in tables.items():
         leaf = family.leaf(name)
-        base, needed = _base(family, table, dataset_path, pool)
+        base, needed = _base(family, table, pool, dataset)
         files[f"_{leaf.form}_yaml"] = dump_yaml(base)
         code.update(needed)
-        content: dict[str, Any] = {
-            "include": f"_{leaf.form}_yaml",
-            "task": family.task(leaf),
-            "dataset_name": family.task(leaf),
-        }
+        content: dict[str, Any] = {"include": f"_{leaf.form}_yaml", "task": family.task(leaf)}
+        content |= {"dataset_name": family.task(leaf)} if isinstance(dataset, str) else dataset.own(leaf)
         if table.description:
             content["description"] = table.description
         files[f"{family.task(leaf)}.yaml"] = dump_yaml(content)
     grouped = _group(family, [family.leaf(name) for name in tables])
     if grouped:
         files[f"_{grouped['group']}.yaml"] = dump_yaml(grouped)
-    if code:
+    if not isinstance(dataset, str):
+        files["utils.py"] = dataset.code
+    elif code:
         files["utils.py"] = _module(code)
     return files
 
 
-def _base(family: Family, table: LeafTable, dataset_path: str, pool: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _base(
+    family: Family, table: LeafTable, pool: str, dataset: str | AtSource
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what the leaves of a form have in common, and the pieces of `utils.py` that it needs, by name."""
     form, code = table.form, {}
     metrics = upstream_metrics(form)
     names = [metric.name for metric in metrics]
-    content: dict[str, Any] = {"tag": f"xling_{family.name}", "dataset_path": dataset_path, "test_split": "test"}
+    place, asked = ({"dataset_path": dataset}, _ASKED) if isinstance(dataset, str) else (dataset.place, dataset.asked)
+    content: dict[str, Any] = {"tag": f"xling_{family.name}", **place, "test_split": "test"}
     if table.shots == "fixed":
         content |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
     elif table.shots != "none":
@@ -73,17 +81,17 @@ def _base(family: Family, table: LeafTable, dataset_path: str, pool: str) -> tup
         content["num_fewshot"] = form.shots
     if table.description is None:
         content["description"] = "{{description}}"
-    content["doc_to_text"] = "prompt"
+    content |= {key: asked[key] for key in ("description", "doc_to_text") if key in asked}
     delimiter = form.delimiter
     if form.generates:
         generation = {"do_sample": False, "max_gen_toks": form.max_tokens, "until": list(form.stops), **form.generation}
         content |= {"output_type": "generate_until", "doc_to_target": "target", "generation_kwargs": generation}
     else:
-        choice: Any = "choices"
+        choice: Any = asked["doc_to_choice"]
         if "acc_bytes" in names and delimiter:
             code["doc_to_choice"] = _CHOICE.replace("DELIMITER", delimiter)
             choice, delimiter = Function("utils.doc_to_choice"), ""
-        content |= {"output_type": "multiple_choice", "doc_to_choice": choice, "doc_to_target": "answer"}
+        content |= {"output_type": "multiple_choice", "doc_to_choice": choice, "doc_to_target": asked["doc_to_target"]}
         if set(names) - set(_BUILT_IN):
             code["process_results"] = _BY_CATEGORY
             content["process_results"] = Function("utils.process_results")
