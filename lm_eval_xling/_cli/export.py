@@ -39,7 +39,7 @@ def export(
         str | None,
         typer.Option(
             metavar="INTERPRETER",
-            help="Evaluate the export with this Python, of an environment that has lm_eval alone, such as another release.",
+            help="Evaluate the export with this Python, of an environment that has lm_eval alone.",
         ),
     ] = None,
 ) -> None:

@@ -91,7 +91,8 @@ def _entry(dataset: str, title: str, licence: str, path: str, text_field: str) -
         citation="Zhang et al. 2024, Large Language Models are Good Spontaneous Multilingual Learners, "
         "arXiv 2405.13816",
         homepage="https://github.com/Shimao-Zhang/LLM-Multilingual-Learner",
-        schema=f"fields {', '.join(PUBLISHED_COLUMNS[dataset])}; answer: index in {', '.join(LABELS[dataset])}, from the English row",
+        schema=f"fields {', '.join(PUBLISHED_COLUMNS[dataset])}; "
+        f"answer: index in {', '.join(LABELS[dataset])}, from the English row",
         splits=("test",),
         languages=ZHANG,
         text_field=text_field,

@@ -127,10 +127,12 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(Function, lambda dumper, path: dumper.represent_scalar("!function", str(path)))
 
 
-# White space at the ends of a delimiter is seen in double quotes only.
+# White space at the ends of a delimiter and the lines of a prompt are seen in double quotes only.
 _Dumper.add_representer(
     str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if text != text.strip() else None),
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, '"' if text != text.strip() or "\n" in text else None
+    ),
 )
 
 

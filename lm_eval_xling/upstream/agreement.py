@@ -35,7 +35,8 @@ class Agreement:
     task: str
     """Name of the task, of a group that is missing, or of a check of the harness's own."""
     documents: int
-    """How many were compared, none by the harness's own checks; twice as many where demonstrations are shown only if asked for."""
+    """How many were compared, none by the harness's own checks; twice as many where demonstrations are shown only if
+    asked for."""
     requests: int
     """How many were compared."""
     difference: str | None
@@ -62,9 +63,11 @@ def check(folder: Path, python: str = sys.executable) -> Iterator[Agreement]:
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
     with _stage(folder, entries) as (run, tasks):
         with closing(_alone(folder, run, tasks, python, groups, list(leaves))) as answers:
-            known = next(answers)["groups"]
+            known = next(answers, None)
+            if known is None:
+                raise UserError("it ends without an answer", where=f"--python {python}")
             for group in groups:
-                if group not in known:
+                if group not in known["groups"]:
                     yield Agreement(group, 0, 0, "the harness does not find the group")
             # Theirs first: where the process ends before its time, it has an error to raise.
             for theirs, found in zip(answers, alone.evaluated_tasks(manager, list(leaves)), strict=False):

@@ -15,7 +15,7 @@ from lm_eval_xling.composing import PLACEMENT_WORDS
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family
 from lm_eval_xling.harness import tasks_folder
-from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.languages import LANGUAGES, MULTIPLE
 from lm_eval_xling.upstream.columns import COLUMNS, LeafTable
 from lm_eval_xling.upstream.exportable import Contribution, used_datasets
 from lm_eval_xling.upstream.harness_files import upstream_metrics
@@ -24,8 +24,8 @@ __all__ = ["dataset_card", "licence_files", "list_row", "task_readme"]
 
 
 _AT_SOURCE = (
-    "The data are not copied, since the publisher states no licence that allows it: `utils.py` reads the published files "
-    "and composes what is asked."
+    "The data are not copied, since the publisher states no licence that allows it: `utils.py` reads the published "
+    "files and composes what is asked."
 )
 
 
@@ -38,7 +38,7 @@ def task_readme(family: Family, about: Contribution, tables: Mapping[str, LeafTa
         - {metric.name for table in tables.values() for metric in upstream_metrics(table.form)}
     )
     without = f"\nMetrics of the reference implementation that are left out here: {', '.join(lost)}.\n" if lost else ""
-    group = f"* `crosslingual_{family.name}`: {family.summary}" if has_group else "None."
+    group = f"* `crosslingual_{family.name}`: averages over the tasks of this folder" if has_group else "None."
     data = f"\n{_AT_SOURCE}\n\n{_source_at(*family.datasets)}\n" if about.licence is None else ""
     known = "x" if about.published else " "
     return f"""# xling_{family.name}
@@ -96,6 +96,8 @@ If other tasks on this dataset are already supported:
 
 def _in_words(condition: Mapping[str, Any]) -> str:
     def word(value: object) -> str:
+        if value == MULTIPLE:
+            return "several languages"
         return LANGUAGES[value].name if isinstance(value, str) and value in LANGUAGES else str(value)
 
     if condition.get("placement") in PLACEMENT_WORDS and set(condition) <= {"placement", "language"}:
@@ -118,6 +120,7 @@ def _languages(family: Family, tables: Mapping[str, LeafTable]) -> list[str]:
         for rows in table.splits.values()
         for row in rows
         for code in row["languages"].values()
+        if code in LANGUAGES
     }
     if not shown:
         used = used_datasets(family, [family.leaf(name) for name in tables])
@@ -136,7 +139,7 @@ def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafT
     head = {
         **(about.licence or {}),
         "language": _languages(family, tables),
-        "task_categories": ["translation" if all(t.form.generates for t in tables.values()) else "multiple-choice"],
+        "task_categories": sorted({_category(family, table) for table in tables.values()}),
         "configs": [
             {
                 "config_name": family.task(name),
@@ -180,6 +183,12 @@ in other languages, with the prompt as the model reads it. Version {family.versi
 |---|---|
 {columns}
 """
+
+
+def _category(family: Family, table: LeafTable) -> str:
+    """A task of the hub's list."""
+    written = "translation" if family.name == "translation" else "question-answering"
+    return written if table.form.generates else "multiple-choice"
 
 
 def _sizes(tables: Mapping[str, LeafTable]) -> Iterator[tuple[str, tuple[int, int]]]:

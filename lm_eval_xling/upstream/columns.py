@@ -25,11 +25,17 @@ COLUMNS: Mapping[str, str] = {
     "choices": "list of strings: the answers that are compared",
     "answer": "integer: index of the right one among `choices`",
     "target": "string: the reference answer",
+    "answers": "list of strings: the reference answers",
+    "right": "integer: index among `choices` of the right answer in the wording of the wrong ones",
+    "wrong": "list of integers: indices among `choices` of the wrong answers",
     "category": "string: what the accuracy is also averaged by",
     "options": "list of strings: texts of the options, where `choices` are their letters",
     "languages": "struct: language code of each part of the prompt; `answer` is that of the right answer",
 }
 """What the columns hold that tables of several families have."""
+
+_SCORED = ("answers", "category", "right", "wrong")
+"""Fields that scores need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,11 @@ def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
     alike = told.pop() if len(told) == 1 and not any("{" in text for text in told) else None
 
     def row(document: Document, split: str) -> dict[str, Any]:
-        fields = {name: value for name, value in document.fields.items() if isinstance(value, str)}
+        fields = {
+            name: value
+            for name, value in document.fields.items()
+            if name in _SCORED or (isinstance(value, str) and name not in COLUMNS)
+        }
         scored: dict[str, Any] = {"choices": list(document.choices), "answer": document.answer}
         return {
             "id": document.id,

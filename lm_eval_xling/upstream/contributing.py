@@ -40,8 +40,8 @@ def export(
     """Write the families to a new folder, whole or not at all.
 
     ``lm_eval/tasks/xling_FAMILY`` goes into a harness checkout, ``data/xling_FAMILY`` is the dataset with its card, and
-    ``tasks_readme_rows.md`` has the rows for the harness's list of tasks. Data that may not be copied stay where they are
-    published: the tasks read them there, and no row is written.
+    ``tasks_readme_rows.md`` has the rows for the harness's list of tasks. Data that may not be copied stay where
+    they are published: the tasks read them there, and no row is written.
 
     Args:
         names: of families.

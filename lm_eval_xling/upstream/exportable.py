@@ -27,8 +27,8 @@ class Contribution:
     description: str
     """What is measured, in a sentence or two."""
     licence: Mapping[str, str] | None
-    """``license`` and the like, as a dataset card has them; ``None`` where the publishers state no licence that allows a
-    copy, so that the tasks read the data where these are published."""
+    """``license`` and the like, as a dataset card has them; ``None`` where the publishers state no licence that allows
+    a copy, so that the tasks read the data where these are published."""
     pool: str = "group"
     """Name of the column whose value a document shares with its demonstrations."""
     published: bool = False
@@ -86,16 +86,22 @@ _CONTRIBUTIONS: dict[str, Contribution] = {
         },
     ),
     "qa": Contribution(
-        title="The Belebele Benchmark: a Parallel Reading Comprehension Dataset in 122 Language Variants",
-        abstract="https://arxiv.org/abs/2308.16884",
+        title="On the Cross-lingual Transferability of Monolingual Representations (XQuAD); The Belebele Benchmark: a "
+        "Parallel Reading Comprehension Dataset in 122 Language Variants",
+        abstract="https://arxiv.org/abs/1910.11856, https://arxiv.org/abs/2308.16884",
         homepage="https://huggingface.co/datasets/facebook/belebele",
-        description="Belebele with passage, question and options in languages of their own.",
+        description="XQuAD and Belebele with passage, question and options in languages of their own.",
         licence={"license": "cc-by-sa-4.0"},
         published=True,
-        without={
-            "xquad_*": "its answers are compared after language-specific segmentation and the language of an answer "
-            "is detected, which is no short `utils.py`"
-        },
+    ),
+    "tofu": Contribution(
+        title="TOFU: A Task of Fictitious Unlearning for LLMs",
+        abstract="https://arxiv.org/abs/2401.06121",
+        homepage=DATASETS["tofu"].homepage,
+        description="Facts of invented authors, and of real ones and the world, asked and answered in languages of "
+        "their own. Likelihoods are divided by bytes.",
+        licence={"license": "mit"},
+        published=True,
     ),
     "hp": Contribution(
         title=_CHUA[0],
@@ -122,20 +128,19 @@ _CONTRIBUTIONS |= {
         title=_ZHANG[0],
         abstract=_ZHANG[1],
         homepage=DATASETS[name].homepage,
-        description=f"{what} in 20 languages, machine-translated: the prompt in the row's language, the labels in "
-        "English.",
+        description=f"{what} in 20 languages, machine-translated by the authors; the prompt is in the row's language, "
+        "the labels are English.",
         licence=None,
         published=True,
     )
     for name, what in (
-        ("sentiment", "Amazon reviews, positive or negative,"),
-        ("nli", "SNLI, three labels,"),
-        ("paraphrase", "PAWS, same or different,"),
+        ("sentiment", "Sentiment of 500 Amazon reviews"),
+        ("nli", "Natural language inference on 600 pairs of SNLI"),
+        ("paraphrase", "Paraphrase identification on 500 pairs of PAWS"),
     )
 }
 
 _REFUSED = {
-    "tofu": "its metrics divide by the model's tokens, which the harness tells no task",
     "math": "its answers are numbers in the digits and separators of many languages, read by our own reader",
 }
 """Families that the licence allows and the harness does not."""

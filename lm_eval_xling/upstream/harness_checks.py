@@ -31,7 +31,8 @@ def validated(python: str, tasks: Path, names: Sequence[str], where: Path) -> st
         where: working directory.
     """
     command = [python, "-I", "-m", "lm_eval", "validate", "--tasks", ",".join(names), "--include_path", str(tasks)]
-    return _complaint(command, where)
+    *_, last = _complaints(command, where) or [None]
+    return last
 
 
 def linted(tasks: Path) -> Iterator[tuple[str, str | None]]:
@@ -42,11 +43,13 @@ def linted(tasks: Path) -> Iterator[tuple[str, str | None]]:
     if find_spec("ruff") is None:
         return
     ruff = [sys.executable, "-m", "ruff"]
-    yield "ruff check", _complaint([*ruff, "check", "--isolated", "--no-cache", "--quiet", *_RULES, str(tasks)], tasks)
-    yield "ruff format", _complaint([*ruff, "format", "--isolated", "--no-cache", "--check", str(tasks)], tasks)
+    for name, options in (("check", ("--output-format=concise", *_RULES)), ("format", ("--check",))):
+        first, *_ = _complaints([*ruff, name, "--isolated", "--no-cache", *options, "."], tasks) or [None]
+        yield f"ruff {name}", first
 
 
-def _complaint(command: Sequence[str], where: Path) -> str | None:
+def _complaints(command: Sequence[str], where: Path) -> list[str | None]:
+    """Return the lines that a command writes if it ends with another code than 0."""
     ended = subprocess.run(command, cwd=where, capture_output=True, text=True, encoding="utf-8")
     said = (ended.stdout.strip() or ended.stderr.strip()).splitlines()
-    return None if ended.returncode == 0 else (said[-1] if said else f"it ends with code {ended.returncode}")
+    return [] if ended.returncode == 0 else [*(said or [f"it ends with code {ended.returncode}"])]
