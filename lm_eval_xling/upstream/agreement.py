@@ -46,6 +46,9 @@ class Agreement:
 def check(folder: Path, python: str = sys.executable) -> Iterator[Agreement]:
     """Compare every request and score of an export with ours, and yield what was found, leaf by leaf.
 
+    What the harness's repository itself asks of tasks is looked at too: the fields that its tests look at,
+    ``lm_eval validate``, and its linters where ruff is installed.
+
     Args:
         folder: as ``export`` wrote it.
         python: interpreter of an environment with the harness; this package is out of its reach, even where it is
@@ -57,6 +60,9 @@ def check(folder: Path, python: str = sys.executable) -> Iterator[Agreement]:
     """
     from lm_eval.tasks import TaskManager
 
+    folder = folder.resolve()
+    # It is started in another working directory; a link to it stays one, since it stands for an environment.
+    python = os.path.abspath(shutil.which(python) or python)
     entries = _entries(folder)
     leaves = {family.task(name): (family, family.leaf(name)) for family, entry in entries for name in entry["leaves"]}
     groups = [group for _, entry in entries for group in entry["groups"]]
