@@ -30,7 +30,7 @@ __all__ = ["Agreement", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What was found of one leaf."""
+    """What was found of one leaf, or by one of the harness's own checks."""
 
     task: str
     """Name of the task, of a group that is missing, or of a check of the harness's own."""
