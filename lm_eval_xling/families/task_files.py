@@ -42,8 +42,9 @@ def base_content(family: Family, form: Form, function: Callable[[str], Any] = Fu
         "tag": f"xling_{family.name}",
         "test_split": SPLIT,
         "process_docs": function("lm_eval_xling.leaf_dataset.evaluated"),
+        # Not `fewshot_config.split`, which lm_eval 0.4.12 does not read.
+        "fewshot_split": SPLIT,
         "fewshot_config": {
-            "split": SPLIT,
             "process_docs": function("lm_eval_xling.leaf_dataset.demonstrations"),
             "sampler": function("lm_eval_xling.leaf_dataset.SamePool"),
         },

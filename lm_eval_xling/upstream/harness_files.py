@@ -87,7 +87,8 @@ def _base(
         content |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
     elif table.shots != "none":
         code["SamePoolSampler"] = PIECES["SamePoolSampler"].replace("POOL", pool)
-        content["fewshot_config"] = {"split": "test", "sampler": Function("utils.SamePoolSampler")}
+        # Not `fewshot_config.split`, which lm_eval 0.4.12 does not read.
+        content |= {"fewshot_split": "test", "fewshot_config": {"sampler": Function("utils.SamePoolSampler")}}
         if table.shots == "own split":
             code |= {name: PIECES[name] for name in ("test_docs", "dev_docs")}
             content["process_docs"] = Function("utils.test_docs")

@@ -20,7 +20,7 @@ PIECES: Mapping[str, str] = {
     # The harness hands the evaluated document to a sampler only where both splits have the same name.
     "test_docs": """\
 # Demonstrations stand in the test split too: a sampler sees the evaluated document only
-# where fewshot_config.split and test_split have the same name.
+# where fewshot_split and test_split have the same name.
 def test_docs(dataset):
     return dataset.filter(lambda doc: doc["split"] == "test")
 """,
