@@ -161,6 +161,18 @@ class TestExport:
                 assert [line for line in text.splitlines() if line != line.rstrip()] == [], path
         assert dict(linted(tasks)) == dict.fromkeys(HARNESS_CHECKS[1:])
 
+    def test_demonstrations_are_found_by_the_oldest_release(self, exported: Path) -> None:
+        # lm_eval 0.4.12 does not read `fewshot_config.split`.
+        bases = [
+            yaml.load(path.read_text(encoding="utf-8").replace("!function", ""), yaml.SafeLoader)
+            for folder in (tasks_folder(), exported)
+            for path in folder.rglob("_*")
+            if path.is_file() and path.suffix in ("", ".yaml")
+        ]
+        shown = [base for base in bases if "fewshot_config" in base]
+        assert len(shown) > 20
+        assert [base for base in shown if "split" in base["fewshot_config"] or not base["fewshot_split"]] == []
+
     def test_the_linters_of_the_harness_complain(self, exported: Path, tmp_path: Path) -> None:
         code = shutil.copytree(exported, tmp_path / "changed") / "lm_eval" / "tasks" / "xling_mmlu" / "utils.py"
         _replace(code, "lls = [ll for ll, _ in results]", "lls = list(ll for ll, _ in results if eval('ll'))")
