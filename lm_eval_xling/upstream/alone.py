@@ -32,7 +32,7 @@ _TESTED = 10
 
 
 class HashedAnswers(LM):  # type: ignore[misc]
-    """A model whose answers depend on every byte that it is sent, and on nothing else."""
+    """A model whose answers depend on every byte that it is sent; a third of its texts are the reference answer."""
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return log-likelihoods in [-64, 0)."""
@@ -43,11 +43,12 @@ class HashedAnswers(LM):  # type: ignore[misc]
         return [value for value, _ in self.loglikelihood(requests)]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return some of the context's words."""
+        """Return some of the context's words, or the reference answer, so that scores are not all of wrong answers."""
         made = []
         for request in requests:
             words, number = request.args[0].split(), _number(request.args)
-            made.append(" ".join(words[-12 - number % 7 : len(words) - number % 5]))
+            some = " ".join(words[-12 - number % 7 : len(words) - number % 5])
+            made.append(some if number % 3 else str(request.doc["target"]))
         return made
 
 
