@@ -36,16 +36,18 @@ def validated(python: str, tasks: Path, names: Sequence[str], where: Path) -> st
 
 
 def linted(tasks: Path) -> Iterator[tuple[str, str | None]]:
-    """Yield the name of each linter of the harness's repository, and its first complaint or ``None``.
+    """Yield the name of each linter of the harness's repository, and what it says against tasks, or ``None``.
 
     Nothing is yielded where ruff is not installed.
     """
     if find_spec("ruff") is None:
         return
     ruff = [sys.executable, "-m", "ruff"]
-    for name, options in (("check", ("--output-format=concise", *_RULES)), ("format", ("--check",))):
-        first, *_ = _complaints([*ruff, name, "--isolated", "--no-cache", *options, "."], tasks) or [None]
-        yield f"ruff {name}", first
+    options = ("--isolated", "--no-cache", ".")
+    first, *_ = _complaints([*ruff, "check", "--output-format=concise", *_RULES, *options], tasks) or [None]
+    yield "ruff check", first
+    *_, last = _complaints([*ruff, "format", "--check", *options], tasks) or [None]
+    yield "ruff format", last
 
 
 def _complaints(command: Sequence[str], where: Path) -> list[str | None]:

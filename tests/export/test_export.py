@@ -117,7 +117,7 @@ class TestExport:
         parquet.write_table(rows.set_column(rows.column_names.index("answer"), "answer", [answers]), table)
         _replace(tasks / "xling_qa" / "utils.py", "2 * shared", "3 * shared")
         _replace(tasks / "xling_tofu" / "utils.py", "/ sum(each)", "/ max(each)")
-        _replace(tasks / "xling_tofu" / "utils.py", "use_stemmer=True", "use_stemmer=False")
+        _replace(tasks / "xling_tofu" / "utils.py", "].recall", "].recall / 2 + 0.1")
         # The labels of the language's own file count.
         _replace(tasks / "xling_sentiment" / "utils.py", 'english[index]["answer"]', "LABELS[index % 2]")
         _replace(tasks / "xling_nli" / "utils.py", "[116, 324,", "[324, 116,")
@@ -140,7 +140,7 @@ class TestExport:
         assert re.fullmatch(r"row \d+ sends something else", str(found["xling_hp_onewrong_de"]))
         assert re.fullmatch(r"row \d+ sends something else", str(found["xling_hp_mixup"]))
         assert found["lm_eval validate"] == "Tasks not found: xling_translation_en_de"
-        assert str(found["ruff format"]) == "Would reformat: xling_qa/utils.py"
+        assert str(found["ruff format"]).startswith("1 file would be reformatted")
 
     def test_this_package_is_out_of_reach(self, exported: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(exported, tmp_path / "changed")
