@@ -122,9 +122,13 @@ def test_a_fresh_environment_evaluates_without_a_flag(
     assert "overrides" not in finished(python, "-c", manager, cwd=empty).stderr
     run(
         tmp_path / "env" / "bin" / "lm_eval", "--model", "dummy", "--tasks", "xling_atlas_en_de,xling_atlas_mixup",
-        "--limit", "2", "--output_path", "out", "--log_samples", cwd=empty, HF_HUB_OFFLINE="1",
+        "--limit", "2", "--num_fewshot", "2", "--output_path", "out", "--log_samples", cwd=empty, HF_HUB_OFFLINE="1",
     )  # fmt: skip
     (results,) = (empty / "out").rglob("results_*.json")
     assert set(json.loads(results.read_text())["results"]) == {"xling_atlas_en_de", "xling_atlas_mixup"}
+    run(xling, "export", "atlas", "--leaves", "en_de", "--to", "upstream", cwd=empty)
+    assert "xling_atlas_en_de  764 documents, 3056 requests: equal" in run(
+        xling, "export", "--check", "upstream", cwd=empty
+    )
     run(sys.executable, "-m", "pip", "--python", python, "uninstall", "-q", "-y", "lm-eval-xling", cwd=empty)
     assert not list((site / "lm_eval" / "tasks").glob("xling/**/*.yaml"))

@@ -16,6 +16,7 @@ EPILOG = """
 Examples:\n
   xling export atlas --to upstream\n
   xling export --check upstream\n
+  xling export --check upstream --python other-env/bin/python\n
   xling export mmlu --leaves 'question_*' --hub OWNER/crosslingual-mmlu --to upstream_mmlu
 """
 
@@ -34,15 +35,26 @@ def export(
         Path | None,
         typer.Option("--check", metavar="FOLDER", help="Compare an export's requests and scores with ours."),
     ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTERPRETER",
+            help="Evaluate the export with this Python, of an environment that has lm_eval alone.",
+        ),
+    ] = None,
 ) -> None:
     """Write tasks that a pull request to lm-evaluation-harness can take, without this package, or check them."""
     from lm_eval_xling import upstream
 
     if check is not None:
         if families or to or leaves or hub:
-            raise UserError("--check takes nothing else", where="xling export", fix="check after the export is written")
-        _check(check)
+            raise UserError(
+                "--check takes nothing else but --python", where="xling export", fix="check after the export is written"
+            )
+        _check(check, python)
         return
+    if python:
+        raise UserError("only a check runs another Python", where="--python", fix="xling export --check FOLDER")
     if not families:
         raise UserError("no family is named", where="xling export", fix="xling export atlas --to FOLDER")
     if to is None:
@@ -51,13 +63,14 @@ def export(
     print(f"{to}\nxling export --check {to}")
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, python: str | None) -> None:
     from lm_eval_xling import upstream
 
     differ = 0
-    for found in upstream.check(folder):
+    for found in upstream.check(folder, python or sys.executable):
         differ += found.difference is not None
-        said = found.difference or f"{found.documents} documents, {found.requests} requests: equal"
+        equal = f"{found.documents} documents, {found.requests} requests: equal" if found.documents else "no complaint"
+        said = found.difference or equal
         print(f"{found.task}  {said}", flush=True)
     if differ:
         print(f"xling: {differ} of the tasks differ", file=sys.stderr)

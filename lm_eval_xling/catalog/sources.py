@@ -218,6 +218,10 @@ class GitHubFiles:
         """The commit that the catalog names."""
         return self.commit
 
+    def address(self, path: str, commit: str) -> str:
+        """The address of a file at a commit."""
+        return f"{_GITHUB}/{self.repository}/{commit}/{quote(path)}"
+
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Download the part's files, unless they are in the cache, and read them."""
         self.download(part, revision)
@@ -233,7 +237,7 @@ class GitHubFiles:
         folder = self._folder(commit)
         known = published_sha256().get(self.repository, {})
         for path in self.paths(part):
-            _download(f"{_GITHUB}/{self.repository}/{commit}/{quote(path)}", folder / path, known.get(path))
+            _download(self.address(path, commit), folder / path, known.get(path))
         paths = tuple(folder / path for path in self.paths(part))
         return paths, {path: file_sha256(folder / path) for path in self.paths(part)}
 
@@ -249,7 +253,7 @@ class GitHubFiles:
         import requests
 
         try:
-            requests.head(f"{_GITHUB}/{self.repository}/{self.commit}/README.md", timeout=_TIMEOUT).raise_for_status()
+            requests.head(self.address("README.md", self.commit), timeout=_TIMEOUT).raise_for_status()
         except requests.RequestException as error:
             return _reason(error)
         return None

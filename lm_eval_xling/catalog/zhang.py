@@ -18,7 +18,7 @@ from lm_eval_xling.catalog.sources import GitHubFiles
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Row
 
-__all__ = ["DATASETS", "LABELS", "REPOSITORY_COMMIT"]
+__all__ = ["PUBLISHED_COLUMNS", "DATASETS", "LABELS", "REPOSITORY_COMMIT"]
 
 LABELS: Mapping[str, tuple[str, ...]] = {
     "sentiment": ("positive", "negative"),
@@ -27,12 +27,19 @@ LABELS: Mapping[str, tuple[str, ...]] = {
 }
 """The labels of each dataset in the paper's order: what ``answer`` counts."""
 
+PUBLISHED_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "sentiment": {"text": "input"},
+    "nli": {"premise": "premise", "hypothesis": "hypothesis"},
+    "paraphrase": {"sentence_1": "sentence1", "sentence_2": "sentence2"},
+}
+"""The published column of each field; ``answer`` is the label's word."""
+
 REPOSITORY_COMMIT = ("Shimao-Zhang/LLM-Multilingual-Learner", "5605459cab2d9c2c170a30268c0ab84cf17bb66a")
 """The paper's repository and the commit of its data."""
 
 
-def _reader(dataset: str, columns: Mapping[str, str]) -> Callable[[Part, Sequence[Path]], Iterator[Row]]:
-    """Return the reader of a dataset; ``columns`` gives the data's column for each field."""
+def _reader(dataset: str) -> Callable[[Part, Sequence[Path]], Iterator[Row]]:
+    """Return the reader of a dataset."""
 
     def read(part: Part, paths: Sequence[Path]) -> Iterator[Row]:
         records, english = list(json_array(paths[0])), list(json_array(paths[-1]))
@@ -50,7 +57,7 @@ def _reader(dataset: str, columns: Mapping[str, str]) -> Callable[[Part, Sequenc
             yield Row(
                 id=str(index),
                 language=part.language,
-                fields={field: record.text(column) for field, column in columns.items()},
+                fields={field: record.text(column) for field, column in PUBLISHED_COLUMNS[dataset].items()},
                 answer=answer,
             )
         if len(words) != len(LABELS[dataset]):
@@ -66,7 +73,7 @@ def _label(record: Record, dataset: str) -> int:
     return LABELS[dataset].index(word)
 
 
-def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[str, str], text_field: str) -> Dataset:
+def _entry(dataset: str, title: str, licence: str, path: str, text_field: str) -> Dataset:
     def paths(part: Part) -> tuple[str, ...]:
         files = (path.format(part.language), path.format("en"))
         return tuple(dict.fromkeys(files)) if part.language in ZHANG else ()
@@ -74,7 +81,7 @@ def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[s
     form = Format(
         f"the paper's JSON files, with the English one: {path.format('LANGUAGE')}",
         find_all(paths),
-        _reader(dataset, columns),
+        _reader(dataset),
         names=re.escape(path.rpartition("/")[2]).replace(r"\{\}", ".+"),
     )
     return Dataset(
@@ -84,7 +91,8 @@ def _entry(dataset: str, title: str, licence: str, path: str, columns: Mapping[s
         citation="Zhang et al. 2024, Large Language Models are Good Spontaneous Multilingual Learners, "
         "arXiv 2405.13816",
         homepage="https://github.com/Shimao-Zhang/LLM-Multilingual-Learner",
-        schema=f"fields {', '.join(columns)}; answer: index in {', '.join(LABELS[dataset])}, from the English row",
+        schema=f"fields {', '.join(PUBLISHED_COLUMNS[dataset])}; "
+        f"answer: index in {', '.join(LABELS[dataset])}, from the English row",
         splits=("test",),
         languages=ZHANG,
         text_field=text_field,
@@ -100,7 +108,6 @@ DATASETS = (
         "Amazon polarity, 500 reviews, machine-translated",
         "derived from Amazon polarity (no licence stated)",
         "data/ap_emotion/emotion_{}500_test.json",
-        {"text": "input"},
         "text",
     ),
     _entry(
@@ -108,7 +115,6 @@ DATASETS = (
         "SNLI, 600 pairs, machine-translated",
         "derived from SNLI (CC BY-SA 4.0)",
         "data/snli/snli_{}600_test.json",
-        {"premise": "premise", "hypothesis": "hypothesis"},
         "hypothesis",
     ),
     _entry(
@@ -116,7 +122,6 @@ DATASETS = (
         "PAWS, 500 pairs, machine-translated",
         "derived from PAWS (free use with attribution to Google LLC)",
         "data/paws/paws_{}500_test.json",
-        {"sentence_1": "sentence1", "sentence_2": "sentence2"},
         "sentence_1",
     ),
 )

@@ -32,9 +32,19 @@ from lm_eval_xling.families.switching import (
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.records import Condition, Document, Row, Switched, SwitchedText, TaskDocuments
 
-__all__ = ["FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
+__all__ = ["DEMONSTRATIONS", "FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
 
 log = logging.getLogger(__name__)
+
+DEMONSTRATIONS: Mapping[str, tuple[str, ...]] = {
+    # The demonstrations of the paper, which are rows of its own test data.
+    "sentiment": ("99", "20"),
+    # Short rows of six premises whose translations are sound; the paper's are not among its data.
+    "nli": ("116", "324", "191", "414", "544", "343"),
+    # Short rows that no translation made identical; the paper's are not among its data.
+    "paraphrase": ("271", "39", "232", "260"),
+}
+"""Ids of the demonstrations of each family, in the order in which a prompt shows them."""
 
 # Words that have nothing to do with any of the tasks; the paper has two of them, for sentiment.
 _AGNOSTIC = ("ox", "horse", "sheep")
@@ -100,10 +110,13 @@ class _Task:
     """Prompt word (key in the literals) of every field in order; None for a text that stands without one."""
     answer_field: str
     """Prompt word before the label (key in the literals)."""
-    demonstrations: tuple[str, ...]
-    """Ids of the demonstrations, in the order in which a prompt shows them."""
     parameters: tuple[str, ...] = ("labels", "language", "missing", "preset", "demos")
     """Parameters that it uses."""
+
+    @property
+    def demonstrations(self) -> tuple[str, ...]:
+        """Ids of the demonstrations, in the order in which a prompt shows them."""
+        return DEMONSTRATIONS[self.name]
 
     def leaf(self, code: str) -> Leaf:
         """Return the leaf of a language; English alone has no other language to switch with."""
@@ -375,8 +388,6 @@ FAMILIES = tuple(
             labels=("positive", "negative"),
             fields={"text": None},
             answer_field="fields.emotion",
-            # The demonstrations of the paper, which are rows of its own test data.
-            demonstrations=("99", "20"),
         ),
         _Task(
             name="nli",
@@ -384,8 +395,6 @@ FAMILIES = tuple(
             labels=("entailment", "neutral", "contradiction"),
             fields={"premise": "fields.premise", "hypothesis": "fields.hypothesis"},
             answer_field="fields.answer",
-            # Short rows of six premises whose translations are sound; the paper's are not among its data.
-            demonstrations=("116", "324", "191", "414", "544", "343"),
         ),
         _Task(
             name="paraphrase",
@@ -393,8 +402,6 @@ FAMILIES = tuple(
             labels=("same", "different"),
             fields={"sentence_1": "fields.sentence_1", "sentence_2": "fields.sentence_2"},
             answer_field="fields.answer",
-            # Short rows that no translation made identical; the paper's are not among its data.
-            demonstrations=("271", "39", "232", "260"),
             parameters=("labels", "language", "missing", "drop_identical", "preset", "demos"),
         ),
     )

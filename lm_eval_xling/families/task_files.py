@@ -42,8 +42,9 @@ def base_content(family: Family, form: Form, function: Callable[[str], Any] = Fu
         "tag": f"xling_{family.name}",
         "test_split": SPLIT,
         "process_docs": function("lm_eval_xling.leaf_dataset.evaluated"),
+        # Not `fewshot_config.split`, which lm_eval 0.4.12 does not read.
+        "fewshot_split": SPLIT,
         "fewshot_config": {
-            "split": SPLIT,
             "process_docs": function("lm_eval_xling.leaf_dataset.demonstrations"),
             "sampler": function("lm_eval_xling.leaf_dataset.SamePool"),
         },
@@ -127,10 +128,12 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(Function, lambda dumper, path: dumper.represent_scalar("!function", str(path)))
 
 
-# White space at the ends of a delimiter is seen in double quotes only.
+# White space at the ends of a delimiter and the lines of a prompt are seen in double quotes only.
 _Dumper.add_representer(
     str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if text != text.strip() else None),
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, '"' if text != text.strip() or "\n" in text else None
+    ),
 )
 
 

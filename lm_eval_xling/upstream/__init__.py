@@ -2,7 +2,8 @@
 
 ::
 
-    exportable ▸ columns ▸ harness_files, cards ▸ contributing ▸ agreement (in a process with the harness alone)
+    exportable ▸ columns or at_source ▸ harness_files, cards ▸ contributing
+    agreement (in a process with the harness alone), harness_checks
 """
 
 from lm_eval_xling.upstream.agreement import Agreement, check

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, family_named
 from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.upstream import alone
+from lm_eval_xling.upstream.at_source import at_source
 from lm_eval_xling.upstream.contributing import MANIFEST, TASKS, dataset_path
+from lm_eval_xling.upstream.exportable import contribution
+from lm_eval_xling.upstream.harness_checks import linted, validated
 from lm_eval_xling.upstream.harness_files import upstream_metrics
 
 __all__ = ["Agreement", "check"]
@@ -25,47 +30,64 @@ __all__ = ["Agreement", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What was found of one leaf."""
+    """What was found of one leaf, or by one of the harness's own checks."""
 
     task: str
-    """Name of the task, or of a group that is missing."""
+    """Name of the task, of a group that is missing, or of a check of the harness's own."""
     documents: int
-    """How many were compared; twice as many where demonstrations are shown only if asked for."""
+    """How many were compared, none by the harness's own checks; twice as many where demonstrations are shown only if
+    asked for."""
     requests: int
     """How many were compared."""
     difference: str | None
     """The first one; ``None`` where every request and score is equal."""
 
 
-def check(folder: Path) -> Iterator[Agreement]:
+def check(folder: Path, python: str = sys.executable) -> Iterator[Agreement]:
     """Compare every request and score of an export with ours, and yield what was found, leaf by leaf.
+
+    What the harness's repository itself asks of tasks is looked at too: the fields that its tests look at,
+    ``lm_eval validate``, and its linters where ruff is installed.
 
     Args:
         folder: as ``export`` wrote it.
+        python: interpreter of an environment with the harness; this package is out of its reach, even where it is
+            installed.
 
     Raises:
-        UserError: a folder that is no export, or a process that ended before it had evaluated all.
+        UserError: a folder that is no export, an interpreter that is none or has no harness, or a process that ended
+            before it had evaluated all.
     """
     from lm_eval.tasks import TaskManager
 
+    folder = folder.resolve()
+    # It is started in another working directory; a link to it stays one, since it stands for an environment.
+    python = os.path.abspath(shutil.which(python) or python)
     entries = _entries(folder)
     leaves = {family.task(name): (family, family.leaf(name)) for family, entry in entries for name in entry["leaves"]}
     groups = [group for _, entry in entries for group in entry["groups"]]
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
-    with closing(_alone(folder.resolve(), entries, groups, list(leaves))) as answers:
-        known = next(answers)["groups"]
-        for group in groups:
-            if group not in known:
-                yield Agreement(group, 0, 0, "the harness does not find the group")
-        # Theirs first: where the process ends before its time, it has an error to raise.
-        for theirs, found in zip(answers, alone.evaluated_tasks(manager, list(leaves)), strict=False):
-            # As the other process writes it.
-            ours = json.loads(json.dumps(found))
-            family, leaf = leaves[ours["task"]]
-            metrics = {metric.name for metric in upstream_metrics(family.forms[leaf.form])}
-            documents = [document for run in ours.get("runs", ()) for document in run["documents"]]
-            sent = sum(document["sent"] for document in documents)
-            yield Agreement(ours["task"], len(documents), sent, _difference(ours, theirs, metrics))
+    with _stage(folder, entries) as (run, tasks):
+        with closing(_alone(folder, run, tasks, python, groups, list(leaves))) as answers:
+            known = next(answers, None)
+            if known is None:
+                raise UserError("it ends without an answer", where=f"--python {python}")
+            for group in groups:
+                if group not in known["groups"]:
+                    yield Agreement(group, 0, 0, "the harness does not find the group")
+            # Theirs first: where the process ends before its time, it has an error to raise.
+            for theirs, found in zip(answers, alone.evaluated_tasks(manager, list(leaves)), strict=False):
+                # As the other process writes it.
+                ours = json.loads(json.dumps(found))
+                family, leaf = leaves[ours["task"]]
+                metrics = {metric.name for metric in upstream_metrics(family.forms[leaf.form])}
+                documents = [document for run in ours.get("runs", ()) for document in run["documents"]]
+                sent = sum(document["sent"] for document in documents)
+                difference = _difference(ours, theirs, metrics) or theirs.get("complaint")
+                yield Agreement(ours["task"], len(documents), sent, difference)
+        yield Agreement("lm_eval validate", 0, 0, validated(python, tasks, [*leaves, *groups], run))
+        for linter, complaint in linted(folder / TASKS):
+            yield Agreement(linter, 0, 0, complaint)
 
 
 def _entries(folder: Path) -> list[tuple[Family, dict[str, Any]]]:
@@ -83,37 +105,65 @@ def _entries(folder: Path) -> list[tuple[Family, dict[str, Any]]]:
     return entries
 
 
-def _alone(
-    folder: Path, entries: Sequence[tuple[Family, Mapping[str, Any]]], groups: Sequence[str], names: Sequence[str]
-) -> Generator[dict[str, Any], None, None]:
-    """Yield the groups that the harness finds, and then what it says of each task, without this package."""
-    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+@contextmanager
+def _stage(folder: Path, entries: Sequence[tuple[Family, Mapping[str, Any]]]) -> Iterator[tuple[Path, Path]]:
+    """Put the data where the tasks look for them, and yield a working directory and the folder of the tasks."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run, tasks = Path(scratch, "run"), folder / TASKS
+        run.mkdir()
+        moved: dict[str, str] = {}
         for family, entry in entries:
-            # The dataset stands where the tasks look for it: `datasets` looks for a folder before it asks the hub.
-            data = Path(scratch, "run", dataset_path(family, entry["hub"]))
+            if contribution(family).licence is None:
+                moved |= at_source(family).stand_in([family.leaf(name) for name in entry["leaves"]], run)
+                continue
+            # `datasets` looks for a folder before it asks the hub.
+            data = run / dataset_path(family, entry["hub"])
             data.parent.mkdir(parents=True, exist_ok=True)
             data.symlink_to(folder / "data" / f"xling_{family.name}", target_is_directory=True)
-        offline = {"HF_DATASETS_CACHE": f"{scratch}/cache", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-B", alone.__file__, str(folder / TASKS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            encoding="utf-8",
-            cwd=Path(scratch, "run"),
-            env={**os.environ, **offline},
-        )
+        if moved:
+            tasks = shutil.copytree(tasks, Path(scratch, TASKS))
+            for path in tasks.rglob("*.yaml"):
+                text = path.read_text(encoding="utf-8")
+                # Each address ends its line, so that none is taken for the beginning of another.
+                here = re.sub(r"https://\S+$", lambda found: moved.get(found[0], found[0]), text, flags=re.MULTILINE)
+                path.write_text(here, encoding="utf-8")
+        yield run, tasks
+
+
+def _alone(
+    folder: Path, run: Path, tasks: Path, python: str, groups: Sequence[str], names: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
+    """Yield the groups that the harness finds, and then what it says of each task, without this package."""
+    offline = {"HF_DATASETS_CACHE": str(run.parent / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        try:
+            process = subprocess.Popen(
+                [python, "-I", "-B", alone.__file__, str(tasks)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                encoding="utf-8",
+                cwd=run,
+                env={**os.environ, **offline},
+            )
+        except OSError as error:
+            raise UserError(f"no interpreter: {error.strerror}", where=f"--python {python}") from error
         assert process.stdin is not None and process.stdout is not None
         with process:
             try:
-                json.dump([list(groups), list(names)], process.stdin)
-                process.stdin.close()
+                # Who ends at once reads nothing, and says why elsewhere.
+                with suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps([list(groups), list(names)]))
+                    process.stdin.close()
                 yield from map(json.loads, process.stdout)
             except GeneratorExit:
                 # Whoever compares has stopped.
                 process.kill()
                 raise
+            except ValueError:
+                process.kill()
+                raise UserError("it answers as no Python interpreter does", where=f"--python {python}") from None
         if process.returncode:
             said.seek(0)
             last = (said.read().strip().splitlines() or ["it says nothing"])[-1]

@@ -12,20 +12,27 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
+from itertools import islice
 from typing import Any
 
-from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
+from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
-__all__ = ["HashedAnswers", "evaluated_tasks"]
+__all__ = ["HashedAnswers", "complaint", "evaluated_tasks"]
 
 _DEMONSTRATIONS = 2
 """How many are shown as well where a task has some but shows none unless asked to."""
 
+_SEED = 1234
+"""The harness's own seed of demonstrations."""
+
+_TESTED = 10
+"""Documents of a task that the harness's own tests look at."""
+
 
 class HashedAnswers(LM):  # type: ignore[misc]
-    """A model whose answers depend on every byte that it is sent, and on nothing else."""
+    """A model whose answers depend on every byte that it is sent; a third of its texts are the reference answer."""
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return log-likelihoods in [-64, 0)."""
@@ -36,11 +43,12 @@ class HashedAnswers(LM):  # type: ignore[misc]
         return [value for value, _ in self.loglikelihood(requests)]
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return some of the context's words."""
+        """Return some of the context's words, or the reference answer, so that scores are not all of wrong answers."""
         made = []
         for request in requests:
             words, number = request.args[0].split(), _number(request.args)
-            made.append(" ".join(words[-12 - number % 7 : len(words) - number % 5]))
+            some = " ".join(words[-12 - number % 7 : len(words) - number % 5])
+            made.append(some if number % 3 else str(request.doc["target"]))
         return made
 
 
@@ -74,9 +82,12 @@ def evaluated_tasks(manager: TaskManager, names: Sequence[str]) -> Iterator[dict
 
 def _evaluated(manager: TaskManager, name: str, shots: int | None) -> dict[str, Any]:
     """Return digests of the requests and the scores, document by document, and their aggregates."""
-    results = simple_evaluate(
-        model=HashedAnswers(), tasks=[name], num_fewshot=shots, task_manager=manager, bootstrap_iters=0
-    )
+    loaded = manager.load([name])
+    task = loaded["tasks"][name]
+    task.set_config(key="num_fewshot", value=task.config.num_fewshot or 0 if shots is None else shots)
+    task.set_fewshot_seed(seed=_SEED)
+    # Not `simple_evaluate`, which lists what is installed each time.
+    results = evaluate(lm=HashedAnswers(), task_dict=loaded, bootstrap_iters=0)
     scores = results["results"][name].items()
     return {
         "shots": shots,
@@ -90,6 +101,28 @@ def _evaluated(manager: TaskManager, name: str, shots: int | None) -> dict[str, 
         ],
         "scores": {metric.removesuffix(",none"): value for metric, value in scores if metric.endswith(",none")},
     }
+
+
+def complaint(task: Any) -> str | None:
+    """Return what the harness's own tests of tasks (`tests/test_tasks.py`) would say against one, or ``None``."""
+    # They load the dataset once more, with what the configuration says of it.
+    task.download(task.config.dataset_kwargs)
+    documents = list(islice(task.eval_docs, _TESTED))
+    for row, document in enumerate(documents):
+        text = task.doc_to_text(document)
+        if not isinstance(text, str):
+            return f"row {row}: doc_to_text gives {text!r}"
+        if task.config.target_delimiter.isspace() and text[-1:].isspace():
+            return f"row {row}: doc_to_text ends in white space, and the target delimiter is white space"
+        choices = task.doc_to_choice(document) if task.OUTPUT_TYPE == "multiple_choice" else [""]
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+            return f"row {row}: doc_to_choice gives {choices!r}"
+        target = task.doc_to_target(document)
+        if not isinstance(target, int | str):
+            return f"row {row}: doc_to_target gives {target!r}"
+        task.construct_requests(doc=document, ctx=text)
+    task.build_all_requests(rank=1, limit=_TESTED, world_size=1)
+    return None if documents else "there are no documents"
 
 
 class _Blocked(MetaPathFinder):
@@ -109,6 +142,8 @@ def _main(folder: str, groups: Sequence[str], names: Sequence[str]) -> None:
         known = manager.load(list(groups)).get("groups", {}) if groups else {}
         stream.write(_text({"groups": sorted(known)}) + "\n")
         for found in evaluated_tasks(manager, names):
+            if "error" not in found:
+                found["complaint"] = complaint(manager.load([found["task"]])["tasks"][found["task"]])
             stream.write(_text(found) + "\n")
             stream.flush()
 

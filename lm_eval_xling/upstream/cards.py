@@ -11,16 +11,22 @@ import yaml
 
 from lm_eval_xling.catalog import DATASETS
 from lm_eval_xling.catalog.mirror import StoredPart, mirror_from_environment
+from lm_eval_xling.composing import PLACEMENT_WORDS
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family
-from lm_eval_xling.families.placed import placement_in_words
 from lm_eval_xling.harness import tasks_folder
-from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.languages import LANGUAGES, MULTIPLE
 from lm_eval_xling.upstream.columns import COLUMNS, LeafTable
 from lm_eval_xling.upstream.exportable import Contribution, used_datasets
 from lm_eval_xling.upstream.harness_files import upstream_metrics
 
 __all__ = ["dataset_card", "licence_files", "list_row", "task_readme"]
+
+
+_AT_SOURCE = (
+    "The data are not copied, since the publisher states no licence that allows it: `utils.py` reads the published "
+    "files and composes what is asked."
+)
 
 
 def task_readme(family: Family, about: Contribution, tables: Mapping[str, LeafTable], has_group: bool) -> str:
@@ -32,20 +38,20 @@ def task_readme(family: Family, about: Contribution, tables: Mapping[str, LeafTa
         - {metric.name for table in tables.values() for metric in upstream_metrics(table.form)}
     )
     without = f"\nMetrics of the reference implementation that are left out here: {', '.join(lost)}.\n" if lost else ""
-    group = f"* `crosslingual_{family.name}`: {family.summary}" if has_group else "None."
+    group = f"* `crosslingual_{family.name}`: averages over the tasks of this folder" if has_group else "None."
+    data = f"\n{_AT_SOURCE}\n\n{_source_at(*family.datasets)}\n" if about.licence is None else ""
     known = "x" if about.published else " "
     return f"""# xling_{family.name}
 
-### Paper
+## Paper
 
 Title: {about.title}
 
 Abstract: {about.abstract}
 
 {about.description}
-{without}
+{without}{data}
 Homepage: {about.homepage}
-
 
 ### Citation
 
@@ -70,13 +76,14 @@ Homepage: {about.homepage}
 ### Checklist
 
 For adding novel benchmarks/datasets to the library:
+
 * [{known}] Is the task an existing benchmark in the literature?
   * [{known}] Have you referenced the original paper that introduced the task?
   * [ ] If yes, does the original paper provide a reference implementation? If so, have you checked against the \
 reference implementation and documented how to run such a test?
 
-
 If other tasks on this dataset are already supported:
+
 * [ ] Is the "Main" variant of this task clearly denoted?
 * [x] Have you provided a short sentence in a README on what each new variant adds / evaluates?
 * [ ] Have you noted which, if any, published evaluation setups are matched by this variant?
@@ -88,12 +95,13 @@ If other tasks on this dataset are already supported:
 
 
 def _in_words(condition: Mapping[str, Any]) -> str:
-    if set(condition) <= {"placement", "language"}:
-        return placement_in_words(**condition)
-
     def word(value: object) -> str:
+        if value == MULTIPLE:
+            return "several languages"
         return LANGUAGES[value].name if isinstance(value, str) and value in LANGUAGES else str(value)
 
+    if condition.get("placement") in PLACEMENT_WORDS and set(condition) <= {"placement", "language"}:
+        return PLACEMENT_WORDS[condition["placement"]].format(base="English", target=word(condition.get("language")))
     return ", ".join(f"{name.replace('_', ' ')} {word(value)}" for name, value in condition.items())
 
 
@@ -105,29 +113,33 @@ def _citation(family: Family) -> str:
     return found[1]
 
 
-def _languages(tables: Mapping[str, LeafTable]) -> list[str]:
+def _languages(family: Family, tables: Mapping[str, LeafTable]) -> list[str]:
     shown = {
         code
         for table in tables.values()
         for rows in table.splits.values()
         for row in rows
         for code in row["languages"].values()
+        if code in LANGUAGES
     }
+    if not shown:
+        used = used_datasets(family, [family.leaf(name) for name in tables])
+        shown = {language for parts in used.values() for _, language in parts}
     return sorted(shown, key=lambda code: (code != "en", code))
 
 
 def list_row(family: Family, about: Contribution, tables: Mapping[str, LeafTable]) -> str:
     """Return the row for ``lm_eval/tasks/README.md``."""
-    names = ", ".join(LANGUAGES[code].name for code in _languages(tables))
+    names = ", ".join(LANGUAGES[code].name for code in _languages(family, tables))
     return f"| [xling_{family.name}](xling_{family.name}/README.md) | {about.description} | {names} |\n"
 
 
-def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafTable], pool: str) -> str:
+def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafTable]) -> str:
     """Return the card of the dataset: what the hub reads, and what a person does."""
     head = {
-        **about.licence,
-        "language": _languages(tables),
-        "task_categories": ["translation" if all(t.form.generates for t in tables.values()) else "multiple-choice"],
+        **(about.licence or {}),
+        "language": _languages(family, tables),
+        "task_categories": sorted({_category(family, table) for table in tables.values()}),
         "configs": [
             {
                 "config_name": family.task(name),
@@ -140,7 +152,7 @@ def dataset_card(family: Family, about: Contribution, tables: Mapping[str, LeafT
     }
     sizes = "\n".join(f"| `{family.task(name)}` | {scored} | {shown} |" for name, (scored, shown) in _sizes(tables))
     used = dict.fromkeys(name for t in tables.values() for rows in t.splits.values() for row in rows for name in row)
-    known = {**COLUMNS, pool: "string: a document's demonstrations have the same value here"}
+    known = {**COLUMNS, about.pool: "string: a document's demonstrations have the same value here"}
     columns = "\n".join(f"| `{name}` | {known.get(name, 'string: a text of the prompt')} |" for name in used)
     return f"""---
 {yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=120).rstrip()}
@@ -173,18 +185,35 @@ in other languages, with the prompt as the model reads it. Version {family.versi
 """
 
 
+def _category(family: Family, table: LeafTable) -> str:
+    """A task of the hub's list."""
+    written = "translation" if family.name == "translation" else "question-answering"
+    return written if table.form.generates else "multiple-choice"
+
+
 def _sizes(tables: Mapping[str, LeafTable]) -> Iterator[tuple[str, tuple[int, int]]]:
     for name, table in tables.items():
         roles = [row.get("split", split) for split, rows in table.splits.items() for row in rows]
         yield name, (roles.count("test"), roles.count("dev"))
 
 
+def _source_at(name: str) -> str:
+    """Return what is read where it is published, and its licence."""
+    entry = DATASETS[name]
+    read = (f"{source.name}{f' at {source.pinned}' if source.pinned else ''}" for source in entry.sources)
+    return f"{_about(name)}\n  - read from {', '.join(read)}"
+
+
+def _about(name: str) -> str:
+    entry = DATASETS[name]
+    return f"- {entry.title}. {entry.citation}. Licence: {entry.licence}. {entry.homepage}"
+
+
 def _sources(family: Family, tables: Mapping[str, LeafTable]) -> str:
     mirror = mirror_from_environment()
     lines = []
     for name, parts in used_datasets(family, [family.leaf(leaf) for leaf in tables]).items():
-        entry = DATASETS[name]
-        lines.append(f"- {entry.title}. {entry.citation}. Licence: {entry.licence}. {entry.homepage}")
+        lines.append(_about(name))
         stored = {(part.split, part.language): part for part in mirror.of(name)} if mirror else {}
         lines += dict.fromkeys(_source(stored[part]) for part in parts if part in stored)
     return "\n".join(lines)

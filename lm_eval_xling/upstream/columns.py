@@ -11,7 +11,7 @@ from lm_eval_xling.families import Family, Form, Leaf
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.records import Document
 
-__all__ = ["COLUMNS", "LeafTable", "Shots", "leaf_table"]
+__all__ = ["COLUMNS", "LeafTable", "Shots", "leaf_table", "table_at_source"]
 
 Shots = Literal["none", "fixed", "own split", "same rows"]
 """Demonstrations: there are none; the first n of a split, for every document; those of the document's pool, in rows of
@@ -25,11 +25,17 @@ COLUMNS: Mapping[str, str] = {
     "choices": "list of strings: the answers that are compared",
     "answer": "integer: index of the right one among `choices`",
     "target": "string: the reference answer",
+    "answers": "list of strings: the reference answers",
+    "right": "integer: index among `choices` of the right answer in the wording of the wrong ones",
+    "wrong": "list of integers: indices among `choices` of the wrong answers",
     "category": "string: what the accuracy is also averaged by",
     "options": "list of strings: texts of the options, where `choices` are their letters",
     "languages": "struct: language code of each part of the prompt; `answer` is that of the right answer",
 }
 """What the columns hold that tables of several families have."""
+
+_SCORED = ("answers", "category", "right", "wrong")
+"""Fields that scores need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class LeafTable:
     description: str | None
     """What stands before the demonstrations of every document; ``None`` where documents differ in it."""
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
-    """Rows by split: ``test``, and ``dev`` for fixed demonstrations."""
+    """Rows by split: ``test``, and ``dev`` for fixed demonstrations; none where the tasks make them."""
 
 
 def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
@@ -68,7 +74,11 @@ def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
     alike = told.pop() if len(told) == 1 and not any("{" in text for text in told) else None
 
     def row(document: Document, split: str) -> dict[str, Any]:
-        fields = {name: value for name, value in document.fields.items() if isinstance(value, str)}
+        fields = {
+            name: value
+            for name, value in document.fields.items()
+            if name in _SCORED or (isinstance(value, str) and name not in COLUMNS)
+        }
         scored: dict[str, Any] = {"choices": list(document.choices), "answer": document.answer}
         return {
             "id": document.id,
@@ -86,6 +96,12 @@ def leaf_table(family: Family, leaf: Leaf, pool: str) -> LeafTable:
     dev = [row(document, "dev") for document in made.demonstrations]
     splits = {"fixed": {"test": test, "dev": dev}, "own split": {"test": test + dev}}.get(shots, {"test": test})
     return LeafTable(form, shots, alike, splits)
+
+
+def table_at_source(family: Family, leaf: Leaf) -> LeafTable:
+    """Return what is known of a leaf whose rows its task makes itself."""
+    form = family.forms[leaf.form]
+    return LeafTable(form, "fixed" if form.shots else "none", "", {})
 
 
 def _told(document: Document, form: Form) -> str:

@@ -14,8 +14,9 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family, family_named
 from lm_eval_xling.families.available import missing_data, missing_error
 from lm_eval_xling.files import check_folder, disk_full
+from lm_eval_xling.upstream.at_source import at_source
 from lm_eval_xling.upstream.cards import dataset_card, licence_files, list_row, task_readme
-from lm_eval_xling.upstream.columns import LeafTable, leaf_table
+from lm_eval_xling.upstream.columns import LeafTable, leaf_table, table_at_source
 from lm_eval_xling.upstream.exportable import chosen_leaves, contribution, matches
 from lm_eval_xling.upstream.harness_files import harness_files
 
@@ -39,7 +40,8 @@ def export(
     """Write the families to a new folder, whole or not at all.
 
     ``lm_eval/tasks/xling_FAMILY`` goes into a harness checkout, ``data/xling_FAMILY`` is the dataset with its card, and
-    ``tasks_readme_rows.md`` has the rows for the harness's list of tasks.
+    ``tasks_readme_rows.md`` has the rows for the harness's list of tasks. Data that may not be copied stay where
+    they are published: the tasks read them there, and no row is written.
 
     Args:
         names: of families.
@@ -58,6 +60,12 @@ def export(
         )
     for family in families:
         dataset_path(family, hub)
+        if hub is not None and contribution(family).licence is None:
+            raise UserError(
+                f"the data of {family.name} may not be copied, so that there is no dataset of them to name",
+                where="--hub",
+                fix="leave it out: the tasks read the published files",
+            )
     check_folder(folder, "--to")
     folder = folder.resolve()
     if folder.is_dir() and any(folder.iterdir()):
@@ -70,7 +78,7 @@ def export(
         family.task(leaf): lacked
         for family, (found, _) in chosen.items()
         for leaf in found
-        if (lacked := missing_data(family, leaf))
+        if contribution(family).licence is not None and (lacked := missing_data(family, leaf))
     }
     if missing:
         error = missing_error(missing)
@@ -108,25 +116,35 @@ def dataset_path(family: Family, hub: str | None) -> str:
 
 def _write(family: Family, leaves: Sequence[str], root: Path, hub: str | None) -> tuple[dict[str, Any], str]:
     """Write one family; return its entry in the manifest, and its row in the harness's list."""
+    about = contribution(family)
+    tasks = root / TASKS / f"xling_{family.name}"
+    if about.licence is None:
+        tables = {name: table_at_source(family, family.leaf(name)) for name in leaves}
+        files = harness_files(family, tables, about.pool, at_source(family))
+    else:
+        tables = _write_tables(family, leaves, root / "data" / f"xling_{family.name}")
+        files = harness_files(family, tables, about.pool, dataset_path(family, hub))
+    groups = [f"crosslingual_{family.name}"] if f"_crosslingual_{family.name}.yaml" in files else []
+    files["README.md"] = task_readme(family, about, tables, bool(groups))
+    tasks.mkdir()
+    for name, content in files.items():
+        (tasks / name).write_text(content, encoding="utf-8")
+    return {"leaves": list(leaves), "groups": groups, "hub": hub}, list_row(family, about, tables)
+
+
+def _write_tables(family: Family, leaves: Sequence[str], folder: Path) -> dict[str, LeafTable]:
+    """Write the dataset of a family with its card and licences."""
     import pyarrow
     from pyarrow import parquet
 
     about = contribution(family)
-    tables: dict[str, LeafTable] = {}
-    for name in leaves:
-        tables[name] = leaf_table(family, family.leaf(name), about.pool)
-        for split, rows in tables[name].splits.items():
-            path = root / "data" / f"xling_{family.name}" / family.task(name) / f"{split}.parquet"
+    tables = {name: leaf_table(family, family.leaf(name), about.pool) for name in leaves}
+    for name, table in tables.items():
+        for split, rows in table.splits.items():
+            path = folder / family.task(name) / f"{split}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path, compression="zstd")
-    tasks, data = root / TASKS / f"xling_{family.name}", root / "data" / f"xling_{family.name}"
-    tasks.mkdir()
-    files = harness_files(family, tables, dataset_path(family, hub), about.pool)
-    groups = [f"crosslingual_{family.name}"] if f"_crosslingual_{family.name}.yaml" in files else []
-    files["README.md"] = task_readme(family, about, tables, bool(groups))
-    for name, content in files.items():
-        (tasks / name).write_text(content, encoding="utf-8")
-    (data / "README.md").write_text(dataset_card(family, about, tables, about.pool), encoding="utf-8")
+    (folder / "README.md").write_text(dataset_card(family, about, tables), encoding="utf-8")
     for licence in licence_files(family):
-        shutil.copy(licence, data / licence.name)
-    return {"leaves": list(leaves), "groups": groups, "hub": hub}, list_row(family, about, tables)
+        shutil.copy(licence, folder / licence.name)
+    return tables

@@ -7,7 +7,9 @@ from typing import Any
 
 from lm_eval_xling.families import Family, Form, Leaf, Metric
 from lm_eval_xling.families.task_files import Function, dump_yaml, group_content
+from lm_eval_xling.upstream.at_source import AtSource
 from lm_eval_xling.upstream.columns import LeafTable
+from lm_eval_xling.upstream.source_code import PIECES, module
 
 __all__ = ["harness_files", "upstream_metrics"]
 
@@ -16,77 +18,103 @@ _BUILT_IN = ("acc", "acc_bytes", "bleu", "chrf")
 
 _CATEGORIES = "acc_"
 
+_SCORERS: Sequence[tuple[set[str], Sequence[str]]] = (
+    # Options are compared with one another, other answers are not.
+    ({"acc", "probability_bytes"}, ("probabilities", "process_options")),
+    ({"probability_bytes"}, ("probabilities", "process_given")),
+    ({"exact_match"}, ("words", "bare", "process_extracted")),
+    ({"rouge_l_recall"}, ("words", "bare", "process_recall")),
+)
+"""Metrics that stand for their kind, and the pieces of `utils.py` that give them, the function that scores last; the
+first whose metrics a form has counts."""
+
+_CODED = ("probability_bytes", "truth_ratio_bytes", "truthfulness_bytes", "exact_match", "f1", "rouge_l_recall")
+"""Metrics that those functions give."""
+
+_ASKED: Mapping[str, Any] = {"doc_to_text": "prompt", "doc_to_choice": "choices", "doc_to_target": "answer"}
+"""Columns of the tables that we publish."""
+
 
 def upstream_metrics(form: Form) -> list[Metric]:
     """Return the metrics that an exported task has; others need code of ours."""
     by_category = [] if form.generates else [metric for metric in form.metrics if metric.name.startswith(_CATEGORIES)]
-    return [metric for metric in form.metrics if metric.name in _BUILT_IN or metric in by_category]
+    return [metric for metric in form.metrics if metric.name in (*_BUILT_IN, *_CODED) or metric in by_category]
 
 
-def harness_files(family: Family, tables: Mapping[str, LeafTable], dataset_path: str, pool: str) -> dict[str, str]:
+def harness_files(
+    family: Family, tables: Mapping[str, LeafTable], pool: str, dataset: str | AtSource
+) -> dict[str, str]:
     """Return the content of the YAML files and of `utils.py`, where there is one, by file name.
 
     Args:
         family: the family.
         tables: of the exported leaves, by name.
-        dataset_path: what `datasets.load_dataset` takes.
         pool: name of the column for ``Document.pool``.
+        dataset: what `datasets.load_dataset` takes, or how the data are read where they are published.
     """
-    files, code = {}, {}
+    files: dict[str, str] = {}
+    pieces: dict[str, str] = {}
     for name, table in tables.items():
         leaf = family.leaf(name)
-        base, needed = _base(family, table, dataset_path, pool)
+        base, needed = _base(family, table, pool, dataset)
         files[f"_{leaf.form}_yaml"] = dump_yaml(base)
-        code.update(needed)
-        content: dict[str, Any] = {
-            "include": f"_{leaf.form}_yaml",
-            "task": family.task(leaf),
-            "dataset_name": family.task(leaf),
-        }
+        pieces |= needed
+        content: dict[str, Any] = {"include": f"_{leaf.form}_yaml", "task": family.task(leaf)}
+        content |= {"dataset_name": family.task(leaf)} if isinstance(dataset, str) else dataset.own(leaf)
         if table.description:
             content["description"] = table.description
         files[f"{family.task(leaf)}.yaml"] = dump_yaml(content)
     grouped = _group(family, [family.leaf(name) for name in tables])
     if grouped:
         files[f"_{grouped['group']}.yaml"] = dump_yaml(grouped)
-    if code:
-        files["utils.py"] = _module(code)
+    if not isinstance(dataset, str):
+        files["utils.py"] = dataset.code
+    elif pieces:
+        files["utils.py"] = module(pieces)
     return files
 
 
-def _base(family: Family, table: LeafTable, dataset_path: str, pool: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _base(
+    family: Family, table: LeafTable, pool: str, dataset: str | AtSource
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what the leaves of a form have in common, and the pieces of `utils.py` that it needs, by name."""
     form, code = table.form, {}
     metrics = upstream_metrics(form)
     names = [metric.name for metric in metrics]
-    content: dict[str, Any] = {"tag": f"xling_{family.name}", "dataset_path": dataset_path, "test_split": "test"}
+    place, asked = ({"dataset_path": dataset}, _ASKED) if isinstance(dataset, str) else (dataset.place, dataset.asked)
+    content: dict[str, Any] = {"tag": f"xling_{family.name}", **place, "test_split": "test"}
     if table.shots == "fixed":
         content |= {"fewshot_split": "dev", "fewshot_config": {"sampler": "first_n"}}
     elif table.shots != "none":
-        code["SamePoolSampler"] = _SAMPLER.replace("POOL", pool)
-        content["fewshot_config"] = {"split": "test", "sampler": Function("utils.SamePoolSampler")}
+        code["SamePoolSampler"] = PIECES["SamePoolSampler"].replace("POOL", pool)
+        # Not `fewshot_config.split`, which lm_eval 0.4.12 does not read.
+        content |= {"fewshot_split": "test", "fewshot_config": {"sampler": Function("utils.SamePoolSampler")}}
         if table.shots == "own split":
-            code |= {"test_docs": _SPLIT.replace("SPLIT", "test"), "dev_docs": _SPLIT.replace("SPLIT", "dev")}
+            code |= {name: PIECES[name] for name in ("test_docs", "dev_docs")}
             content["process_docs"] = Function("utils.test_docs")
             content["fewshot_config"]["process_docs"] = Function("utils.dev_docs")
     if form.shots is not None:
         content["num_fewshot"] = form.shots
     if table.description is None:
         content["description"] = "{{description}}"
-    content["doc_to_text"] = "prompt"
+    content |= {key: asked[key] for key in ("description", "doc_to_text") if key in asked}
     delimiter = form.delimiter
     if form.generates:
         generation = {"do_sample": False, "max_gen_toks": form.max_tokens, "until": list(form.stops), **form.generation}
         content |= {"output_type": "generate_until", "doc_to_target": "target", "generation_kwargs": generation}
     else:
-        choice: Any = "choices"
+        choice: Any = asked["doc_to_choice"]
         if "acc_bytes" in names and delimiter:
-            code["doc_to_choice"] = _CHOICE.replace("DELIMITER", delimiter)
+            code["doc_to_choice"] = PIECES["doc_to_choice"].replace("DELIMITER", delimiter)
             choice, delimiter = Function("utils.doc_to_choice"), ""
-        content |= {"output_type": "multiple_choice", "doc_to_choice": choice, "doc_to_target": "answer"}
-        if set(names) - set(_BUILT_IN):
-            code["process_results"] = _BY_CATEGORY
+        content |= {"output_type": "multiple_choice", "doc_to_choice": choice, "doc_to_target": asked["doc_to_target"]}
+        if any(metric.startswith(_CATEGORIES) for metric in set(names) - set(_BUILT_IN)):
+            code["process_results"] = PIECES["process_results"]
             content["process_results"] = Function("utils.process_results")
+    scorer = next((pieces for needed, pieces in _SCORERS if needed <= set(names)), None)
+    if scorer:
+        code |= {name: PIECES[name] for name in scorer}
+        content["process_results"] = Function(f"utils.{scorer[-1]}")
     content |= {
         "target_delimiter": delimiter,
         "fewshot_delimiter": form.shots_delimiter,
@@ -122,50 +150,3 @@ def _known(group: Mapping[str, Any], metrics: set[str]) -> dict[str, Any]:
         return dict(group)
     averaged = [entry for entry in group["aggregate_metric_list"] if entry["metric"] in metrics]
     return {**group, "aggregate_metric_list": averaged}
-
-
-_SAMPLER = '''\
-class SamePoolSampler(ContextSampler):
-    """Shows the first n documents with the same POOL, never the evaluated one."""
-
-    def sample(self, n, eval_doc=None, df=None, **kwargs):
-        pool = [
-            doc
-            for doc in self.df
-            if doc["POOL"] == eval_doc["POOL"] and doc["id"] != eval_doc["id"]
-        ]
-        assert n <= len(pool), f"{n} demonstrations were requested, {len(pool)} exist"
-        return pool[:n]
-'''
-
-# The harness hands the evaluated document to a sampler only where both splits have the same name.
-_SPLIT = """\
-def SPLIT_docs(dataset):
-    return dataset.filter(lambda doc: doc["split"] == "SPLIT")
-"""
-
-_CHOICE = """\
-def doc_to_choice(doc):
-    # The delimiter is a part of the choice, so that acc_bytes counts the bytes that are scored.
-    return [f"DELIMITER{choice}" for choice in doc["choices"]]
-"""
-
-_BY_CATEGORY = """\
-def process_results(doc, results):
-    lls = [ll for ll, _ in results]
-    acc = float(lls.index(max(lls)) == doc["answer"])
-    return {"acc": acc, f"acc_{doc['category']}": acc}
-"""
-
-_WHY_ONE_SPLIT = """\
-# Demonstrations stand in the test split too: a sampler sees the evaluated document only
-# where fewshot_config.split and test_split have the same name.
-"""
-
-
-def _module(code: Mapping[str, str]) -> str:
-    top = "from lm_eval.api.samplers import ContextSampler\n\n\n" if "SamePoolSampler" in code else ""
-    pieces = dict(code)
-    if "test_docs" in pieces:
-        pieces["test_docs"] = _WHY_ONE_SPLIT + pieces["test_docs"]
-    return top + "\n\n".join(pieces.values())
