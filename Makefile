@@ -69,6 +69,7 @@ benchmarks: $(VENV)/.test
 	  $(BENCHMARK).scoring --model $$model --dtype $$dtype --output $(RESULTS)/scoring || exit 1; \
 	done; done
 	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
+	OMP_NUM_THREADS=1 $(BENCHMARK).shares --model gemma-3-270m --write docs/scoring.md
 	for table in "training --pairs $(PAIRS)" start probes probe_growth "report --dir build/report" mixing translation; do \
 	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
 	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \

@@ -184,7 +184,7 @@ class TreeCache(SharedPrefixCache):
         if self._places is not None:
             self._places = self._places.to(states.device)
             line = line.index_select(0, self._places)
-        return line.unflatten(0, tuple(self.positions.shape)).transpose(1, 2)
+        return line.view(*self.positions.shape, *line.shape[1:]).transpose(1, 2)
 
     def joined(self, output: Tensor) -> Tensor:
         """Put padded rows into a line of shape (1, tokens, heads, dimension)."""
