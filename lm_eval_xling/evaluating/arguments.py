@@ -6,6 +6,7 @@ import argparse
 import copy
 import logging
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def complete(arguments: argparse.Namespace) -> None:
     tasks = given.get("tasks")
     if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
-    arguments.tasks, arguments.metadata = tasks, _pairs(given.get("metadata"))
+    arguments.tasks, arguments.metadata = tasks, _pairs(given.get("metadata"), "metadata")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.apply_chat_template = given.get("apply_chat_template", False)
     arguments.model_args = _model_arguments(given.get("model_args"))
@@ -116,18 +117,21 @@ def _known_model(name: str) -> str:
     return name
 
 
-def _pairs(given: Any) -> dict[str, Any]:
+def _pairs(given: Any, option: str) -> dict[str, Any]:
     """What stands after an option, or in a configuration, as a dictionary."""
     from lm_eval.utils import simple_parse_args_string
 
-    return dict(simple_parse_args_string(given) if isinstance(given, str) else given or {})
+    found = simple_parse_args_string(given) if isinstance(given, str) else given or {}
+    if not isinstance(found, Mapping):
+        raise UserError(f"{found!r} is no list of names and values", where=option, fix="name=value,…, or a map")
+    return dict(found)
 
 
 def _model_arguments(given: Any) -> dict[str, Any]:
     """The model arguments as a dictionary, with folders in place of the names of embedded models."""
     from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
 
-    arguments = _pairs(given)
+    arguments = _pairs(given, "model_args")
     for name in ("pretrained", "tokenizer"):
         value = arguments.get(name)
         if not isinstance(value, str) or Path(value).exists():
