@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def draw(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any], path: P
             errors = [[100 * (row["accuracy"] - row["low"])], [100 * (row["high"] - row["accuracy"])]]
             panel.errorbar(100 * row["accuracy"], place, xerr=errors, fmt="o", color=color, capsize=3)
         panel.axvline(25, color="#c9ced3", linewidth=0.8)
-        panel.set(title=kind, xlim=(0, 104), xlabel="right answers, percent")
+        panel.set(title=textwrap.fill(kind, 28), xlim=(0, 104), xlabel="right answers, percent")
         panel.title.set_fontsize(9)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
