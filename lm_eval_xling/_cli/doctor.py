@@ -61,12 +61,17 @@ def _device() -> None:
     import torch
 
     if torch.accelerator.is_available():
-        _line(
-            "device", f"{torch.accelerator.current_accelerator()}; --model_args …,dtype=bfloat16 halves memory and time"
-        )
+        # Older GPUs convert bfloat16 for every product.
+        computes = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+        advice = "dtype=bfloat16 halves memory and time" if computes else "dtype=float16 is the fastest"
+        _line("device", f"{torch.accelerator.current_accelerator()}; --model_args …,{advice}")
         return
     # Without such instructions bfloat16 is converted for every product, and slower than float32.
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases do not tell
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not capabilities:
+        # Older releases of torch do not tell.
+        _line("device", f"processor with {torch.get_num_threads()} threads")
+        return
     has_bf16 = any(present for name, present in capabilities.items() if name.endswith("bf16"))
     advice = (
         "computes in bfloat16: --model_args …,dtype=bfloat16 is about twice as fast, and rounds (docs/scoring.md)"

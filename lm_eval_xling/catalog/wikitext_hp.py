@@ -35,7 +35,7 @@ def _read_indices(path: Path) -> list[int]:
             raise ValueError("no list of numbers")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("it does not hold HP-related-index, a list of numbers of lines", where=path) from error
-    return list(found)
+    return list(dict.fromkeys(found))
 
 
 def _rows(indices: Sequence[int], texts: Iterable[str], where: str) -> Iterator[Row]:
@@ -81,6 +81,8 @@ class LinesOfWikiText:
 
     repository: str = "Salesforce/wikitext"
     """Of the text, on the hub."""
+    selection: GitHubFiles = _INDEX_FILE
+    """The file that selects the lines."""
 
     @property
     def name(self) -> str:
@@ -89,7 +91,7 @@ class LinesOfWikiText:
 
     def covers(self, part: Part) -> bool:
         """Whether it is the one part that is made so."""
-        return _INDEX_FILE.covers(part)
+        return self.selection.covers(part)
 
     @property
     def pinned(self) -> None:
@@ -102,16 +104,16 @@ class LinesOfWikiText:
 
     def fetch(self, part: Part, revision: str | None) -> Fetched:
         """Download the selection, unless it is in the cache, and read its lines from the hub's table."""
-        (path,), inputs = _INDEX_FILE.download(part, None)
+        (path,), inputs = self.selection.download(part, None)
         return replace(self._text(_read_indices(path)).fetch(part, revision), inputs=inputs)
 
     def at_hand(self, part: Part) -> bool:
         """Whether both were fetched before."""
-        return _INDEX_FILE.at_hand(part) and self._text().at_hand(part)
+        return self.selection.at_hand(part) and self._text().at_hand(part)
 
     def unreachable(self) -> str | None:
         """Why the hub or GitHub cannot be reached now."""
-        return self._text().unreachable() or _INDEX_FILE.unreachable()
+        return self._text().unreachable() or self.selection.unreachable()
 
     def _text(self, indices: Sequence[int] = ()) -> HubTables:
         return _table(indices, self.repository)

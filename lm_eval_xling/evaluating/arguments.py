@@ -32,7 +32,11 @@ def complete(arguments: argparse.Namespace) -> None:
     tasks = given.get("tasks")
     if not isinstance(tasks, str | list) or not any(tasks):
         raise UserError("no task is named", where="--tasks", fix="--tasks crosslingual_atlas; xling tasks lists all")
-    arguments.tasks, arguments.metadata = tasks, _pairs(given.get("metadata"), "metadata")
+    named = [tasks] if isinstance(tasks, str) else tasks
+    if not all(isinstance(name, str) for name in named):
+        raise UserError("a task is not called by a name", where="tasks", fix="names, such as xling_atlas_en_de")
+    arguments.tasks = [part for name in named for part in name.split(",") if part]
+    arguments.metadata = _pairs(given.get("metadata"), "metadata")
     arguments.model = _known_model(model_name(given.get("model") or "hf"))
     arguments.apply_chat_template = given.get("apply_chat_template", False)
     arguments.model_args = _model_arguments(given.get("model_args"))
@@ -74,8 +78,7 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     from lm_eval_xling.servers import check_model
 
     skip = arguments.__dict__.pop("skip_missing")
-    tasks = arguments.tasks
-    patterns = tasks.split(",") if isinstance(tasks, str) else list(tasks or ())
+    patterns = arguments.tasks
     parameters = arguments.metadata.get("xling")
     wanted = matching(patterns)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
@@ -85,7 +88,7 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     if not skip or len(missing) == len(wanted):
         raise missing_error(missing)
     others = [pattern for pattern in patterns if not matching([pattern])]
-    arguments.tasks = ",".join([*others, *(task for task in wanted if task not in missing)])
+    arguments.tasks = [*others, *(task for task in wanted if task not in missing)]
     arguments.metadata = {**arguments.metadata, "left_out": sorted(missing)}
     _LOGGER.warning("left out for want of data: %s", ", ".join(sorted(missing)))
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.harness import folder_to_include, tasks_folder
@@ -28,6 +29,8 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
     Args:
         arguments: of one evaluation, complete; its tasks and folders of tasks become what is needed.
     """
+    # The evaluator is imported first: it keeps the manager that it finds when it is.
+    import_module("lm_eval.evaluator")
     from lm_eval import tasks
 
     if not _ours_alone(arguments):
@@ -36,7 +39,7 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
     arguments.include_path = [str(tasks_folder())]
     named = [
         name
-        for pattern in _patterns(arguments)
+        for pattern in arguments.tasks
         for name in (sorted(matching([pattern])) if pattern.startswith(_LEAVES) else [pattern])
     ]
     arguments.tasks = list(dict.fromkeys(named))
@@ -50,7 +53,7 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _ours_alone(arguments: argparse.Namespace) -> bool:
-    patterns = _patterns(arguments)
+    patterns = arguments.tasks
     # A group in a folder of the user's may name tasks of the harness.
     others = set(arguments.include_path) - {str(folder_to_include())}
     return (
@@ -58,7 +61,3 @@ def _ours_alone(arguments: argparse.Namespace) -> bool:
         and not others
         and all(pattern.startswith(_BEGINNINGS) and bool(matching([pattern])) for pattern in patterns)
     )
-
-
-def _patterns(arguments: argparse.Namespace) -> list[str]:
-    return arguments.tasks.split(",") if isinstance(arguments.tasks, str) else list(arguments.tasks or ())

@@ -20,6 +20,9 @@ def argument_words(arguments: Mapping[str, str]) -> str:
     Returns:
         ``key=value,key=value``, or JSON where a value, such as a folder called ``a,b``, would be divided.
     """
-    if any(_DIVIDING.intersection(value) for value in arguments.values()):
+    from lm_eval._cli.utils import handle_cli_value_string
+
+    # A folder called 2024 or true would become a number or a truth value.
+    if any(_DIVIDING.intersection(value) or handle_cli_value_string(value) != value for value in arguments.values()):
         return json.dumps(dict(arguments), ensure_ascii=False)
     return ",".join(f"{name}={value}" for name, value in arguments.items())

@@ -38,6 +38,12 @@ def in_float32(model: Any) -> Iterator[None]:
     adapters = {
         part for module in model.modules() if isinstance(module, torch.nn.ModuleDict) for part in module.modules()
     }
+    # Adapters that are no LoRA may multiply the weight of the layer that they adapt themselves.
+    adapters |= {
+        module.base_layer
+        for module in model.modules()
+        if hasattr(module, "base_layer") and not hasattr(module, "lora_A")
+    }
     products = {
         module
         for module in model.modules()
@@ -107,8 +113,8 @@ def _product(module: torch.nn.Linear, states: Tensor) -> Tensor:
     """What a linear layer computes of states of shape (..., in features), in float32."""
     states = states.float()
     parts = []
-    step = max(1, _WEIGHTS_AT_ONCE // module.in_features)
-    for first in range(0, module.out_features, step):
+    step = max(1, _WEIGHTS_AT_ONCE // module.weight.shape[1])
+    for first in range(0, len(module.weight), step):
         rows = slice(first, first + step)
         bias = None if module.bias is None else module.bias[rows].float()
         parts.append(torch.nn.functional.linear(states, module.weight[rows].float(), bias))

@@ -143,21 +143,24 @@ class SelfCheck:
             self._executor.context, self._executor.softmax_dtype = before
 
     def _tokens(self, length: int) -> tuple[list[int], list[int], list[int]]:
-        """A prefix of so many tokens and two different continuations, of eight and of six."""
+        """A prefix of so many tokens and two different continuations, of eight and of fourteen."""
         vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
         text = self._text
         if len(set(text)) < 16 or max(text) >= vocabulary:
             # A tokenizer that does not know the text, or is not the model's.
             text = torch.randint(vocabulary, (64,), generator=torch.Generator().manual_seed(0)).tolist()
-        while len(text) < length + 16:
+        while len(text) < length + 24:
             text = text + text[1:]
         shared, first = text[:length], text[length : length + 8]
         taken = {first[0], first[4]}
-        start = next(index for index in range(len(text) - 6) if text[index] not in taken)
-        return shared, first, text[start : start + 6]
+        start = next(index for index in range(len(text) - 14) if text[index] not in taken)
+        return shared, first, text[start : start + 14]
 
     def _sequences(self, length: int) -> list[ScoredSequence]:
-        """Two documents after one prefix; the first with continuations of four, two and one tokens, as a tree."""
+        """Two documents after one prefix; the first with continuations of four, two and one tokens, as a tree.
+
+        The second is longer, so that the row of the first, which is compared, stands behind it and is padded.
+        """
         shared, first, second = self._tokens(length)
         return [
             ScoredSequence(shared + first[:-1], first[-4:]),

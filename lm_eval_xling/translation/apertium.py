@@ -35,9 +35,8 @@ _OUR_TAGGER = Path(apertium_tagger.__file__)
 _OUR_WAY = b"a tagger that knows nothing but the text; small letters stay"
 """What makes translations other than those of the rules and dictionaries alone, for their identity."""
 
-_WORD = re.compile(r"[^\W\d_]+")
-_CAPITAL_NOUNS = frozenset({"de", "lb"})
-"""Languages in which a capital at the beginning may be the word's own."""
+_WITHIN = ", "
+"""Before a text that begins small: Apertium takes a text for a sentence and gives it a capital, but not after this."""
 
 _SHARE = 250
 """Texts of a pipeline of programs at most."""
@@ -131,7 +130,7 @@ class ApertiumTranslator(Translator):
             shares = pool.map(partial(_translated, folder, route), (texts[start::count] for start in range(count)))
             for start, share in enumerate(shares):
                 found[start::count] = share
-        return [_cased(text, into, target) or None for text, into in zip(texts, found, strict=True)]
+        return [text or None for text in found]
 
 
 def _modes_with_our_tagger(folder: Path, route: Sequence[Path]) -> Path:
@@ -149,10 +148,13 @@ def _modes_with_our_tagger(folder: Path, route: Sequence[Path]) -> Path:
 
 def _translated(folder: Path, route: Sequence[Path], texts: Sequence[str]) -> list[str]:
     """Translate a share of the texts through all modes of a route."""
-    found = list(texts)
+    found = [_WITHIN + text if text.lstrip()[:1].islower() else text for text in texts]
     for mode in route:
         found = _run(folder, mode, found)
-    return found
+    return [
+        into.removeprefix(_WITHIN.strip()).lstrip() if text.lstrip()[:1].islower() else into
+        for text, into in zip(texts, found, strict=True)
+    ]
 
 
 def _run(folder: Path, mode: Path, texts: Sequence[str]) -> list[str]:
@@ -173,17 +175,6 @@ def _run(folder: Path, mode: Path, texts: Sequence[str]) -> list[str]:
             fix="echo Hello | apertium " + mode.stem,
         )
     return [_plain(output) for output in outputs[: len(texts)]]
-
-
-def _cased(text: str, translation: str | None, target: str) -> str:
-    """Take back the capital that Apertium gives to whatever it takes for a sentence, where a text begins small."""
-    first, into = (_WORD.search(of or "") for of in (text, translation))
-    if translation is None or first is None or into is None or target in _CAPITAL_NOUNS:
-        return translation or ""
-    word = into[0]
-    if not first[0][0].islower() or not word.istitle():
-        return translation
-    return translation[: into.start()] + word[0].lower() + translation[into.start() + 1 :]
 
 
 def _plain(output: str) -> str:

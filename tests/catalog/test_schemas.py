@@ -17,6 +17,7 @@ from lm_eval_xling.catalog import DATASETS, xquad
 from lm_eval_xling.catalog.dataset import Part
 from lm_eval_xling.catalog.raw import Record
 from lm_eval_xling.catalog.sources import GitHubFiles, HubTables, published_sha256
+from lm_eval_xling.catalog.wikitext_hp import LinesOfWikiText
 
 SCHEMAS = yaml.safe_load((Path(__file__).parents[1] / "fixtures" / "schemas.yaml").read_text(encoding="utf-8"))
 
@@ -135,6 +136,7 @@ def test_a_file_of_github_whose_digest_is_known_is_some_parts_file_and_every_par
     named: dict[str, set[str]] = {}
     for entry in DATASETS.values():
         for source in entry.sources:
+            source = source.selection if isinstance(source, LinesOfWikiText) else source
             if isinstance(source, GitHubFiles):
                 for part in parts(entry.name):
                     named.setdefault(source.repository, set()).update(source.paths(part))

@@ -23,5 +23,13 @@ def test_the_harness_reads_back_what_is_written(pretrained: str, peft: str) -> N
     assert parser.parse_args(["--model_args", argument_words(arguments)]).model_args == arguments
 
 
+def test_a_folder_that_is_called_like_a_number_stays_a_text() -> None:
+    for name in ("2024", "1e5", "nan", "true", "None"):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--model_args", nargs="+", action=MergeDictAction)
+        words = argument_words({"pretrained": name})
+        assert parser.parse_args(["--model_args", words]).model_args == {"pretrained": name}
+
+
 def test_plain_paths_are_written_plainly() -> None:
     assert argument_words({"pretrained": "/m", "peft": "/a b"}) == "pretrained=/m,peft=/a b"

@@ -87,6 +87,16 @@ def forgets_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix_cache.TreeCache, "row", without)
 
 
+def loses_later_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = prefix_cache.TreeCache.joined
+
+    def first_alone(self: prefix_cache.TreeCache, output: torch.Tensor) -> torch.Tensor:
+        output[1:] = 0
+        return joined(self, output)
+
+    monkeypatch.setattr(prefix_cache.TreeCache, "joined", first_alone)
+
+
 def scales_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
     mix = prefix_attention._mix
     monkeypatch.setattr(prefix_attention, "_mix", lambda asking, *rest: mix(asking * 1.02, *rest))
@@ -99,6 +109,7 @@ FAULTS = [
     has_no_window,
     has_a_window_of_one_less,
     forgets_a_layer,
+    loses_later_rows,
     scales_wrongly,
 ]
 
