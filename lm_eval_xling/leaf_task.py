@@ -64,13 +64,20 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         self._count_tokens = token_counter(tokenizer) if self.form.counts_tokens else None
         self._as_turns = self._in_chat = False
         self._sent: dict[str, list[tuple[str, str]]] | None = None
+        given = metadata.get("xling")
+        if isinstance(given, Mapping) and given.get("translator"):
+            # What a user writes may hold a path, an address or a key; results say which translator it was.
+            made = _made_by(leaf_dataset(*self._place()))
+            settings["metadata"] = {**metadata, "xling": {**given, "translator": made}}
         super().__init__(config={**settings, "process_results": self.form.scores})
+
+    def _place(self) -> tuple[Family, str, str, Any, str | None]:
+        return self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Ask the family for the documents."""
         # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
-        made = leaf_dataset(self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE))
-        self.dataset = {SPLIT: made}
+        self.dataset = {SPLIT: leaf_dataset(*self._place())}
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, *args: Any, **options: Any) -> Any:
         """Return the prompt; under a chat template the cue begins the model's turn, and a generated answer has none."""
@@ -180,6 +187,13 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
 def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def _made_by(documents: Any) -> str:
+    """Return the translators of code-switched documents, by kind and a digest of what their output depends on."""
+    switched = (document.get("switched") or {} for document in documents.data.column("condition").to_pylist())
+    found = {how["translator"] for parts in switched for how in parts.values() if how and how.get("translator")}
+    return " ".join(sorted(found))
 
 
 def _family(place: Mapping[str, Any], metadata: Mapping[str, Any]) -> Family:

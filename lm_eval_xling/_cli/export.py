@@ -53,7 +53,7 @@ def export(
             )
         _check(check, python)
         return
-    if python:
+    if python is not None:
         raise UserError("only a check runs another Python", where="--python", fix="xling export --check FOLDER")
     if not families:
         raise UserError("no family is named", where="xling export", fix="xling export atlas --to FOLDER")
@@ -67,7 +67,7 @@ def _check(folder: Path, python: str | None) -> None:
     from lm_eval_xling import upstream
 
     differ = 0
-    for found in upstream.check(folder, python or sys.executable):
+    for found in upstream.check(folder, sys.executable if python is None else python):
         differ += found.difference is not None
         equal = f"{found.documents} documents, {found.requests} requests: equal" if found.documents else "no complaint"
         said = found.difference or equal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -74,7 +75,10 @@ def complete(arguments: argparse.Namespace) -> None:
 
 def check_tasks(arguments: argparse.Namespace) -> None:
     """Refuse, before any model is loaded, what the model cannot do; refuse or leave out the leaves that lack data."""
+    from lm_eval_xling.catalog.mirror import VARIABLE
     from lm_eval_xling.families.available import matching, missing_data, missing_error
+    from lm_eval_xling.families.parameters import configure
+    from lm_eval_xling.leaf_dataset import leaf_dataset
     from lm_eval_xling.servers import check_model
 
     skip = arguments.__dict__.pop("skip_missing")
@@ -82,6 +86,11 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     parameters = arguments.metadata.get("xling")
     wanted = matching(patterns)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
+    for family, leaf in wanted.values():
+        shown, given = configure(family, leaf, parameters)
+        if getattr(given, "translator", None):
+            # A translator that cannot be used is a mistake of the command line; the documents are made but once.
+            leaf_dataset(family, shown.name, shown.form, given, os.environ.get(VARIABLE))
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
     if not missing:
         return

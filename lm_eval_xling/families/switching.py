@@ -84,7 +84,7 @@ class SwitchingParameters:
     """Words of the matrix language in a chunk."""
     translator: str | None = None
     """What makes the pieces, in place of the item's translation: as after ``xling mix --with``, such as
-    ``lexicon:en-{target}.tsv`` or ``apertium``."""
+    ``lexicon:{source}-{target}.tsv`` or ``apertium``."""
     seed: int = 0
     """Draws what is switched."""
 
@@ -110,7 +110,7 @@ def switches(parameters: SwitchingParameters) -> bool:
         raise UserError(
             "single words have no counterpart in parallel texts",
             where="unit: word",
-            fix='name what translates them too, such as "translator": "lexicon:en-{target}.tsv"',
+            fix='name what translates them too, such as "translator": "lexicon:{source}-{target}.tsv"',
         )
     return parameters.switched > 0 or parameters.matrix == "base"
 

@@ -16,6 +16,14 @@ from lm_eval_xling.translation.translator import Translator, unsupported
 
 __all__ = ["CausalTranslator", "few_shot_prompt"]
 
+_CONNECTION = frozenset(
+    [
+        *("base_url", "api_key", "header", "verify_certificate"),
+        *("num_concurrent", "max_retries", "timeout", "batch_size", "max_batch_size", "device"),
+    ]
+)
+"""Arguments that say how a model is reached and run, not which it is: no address or key is kept."""
+
 _FIX = "llm:hf,pretrained=FOLDER or another model class of lm_eval with its model_args"
 
 # Plain sentences written for this project; languages without them need examples=FILE.
@@ -128,10 +136,16 @@ class CausalTranslator(Translator):
         return {code: list(known[code]) for code in (source, target)}
 
     def identity(self, source: str, target: str) -> str:
-        """Return the model's arguments and a hash of the examples; a folder counts with its files' sizes and dates."""
-        content = json.dumps([self._shots(source, target), self.max_tokens, _state(self.arguments)])
+        """Return the model's name and a hash of its arguments and the examples.
+
+        A folder counts with its files' sizes and dates; where a server is and what opens it do not.
+        """
+        given = [part for part in self.arguments.split(",") if part.partition("=")[0] not in _CONNECTION]
+        values = dict(part.partition("=")[::2] for part in given)
+        model = values.get("pretrained") or values.get("model") or ""
+        content = json.dumps([self._shots(source, target), self.max_tokens, given, _state(self.arguments)])
         digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-        return f"llm:{self.kind},{self.arguments}:{digest}"
+        return f"llm:{self.kind},{Path(model).name if Path(model).exists() else model}:{digest}"
 
     def check(self, source: str, target: str) -> None:
         """Look for examples and the model class; the model itself is loaded where it is used, after a fork."""

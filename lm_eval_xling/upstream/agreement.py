@@ -27,6 +27,8 @@ from lm_eval_xling.upstream.harness_files import upstream_metrics
 
 __all__ = ["Agreement", "check"]
 
+_PYTHON = "the path of a Python that has lm_eval: PYTHON -m pip install lm_eval"
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -71,7 +73,7 @@ def check(folder: Path, python: str = sys.executable) -> Iterator[Agreement]:
         with closing(_alone(folder, run, tasks, python, groups, list(leaves))) as answers:
             known = next(answers, None)
             if known is None:
-                raise UserError("it ends without an answer", where=f"--python {python}")
+                raise UserError("it ends without an answer", where=f"--python {python}", fix=_PYTHON)
             for group in groups:
                 if group not in known["groups"]:
                     yield Agreement(group, 0, 0, "the harness does not find the group")
@@ -148,25 +150,32 @@ def _alone(
                 env={**os.environ, **offline},
             )
         except OSError as error:
-            raise UserError(f"no interpreter: {error.strerror}", where=f"--python {python}") from error
+            raise UserError(f"no interpreter: {error.strerror}", where=f"--python {python}", fix=_PYTHON) from error
         assert process.stdin is not None and process.stdout is not None
+        began = False
         with process:
             try:
                 # Who ends at once reads nothing, and says why elsewhere.
                 with suppress(BrokenPipeError):
                     process.stdin.write(json.dumps([list(groups), list(names)]))
                     process.stdin.close()
-                yield from map(json.loads, process.stdout)
+                for line in process.stdout:
+                    yield json.loads(line)
+                    began = True
             except GeneratorExit:
                 # Whoever compares has stopped.
                 process.kill()
                 raise
             except ValueError:
                 process.kill()
-                raise UserError("it answers as no Python interpreter does", where=f"--python {python}") from None
+                raise UserError(
+                    "it answers as no Python interpreter does", where=f"--python {python}", fix=_PYTHON
+                ) from None
         if process.returncode:
             said.seek(0)
             last = (said.read().strip().splitlines() or ["it says nothing"])[-1]
+            if not began:
+                raise UserError(f"the harness does not start: {last}", where=f"--python {python}", fix=_PYTHON)
             raise UserError(f"the harness alone cannot evaluate the export: {last}", where=folder / TASKS)
 
 

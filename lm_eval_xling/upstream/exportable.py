@@ -185,7 +185,11 @@ def chosen_leaves(family: Family, patterns: Sequence[str] = ()) -> tuple[list[Le
     leaves = [leaf for leaf in named if leaf.name not in reasons]
     if not leaves:
         (reason, *_) = reasons.values()
-        raise UserError(f"none of these leaves of {family.name} can be exported: {reason}", where="--leaves")
+        raise UserError(
+            f"none of these leaves of {family.name} can be exported: {reason}",
+            where="--leaves",
+            fix=f"name others: xling tasks --family {family.name}",
+        )
     return leaves, reasons
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.tasks import TaskManager
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
@@ -18,6 +19,8 @@ from lm_eval_xling.families import FAMILIES
 from lm_eval_xling.families.own_data import own_family
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.sliding import SlidingPart, slide
+from lm_eval_xling.families.task_files import SPLIT
+from lm_eval_xling.harness import tasks_folder
 from lm_eval_xling.literals import word
 from lm_eval_xling.records import Document, Response, Row, Switched
 from lm_eval_xling.translation.lexicon import LexiconTranslator
@@ -203,6 +206,15 @@ def test_words_come_from_a_lexicon(family: str, lexicon: str) -> None:
             assert plain.fields[parts[0]] not in ten.prompt and ten.fields[parts[0]] in ten.prompt
             same = ("id", "cue", "choices", "options", "answer", "request", "description")
             assert all(getattr(ten, name) == getattr(plain, name) for name in same)
+
+
+def test_results_say_which_translator_it_was_and_not_where(lexicon: str) -> None:
+    given = {"xling": {"switched": 50, "unit": "word", "translator": lexicon}}
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=given)
+    task = manager.load(["xling_nli_de"])["tasks"]["xling_nli_de"]
+    (how,) = {one["switched"]["question"]["translator"] for one in task.dataset[SPLIT]["condition"]}
+    assert task.config.metadata["xling"] == {**given["xling"], "translator": how} and how.startswith("lexicon:")
+    assert given["xling"]["translator"] == lexicon
 
 
 def test_what_a_lexicon_says_is_a_part_of_the_condition_and_asked_for_once(

@@ -48,6 +48,15 @@ def test_examples_from_a_file(tmp_path, tiny):
     assert other.identity("en", "fr") != open_translator(f"llm:hf,pretrained={tiny('opt')}").identity("en", "fr")
 
 
+def test_where_a_server_is_and_what_opens_it_are_kept_nowhere():
+    served = "llm:local-completions,model=m,base_url=http://{}:8000/v1,api_key={}"
+    first, second = (open_translator(served.format(*given)) for given in (("10.1.2.1", "sk-a"), ("10.1.2.2", "sk-b")))
+    assert first.identity("en", "fr") == second.identity("en", "fr")
+    assert "10.1" not in first.identity("en", "fr") and "sk-" not in first.identity("en", "fr")
+    other = open_translator(served.format("10.1.2.1", "sk-a").replace("model=m", "model=n"))
+    assert other.identity("en", "fr") != first.identity("en", "fr")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
