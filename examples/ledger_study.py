@@ -27,6 +27,9 @@ from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.report.transfer import KINDS, kind_of
 from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
 
+_PAIRS = 25
+"""Of a question's and an answer's language."""
+
 Answers = dict[str, dict[tuple[str, str, str], list[float]]]
 """Condition to (kind of pair, person, fact) to 0 or 1 for every pair of languages of the kind."""
 
@@ -73,6 +76,11 @@ def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[s
         if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
             train(recipe["recipe"], Path(study["output"], before), recipe["with"], study)
     train("facts", folder, given, study)
+    return taught_in(given)
+
+
+def taught_in(given: Mapping[str, Any]) -> Sequence[str]:
+    """Return the languages that facts count as taught in."""
     # Facts whose languages are drawn are asked as those that were taught in English, beside which they stand.
     drawn = given.get("data.ledger.answers") == "drawn"
     return ("en",) if drawn else tuple(given.get("data.languages", ("en",)))
@@ -80,8 +88,8 @@ def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[s
 
 def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
     """Ask what another condition was taught, in another wording; return the languages that it was taught in."""
-    taught, known = study["conditions"][asked["of"]], study["facts"]
-    if not list(folder.rglob("results_*.json")):
+    known = {**study["facts"], **study["conditions"][asked["of"]]}
+    if len(samples_of(folder)) < _PAIRS:
         adapter = folder.with_name(asked["of"].replace(" ", "-")) / "adapter"
         ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
         metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
@@ -90,13 +98,19 @@ def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[
         command += ["--model_args", argument_words(model)]
         command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
         run([*command, "--output_path", str(folder / "transfer")])
-    return tuple(taught.get("data.languages", ("en",)))
+    return taught_in(known)
+
+
+def samples_of(folder: Path) -> dict[str, Path]:
+    """Return the newest samples of every pair of languages; the harness writes them after its results."""
+    found = sorted(folder.rglob("samples_xling_ledger_taught_??_??_*.jsonl"))
+    return {path.name.rpartition("_")[0]: path for path in found}
 
 
 def read_answers(folder: Path, taught: Sequence[str]) -> dict[tuple[str, str, str], list[float]]:
     """Read whether each question on a fact that was taught in some languages was answered rightly."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    for path in sorted(folder.rglob("samples_xling_ledger_taught_*.jsonl")):
+    for path in samples_of(folder).values():
         for line in path.read_text(encoding="utf-8").splitlines():
             sample = json.loads(line)
             languages = sample["doc"]["condition"]["languages"]
