@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lm_eval.tasks import TaskManager
 
 from lm_eval_xling import catalog
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.families import FAMILIES
+from lm_eval_xling.families import FAMILIES, Family
 from lm_eval_xling.families.own_data import own_family
 from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.sliding import SlidingPart, slide
@@ -152,16 +152,21 @@ def test_scripts_of_the_paper_show_switched_texts_in_their_words() -> None:
     assert target.fields["premise"] in target.prompt and target.condition.switched
 
 
-def test_own_data_can_be_switched(tmp_path: Path) -> None:
-    for code, texts_of in {"en": "One here. Two there.", "qya": "Minë sissë. Atta tanomë."}.items():
-        rows = "\n".join(f'{{"id": "{i}", "q": "{texts_of}", "a": "x", "b": "y", "right": 0}}' for i in range(4))
-        (tmp_path / f"{code}.jsonl").write_text(rows, encoding="utf-8")
+def own(folder: Path, question: Mapping[str, str], items: int) -> Family:
+    """A family of own data, whose items all ask the same."""
+    for code, text in question.items():
+        rows = "".join(f'{{"id": "{i}", "q": "{text}", "a": "x", "b": "y", "right": 0}}\n' for i in range(items))
+        (folder / f"{code}.jsonl").write_text(rows, encoding="utf-8")
     described = (
-        "name: mine\nlanguages: [en, qya]\nrows: '{language}.jsonl'\n"
+        f"name: mine\nlanguages: [{', '.join(question)}]\nrows: '{{language}}.jsonl'\n"
         "columns: {id: id, question: q, options: [a, b], answer: right}\nprompt: ['{question}', '{options}', '='] \n"
     )
-    (tmp_path / "mine.yaml").write_text(described, encoding="utf-8")
-    family = own_family(tmp_path / "mine.yaml")
+    (folder / "mine.yaml").write_text(described, encoding="utf-8")
+    return own_family(folder / "mine.yaml")
+
+
+def test_own_data_can_be_switched(tmp_path: Path) -> None:
+    family = own(tmp_path, {"en": "One here. Two there.", "qya": "Minë sissë. Atta tanomë."}, items=4)
     leaf, parameters = configure(family, family.leaf("full_qya"), {"switched": 50, "unit": "sentence"})
     found = {d.fields["question"] for d in family.documents(leaf, family.forms["letters"], parameters).evaluated}
     assert found == {"Minë sissë. Two there.", "One here. Atta tanomë."}
@@ -264,15 +269,7 @@ def test_a_translator_reads_the_matrix_language_alone(lexicon: str, monkeypatch:
 
 
 def test_own_data_in_a_language_that_translators_do_not_know(tmp_path: Path, lexicon: str) -> None:
-    for code in ("en", "qya"):
-        rows = f'{{"id": "0", "q": "{code} first", "a": "x", "b": "y", "right": 0}}\n'
-        (tmp_path / f"{code}.jsonl").write_text(rows, encoding="utf-8")
-    described = (
-        "name: mine\nlanguages: [en, qya]\nrows: '{language}.jsonl'\n"
-        "columns: {id: id, question: q, options: [a, b], answer: right}\nprompt: ['{question}', '{options}', '='] \n"
-    )
-    (tmp_path / "mine.yaml").write_text(described, encoding="utf-8")
-    family = own_family(tmp_path / "mine.yaml")
+    family = own(tmp_path, {"en": "en first", "qya": "qya first"}, items=1)
     given = {"switched": 50, "unit": "word", "translator": lexicon}
     leaf, parameters = configure(family, family.leaf("full_qya"), given)
     with pytest.raises(UserError, match="qya(.|\n)*not among the"):
