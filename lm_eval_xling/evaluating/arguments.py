@@ -86,18 +86,19 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     parameters = arguments.metadata.get("xling")
     wanted = matching(patterns)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
-    for family, leaf in wanted.values():
+    missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
+    if missing and (not skip or len(missing) == len(wanted)):
+        raise missing_error(missing)
+    here = {task: place for task, place in wanted.items() if task not in missing}
+    for family, leaf in here.values():
         shown, given = configure(family, leaf, parameters)
         if getattr(given, "translator", None):
             # A translator that cannot be used is a mistake of the command line; the documents are made but once.
             leaf_dataset(family, shown.name, shown.form, given, os.environ.get(VARIABLE))
-    missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
     if not missing:
         return
-    if not skip or len(missing) == len(wanted):
-        raise missing_error(missing)
     others = [pattern for pattern in patterns if not matching([pattern])]
-    arguments.tasks = [*others, *(task for task in wanted if task not in missing)]
+    arguments.tasks = [*others, *here]
     arguments.metadata = {**arguments.metadata, "left_out": sorted(missing)}
     _LOGGER.warning("left out for want of data: %s", ", ".join(sorted(missing)))
 

@@ -29,13 +29,13 @@ def task_index(arguments: argparse.Namespace) -> Iterator[None]:
     Args:
         arguments: of one evaluation, complete; its tasks and folders of tasks become what is needed.
     """
-    # The evaluator is imported first: it keeps the manager that it finds when it is.
-    import_module("lm_eval.evaluator")
     from lm_eval import tasks
 
     if not _ours_alone(arguments):
         yield
         return
+    # The evaluator is imported first: it keeps the manager that it finds when it is.
+    import_module("lm_eval.evaluator")
     arguments.include_path = [str(tasks_folder())]
     named = [
         name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import logging
 import shutil
@@ -23,7 +24,7 @@ from transformers import AutoModelForCausalLM
 
 from lm_eval_xling._cli.eval import _parse, evaluate
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.evaluating.arguments import complete, runs
+from lm_eval_xling.evaluating.arguments import check_tasks, complete, runs
 from lm_eval_xling.evaluating.task_index import task_index
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.harness import tasks_folder
@@ -154,6 +155,27 @@ def test_the_harness_reads_our_files_alone_where_nothing_else_can_be_meant(
     monkeypatch.setattr("lm_eval_xling.harness.folder_to_include", lambda: None)
     monkeypatch.setattr("lm_eval_xling.evaluating.task_index.folder_to_include", lambda: None)
     assert options() == ({"include_path": [ours], "include_defaults": False} if alone else {"include_path": []})
+
+
+def test_the_harness_knows_its_own_tasks_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lm_eval, "evaluator", None, raising=False)
+    monkeypatch.delitem(sys.modules, "lm_eval.evaluator", raising=False)
+    with task_index(completed("--model", "dummy", "--tasks", TASK)):
+        evaluator = importlib.import_module("lm_eval.evaluator")
+    assert evaluator.TaskManager is lm_eval.tasks.TaskManager
+
+
+def test_a_translator_is_tried_where_the_data_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the model is loaded, and not for leaves that are left out."""
+    tried: list[str] = []
+    available = "lm_eval_xling.families.available.missing_data"
+    monkeypatch.setattr(available, lambda family, leaf, parameters: ["rows"] if leaf.name == "de" else [])
+    monkeypatch.setattr("lm_eval_xling.leaf_dataset.leaf_dataset", lambda family, leaf, *rest: tried.append(leaf))
+    given = '{"xling": {"switched": 30, "translator": "lexicon:words.tsv"}}'
+    words = ("--model", "dummy", "--tasks", "xling_nli_de,xling_nli_fr", "--metadata", given, "--skip-missing")
+    arguments = completed(*words)
+    check_tasks(arguments)
+    assert tried == ["fr"] and arguments.tasks == ["xling_nli_fr"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftConfig, ShiraConfig, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -164,20 +164,23 @@ def test_real_models_take_the_fast_path_in_bfloat16(name: str, request: pytest.F
     assert backend.fallback_reason is None
 
 
-@pytest.mark.parametrize("kind", ["gpt-oss", "adapter", "opt"])
+@pytest.mark.parametrize("kind", ["gpt-oss", "adapter", "sparse adapter", "opt"])
 def test_layers_compute_in_float32_and_keep_their_weights(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # So few that products are divided.
     monkeypatch.setattr(exact, "_WEIGHTS_AT_ONCE", 1000)
 
     def made() -> PreTrainedModel:
         torch.manual_seed(0)
-        if kind != "adapter":
+        if "adapter" not in kind:
             model = decided_model(kind)
             for name, weight in model.named_parameters():
                 if name.endswith("bias"):
                     torch.nn.init.normal_(weight)
             return model.to(torch.bfloat16)
-        adapter = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+        adapter: PeftConfig = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+        if kind == "sparse adapter":
+            # It multiplies the weight of the layer that it adapts itself.
+            adapter = ShiraConfig(r=4, target_modules=["q_proj", "down_proj"], init_weights=False)
         return get_peft_model(decided_model("llama"), adapter).eval().to(torch.bfloat16)
 
     model = made()
