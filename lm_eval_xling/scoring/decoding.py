@@ -36,7 +36,8 @@ _OF_EACH_TOKEN = frozenset(
 def depends_on_the_prompt(model: Any, options: Mapping[str, Any]) -> bool:
     """Whether options of ``generate``, given or the model's defaults, may make use of where the prompt ends.
 
-    Then what was generated cannot become the prompt of the next call, as with ``min_new_tokens``.
+    Then what was generated cannot become the prompt of the next call, as with ``min_new_tokens``. An end of texts and a
+    greatest length of a request's own count as such.
     """
     defaults = model.generation_config.to_diff_dict()
     given = {

@@ -80,6 +80,9 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                     # The same batches as hf, so that the same random numbers meet the same rows.
                     texts: list[str] = super().generate_until(requests, disable_tqdm)
                     return texts
+                if any(map(self._is_continuous, options)) and not self._can_continue_prefixes():
+                    compute = partial(super().generate_until, disable_tqdm=disable_tqdm)
+                    return self._answers.completed("generate_until", requests, compute)
                 return self._generate_by_prefix(requests, plan, lengths, rows * longest, disable_tqdm)
             finally:
                 self._prompt_prefixes = self._rows_at_once = None
@@ -107,25 +110,34 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             for prefix, indices in [*members.items(), *([(None, joined)] if joined else [])]:
                 cached = 0 if prefix is None else len(plan.prefixes[prefix])
                 own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
-                self._rows_at_once = max(int(self.batch_size), (budget - cached) // own)
-                with self._rows(_WAITING * self._rows_at_once) as rows:
-                    for batch in self._batches(requests, indices, lengths, rows):
-                        for index, text in zip(batch, self._generated([requests[i] for i in batch]), strict=True):
-                            results[index] = text
-                        finished += len(batch)
-                        progress.update(finished - progress.n)
+                rows = max(int(self.batch_size), (budget - cached) // own)
+                for alike in self._alike(requests, indices, lengths):
+                    self._rows_at_once = rows if self._is_continuous(requests[alike[0]].args[1]) else None
+                    size = rows if self._rows_at_once is None else _WAITING * rows
+                    with self._rows(size):
+                        for start in range(0, len(alike), size):
+                            batch = alike[start : start + size]
+                            for index, text in zip(batch, self._generated([requests[i] for i in batch]), strict=True):
+                                results[index] = text
+                            finished += len(batch)
+                            progress.update(finished - progress.n)
         return results
 
     @staticmethod
-    def _batches(requests: list[Any], indices: list[int], lengths: list[int], rows: int) -> Iterator[list[int]]:
-        """The batches that ``hf`` forms of some requests, which it would form anew of those that are left."""
+    def _alike(requests: list[Any], indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
+        """Requests with the same options, in the order in which ``hf`` forms batches of them."""
         options: dict[str, list[int]] = {}
         for index in indices:
             options.setdefault(json.dumps(requests[index].args[1], sort_keys=True), []).append(index)
         for alike in options.values():
-            alike.sort(key=lambda index: (-lengths[index], requests[index].args[0]))
-            for start in range(0, len(alike), rows):
-                yield alike[start : start + rows]
+            yield sorted(alike, key=lambda index: (-lengths[index], requests[index].args[0]))
+
+    def _is_continuous(self, options: dict[str, Any]) -> bool:
+        """Whether requests with these options may share a continuous batch."""
+        settings = normalize_gen_kwargs(options, self.max_gen_toks)
+        # The harness makes arguments of its own of these.
+        settings = {name: settings[name] for name in settings.keys() - {"until", "max_gen_toks"}}
+        return not (has_own_cache(self.model, settings) or depends_on_the_prompt(self.model, settings))
 
     def _generated(self, batch: list[Any]) -> list[str]:
         """Generate from the contexts of a batch, unless all of its answers are known."""
@@ -155,14 +167,14 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **options: Any) -> Tensor:
         """Generate for one batch as ``hf`` does, from cached prefixes where there are any."""
         generate = super()._model_generate
-        continuous = self._rows_at_once is not None and not depends_on_the_prompt(self.model, options)
-        prefixes = self._usable_prefixes(context, options, continuous)
-        continuous = continuous and prefixes is not None
+        prefixes = self._usable_prefixes(context, options)
         try:
             if prefixes is None:
                 made: Tensor = generate(context, max_length, stop, **options)
-            elif continuous:
-                made = self._generate_continuously(prefixes, generate, context, max_length, stop, options)
+            elif self._rows_at_once is not None:
+                made = self._generate_continuously(
+                    prefixes, generate, context, max_length, stop, self._rows_at_once, options
+                )
             else:
                 cache = prefixes.cache(context, options["attention_mask"])
                 with attending(self.model, cache):
@@ -174,7 +186,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             at_once = min(self._rows_at_once or len(context), len(context))
             _LOGGER.warning("out of memory generating %d texts at a time: going on with halves", at_once)
         free_memory()
-        if continuous and at_once > 1:
+        if self._rows_at_once is not None and at_once > 1:
             self._rows_at_once = at_once // 2
             return self._model_generate(context, max_length, stop, **options)
         mask = options.pop("attention_mask")
@@ -187,28 +199,28 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         pad = self.tokenizer.pad_token_id
         return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1]), value=pad) for part in parts])
 
-    def _usable_prefixes(self, context: Tensor, options: dict[str, Any], always: bool) -> PromptPrefixes | None:
-        """The prefixes from which a batch can be generated, after a check of the first one; None: it is left to hf.
-
-        Args:
-            context: prompts of the batch.
-            options: of ``generate``.
-            always: also where no prompt continues a prefix.
-        """
+    def _usable_prefixes(self, context: Tensor, options: dict[str, Any]) -> PromptPrefixes | None:
+        """The prefixes from which a batch can be generated; None: it is left to ``hf``."""
         prefixes, mask = self._prompt_prefixes, options.get("attention_mask")
-        if prefixes is None or mask is None or has_own_cache(self.model, options):
+        if prefixes is None or mask is None:
             return None
-        if not always and not prefixes.continued(context, mask):
+        if self._rows_at_once is None and (
+            has_own_cache(self.model, options)
+            or not prefixes.continued(context, mask)
+            or not self._can_continue_prefixes()
+        ):
             return None
+        return prefixes
+
+    def _can_continue_prefixes(self) -> bool:
+        """Whether generation from cached prefixes is the model's own, which is checked once."""
         if not self._generation_checked:
             reason = self._check.reason_against_generation(self.tokenizer.pad_token_id)
             self._generation_checked = True
             if reason is not None:
                 _LOGGER.warning("generation uses hf's own code: %s", reason)
-                self._prompt_prefixes = None
                 self._generation_off = True
-                return None
-        return prefixes
+        return not self._generation_off
 
     def _generate_continuously(
         self,
@@ -217,6 +229,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         context: Tensor,
         max_length: int,
         stop: list[str],
+        rows: int,
         options: dict[str, Any],
     ) -> Tensor:
         def further(ids: Tensor, mask: Tensor, cache: GrowingCache, count: int) -> Tensor:
@@ -230,7 +243,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             context,
             options["attention_mask"],
             most=max_length - context.shape[1],
-            rows=self._rows_at_once or len(context),
+            rows=rows,
             ending=Ending(self.tokenizer, stop, end if isinstance(end, list) else [] if end is None else [end]),
             filler=self.tokenizer.pad_token_id,
             cache_of=prefixes.cache,
