@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar, overload
 
 __all__ = ["OnDemand"]
@@ -25,6 +25,10 @@ class OnDemand(Sequence[T_co], Generic[S, T_co]):
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self._sources)
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Yield the items; that of ``Sequence`` would take an IndexError of the function for their end."""
+        return map(self._make, self._sources)
 
     @overload
     def __getitem__(self, place: int) -> T_co: ...
