@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.hashing import stable_hash
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import ComposedItem, Row, SwitchedText
 
 __all__ = [
@@ -298,7 +299,7 @@ def compose(
     return items
 
 
-def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: object) -> list[Mapping[str, Row]]:
+def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: object) -> Sequence[Mapping[str, Row]]:
     """Return the rows of each id by language, in the order of the first language.
 
     Args:
@@ -333,11 +334,10 @@ def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: ob
     if lacking:
         log.warning("%s: %d ids that a language lacks were dropped", where, len(lacking))
     first_language = next(iter(by_id.values()), {})
-    return [
-        {language: index[item_id] for language, index in by_id.items()}
-        for item_id in first_language
-        if item_id not in lacking
-    ]
+    return OnDemand(
+        [item_id for item_id in first_language if item_id not in lacking],
+        lambda item_id: {language: index[item_id] for language, index in by_id.items()},
+    )
 
 
 def _parts(parallel: Mapping[str, Row], gold: Row, placement: Placement) -> Parts:

@@ -4,72 +4,55 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lm_eval.api.samplers import ContextSampler
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import Family
+from lm_eval_xling.on_demand import OnDemand
+from lm_eval_xling.records import Document
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+__all__ = ["LeafDataset", "Rows", "SamePool", "evaluated", "leaf_dataset"]
 
-__all__ = ["SamePool", "demonstrations", "evaluated", "leaf_dataset"]
+
+class Rows(OnDemand[Document, dict[str, Any]]):
+    """Documents as the harness evaluates and logs them, made when it asks for them."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        super().__init__(documents, Document.as_row)
+
+    @property
+    def features(self) -> dict[str, None]:
+        """The keys of the rows, where the harness looks for them in a dataset."""
+        return dict.fromkeys(self[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeafDataset:
+    """All documents of a leaf."""
+
+    evaluated: Rows
+    """Those that are scored."""
+    demonstrations: Rows
+    """Those that demonstrations are chosen from."""
 
 
 @cache
-def leaf_dataset(family: Family, leaf: str, form: str, parameters: Any, mirror: str | None) -> Dataset:
+def leaf_dataset(family: Family, leaf: str, form: str, parameters: Any, mirror: str | None) -> LeafDataset:
     """The documents of a leaf; ``mirror`` is the variable's value, so that another mirror is read anew."""
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
-
     shown = replace(family.leaf(leaf), form=form)
     made = family.documents(shown, family.form(shown, parameters), parameters)
     if not made.evaluated:
         raise UserError("no documents are left to evaluate", where=f"{family.task(leaf)}, {parameters}")
-    documents = [*made.evaluated, *made.demonstrations]
-    rows = [document.as_row() for document in documents]
-    # In this order, which the harness's hash of a document depends on.
-    columns: dict[str, list[Any]] = dict.fromkeys([*rows[0], "role", *(key for row in rows for key in row)], [])
-    for key in columns:
-        columns[key] = [row.get(key) for row in rows]
-    columns["role"] = ["evaluated"] * len(made.evaluated) + ["demonstration"] * len(made.demonstrations)
-    return Dataset(InMemoryTable.from_pydict(columns), fingerprint=_fingerprint())
+    return LeafDataset(Rows(made.evaluated), Rows(made.demonstrations))
 
 
-def _fingerprint() -> str:
-    """Return a name for a table, at random: hashing all of its rows takes longer than making them."""
-    from datasets.fingerprint import generate_random_fingerprint
-
-    made: str = generate_random_fingerprint()
-    return made
-
-
-@cache
-def evaluated(dataset: Dataset) -> Dataset:
-    """Return the documents that are scored (``process_docs``), once made: the harness asks for them at every turn."""
-    from datasets import Dataset
-
-    count = _scored(dataset)
-    if count == len(dataset):
-        return dataset
-    return Dataset(dataset.data.slice(0, count), info=dataset.info, fingerprint=_fingerprint())
-
-
-@cache
-def demonstrations(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the pool of demonstrations (``fewshot_config.process_docs``)."""
-    pool: list[dict[str, Any]] = dataset.data.slice(_scored(dataset)).to_pylist()
-    return pool
-
-
-def _scored(dataset: Dataset) -> int:
-    """Return how many of a leaf's documents are scored; the others follow them."""
-    # Of Arrow's column, because a dataset decodes its own row by row.
-    count: int = dataset.data.column("role").to_pylist().count("evaluated")
-    return count
+def evaluated(dataset: LeafDataset) -> Rows:
+    """Return the documents that are scored (``process_docs``)."""
+    return dataset.evaluated
 
 
 class SamePool(ContextSampler):  # type: ignore[misc]

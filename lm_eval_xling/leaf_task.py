@@ -27,7 +27,7 @@ from lm_eval_xling.families.parameters import configure
 from lm_eval_xling.families.task_files import SPLIT, base_content
 from lm_eval_xling.families.tokens import token_counter
 from lm_eval_xling.harness import check_version
-from lm_eval_xling.leaf_dataset import leaf_dataset
+from lm_eval_xling.leaf_dataset import LeafDataset, leaf_dataset
 from lm_eval_xling.metrics.lengths import continuation_lengths
 from lm_eval_xling.records import Document, Response
 
@@ -70,6 +70,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
             made = _made_by(leaf_dataset(*self._place()))
             settings["metadata"] = {**metadata, "xling": {**given, "translator": made}}
         super().__init__(config={**settings, "process_results": self.form.scores})
+        self.sampler.df = self.dataset[SPLIT].demonstrations
 
     def _place(self) -> tuple[Family, str, str, Any, str | None]:
         return self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE)
@@ -78,6 +79,10 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Ask the family for the documents."""
         # `--tasks 'xling_*'` matches a leaf by its name and by its family's tag, and the harness builds it twice.
         self.dataset = {SPLIT: leaf_dataset(*self._place())}
+
+    def fewshot_docs(self) -> list[Any]:
+        """Return nothing: the harness would make all, and the sampler is given those that are made on demand."""
+        return []
 
     def fewshot_context(self, doc: dict[str, Any], num_fewshot: int, *args: Any, **options: Any) -> Any:
         """Return the prompt; under a chat template the cue begins the model's turn, and a generated answer has none."""
@@ -150,7 +155,7 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         """Return a hash of all documents, and of what else makes requests of them."""
         template = chat_template([{"role": "user", "content": "?"}]) if chat_template else None
         defining = [
-            self.dataset[SPLIT].to_list(),
+            [*self.dataset[SPLIT].evaluated, *self.dataset[SPLIT].demonstrations],
             self.leaf.form,
             self.form.next_token,
             self.config.generation_kwargs,
@@ -189,10 +194,11 @@ def _imported(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _made_by(documents: Any) -> str:
+def _made_by(dataset: LeafDataset) -> str:
     """Return the translators of code-switched documents, by kind and a digest of what their output depends on."""
-    switched = (document.get("switched") or {} for document in documents.data.column("condition").to_pylist())
-    found = {how["translator"] for parts in switched for how in parts.values() if how and how.get("translator")}
+    documents = (*dataset.evaluated, *dataset.demonstrations)
+    switched = (how for document in documents for how in document["condition"].get("switched", {}).values())
+    found = {how["translator"] for how in switched if "translator" in how}
     return " ".join(sorted(found))
 
 

@@ -208,7 +208,7 @@ class Document:
             KeyError: if the dictionary is none of ours.
         """
         condition = row["condition"]
-        # A column of the harness's dataset has every key that any of its rows has.
+        # In a table, as datasets makes one, every row has each key that any of them has.
         languages = {part: code for part, code in condition["languages"].items() if code is not None}
         switched = {part: Switched(**how) for part, how in (condition.get("switched") or {}).items() if how is not None}
         return cls(

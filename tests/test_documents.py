@@ -44,7 +44,7 @@ def test_a_row_gives_its_document_back(document: Document) -> None:
 @settings(max_examples=20, deadline=None)
 def test_rows_of_unlike_keys_come_back_from_one_table(made: list[Document]) -> None:
     rows = [document.as_row() for document in made]
-    # As leaf_dataset makes it: a table has the keys of its first row.
+    # A table has the keys of its first row.
     keys = dict.fromkeys(key for row in rows for key in row)
     table = Dataset.from_list([{key: row.get(key) for key in keys} for row in rows])
     assert [Document.from_row(row) for row in table] == made

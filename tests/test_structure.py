@@ -21,6 +21,7 @@ LAYERS = (
     "cache_folder",
     "files",
     "hashing",
+    "on_demand",
     "languages",
     "records",
     "drawing",

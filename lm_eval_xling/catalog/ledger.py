@@ -81,12 +81,19 @@ def load(
         )
     if not 1 <= people <= MOST_PEOPLE:
         raise UserError(f"{people} people", where="people", fix=f"name 1 to {MOST_PEOPLE}")
+    return list(_rows(code, half, people, seed, names, tuple(attributes)))
+
+
+@cache
+def _rows(
+    code: str, half: str, people: int, seed: int, names: Spelling, attributes: tuple[str, ...]
+) -> tuple[Row, ...]:
     values, _ = _records()
-    return [
+    return tuple(
         _row(code, half, number, seed, attribute, names, values[attribute])
         for number in range(people)
         for attribute in attributes
-    ]
+    )
 
 
 def _row(

@@ -13,6 +13,7 @@ from lm_eval_xling.families.language_pairs import PairParameters, averages, pair
 from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import ComposedItem, Document, TaskDocuments
 
 __all__ = ["FAMILY", "RELATIONS", "AtlasParameters"]
@@ -59,11 +60,11 @@ def documents(leaf: Leaf, form: Form, parameters: AtlasParameters) -> TaskDocume
             raise unknown_name("relation", relation, RELATIONS, where="xling_atlas")
     placement = pair_placement(leaf, parameters)
     any_of_them = next(iter(_DESCRIPTIONS.values()))
-    shown = [
-        _document(item, placement.name, form, parameters)
-        for item in any_of_them.items(placement, parameters)
-        if item.extra["relation"] in parameters.relations
-    ]
+    items = any_of_them.items(placement, parameters)
+    shown = OnDemand(
+        [item for item in items if item.extra["relation"] in parameters.relations],
+        lambda item: _document(item, placement.name, form, parameters),
+    )
     return TaskDocuments(shown, demonstrations=shown)
 
 

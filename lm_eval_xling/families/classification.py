@@ -30,6 +30,7 @@ from lm_eval_xling.families.switching import (
     units_of,
 )
 from lm_eval_xling.languages import resolve
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import Condition, Document, Row, Switched, SwitchedText, TaskDocuments
 
 __all__ = ["DEMONSTRATIONS", "FAMILIES", "HIGH_RESOURCE", "LOW_RESOURCE", "ClassificationParameters"]
@@ -177,8 +178,9 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
     asked = task.asked(rows, language, parameters)
     same = {pair["en"].id for pair in rows if len({pair[language].fields.get(name) for name in task.fields}) == 1}
     if published:
-        every = [published.document(task, one, form) for one in asked]
-        return TaskDocuments(_distinct(task, language, every, same) if parameters.drop_identical else every)
+        if parameters.drop_identical:
+            asked = _distinct(task, language, asked, same)
+        return TaskDocuments(OnDemand(asked, lambda one: published.document(task, one, form)))
     gold = {pair["en"].id: pair["en"] for pair in rows}
     absent = [identifier for identifier in task.demonstrations if identifier not in gold]
     if absent:
@@ -188,17 +190,19 @@ def _documents(task: _Task, leaf: Leaf, form: Form, parameters: ClassificationPa
             fix="fetch the published rows again: xling data fetch",
         )
     shown = {text for identifier in task.demonstrations for text in gold[identifier].fields.values()}
-    documents = {one.gold.id: _document(task, one, form, parameters.labels) for one in asked}
-    scored = [document for key, document in documents.items() if shown.isdisjoint(gold[key].fields.values())]
+    scored = [one for one in asked if shown.isdisjoint(one.gold.fields.values())]
     if parameters.drop_identical:
         scored = _distinct(task, language, scored, same)
-    if parameters.demos != "same":
-        documents |= {
-            one.gold.id: _sliding(task, one, documents[one.gold.id], parameters.demos)
-            for one in asked
-            if one.gold.id in task.demonstrations
-        }
-    return TaskDocuments(scored, [documents[identifier] for identifier in task.demonstrations])
+    by_id = {one.gold.id: one for one in asked}
+
+    def document(one: _Asked) -> Document:
+        return _document(task, one, form, parameters.labels)
+
+    def demonstration(identifier: str) -> Document:
+        made = document(by_id[identifier])
+        return made if parameters.demos == "same" else _sliding(task, by_id[identifier], made, parameters.demos)
+
+    return TaskDocuments(OnDemand(scored, document), OnDemand(task.demonstrations, demonstration))
 
 
 def _language(task: _Task, leaf: Leaf, parameters: ClassificationParameters) -> str:
@@ -244,9 +248,9 @@ def _sliding(task: _Task, asked: _Asked, document: Document, direction: Slide) -
     return replace(document, prompt="\n".join(lines), condition=replace(document.condition, languages=languages))
 
 
-def _distinct(task: _Task, language: str, documents: list[Document], same: Collection[str]) -> list[Document]:
-    kept = [document for document in documents if document.id not in same]
-    log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(documents) - len(kept))
+def _distinct(task: _Task, language: str, asked: list[_Asked], same: Collection[str]) -> list[_Asked]:
+    kept = [one for one in asked if one.gold.id not in same]
+    log.warning("%s in %s: %d identical pairs dropped", task.name, language, len(asked) - len(kept))
     return kept
 
 

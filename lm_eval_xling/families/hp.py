@@ -10,6 +10,7 @@ from lm_eval_xling.families.family import Family, Form, Leaf, Part, Preset
 from lm_eval_xling.families.parallel_rows import parts_of
 from lm_eval_xling.families.placed import PlacedParameters, leaf_placement, placement_groups, placement_leaves
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import TaskDocuments
 
 __all__ = ["FAMILY", "HpParameters"]
@@ -37,12 +38,8 @@ def documents(leaf: Leaf, form: Form, parameters: HpParameters) -> TaskDocuments
     """Return the documents of a leaf: ``placement``, and ``language`` for all but ``en`` and ``mixup``."""
     placement = leaf_placement(leaf, parameters)
     description = _PAPER if parameters.preset == "paper" else _DESCRIPTION
-    return TaskDocuments(
-        [
-            description.document(item, placement.name, form, parameters)
-            for item in description.items(placement, parameters)
-        ]
-    )
+    items = description.items(placement, parameters)
+    return TaskDocuments(OnDemand(items, lambda item: description.document(item, placement.name, form, parameters)))
 
 
 def _needs(leaf: Leaf, form: Form, parameters: HpParameters) -> list[Part]:

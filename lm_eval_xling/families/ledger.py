@@ -16,6 +16,7 @@ from lm_eval_xling.families.family import Family, Form, Leaf
 from lm_eval_xling.families.language_pairs import PairParameters, averages, pair_placement
 from lm_eval_xling.families.placed import FIVE
 from lm_eval_xling.families.prompts import Template
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import ComposedItem, Document, Row, TaskDocuments
 
 __all__ = ["FAMILY", "WORDINGS", "LedgerParameters", "Wording", "check_attributes", "prompt_of"]
@@ -112,7 +113,8 @@ def documents(leaf: Leaf, form: Form, parameters: LedgerParameters) -> TaskDocum
     any_of_them = replace(
         next(iter(_DESCRIPTIONS.values())), split=half, load=lambda dataset, language, split: draw(language, split)
     )
-    shown = [_document(item, placement.name, form, parameters) for item in any_of_them.items(placement, parameters)]
+    items = any_of_them.items(placement, parameters)
+    shown = OnDemand(items, lambda item: _document(item, placement.name, form, parameters))
     return TaskDocuments(shown, demonstrations=shown)
 
 

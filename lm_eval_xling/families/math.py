@@ -24,6 +24,7 @@ from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.numbers import final_number
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "MathParameters"]
@@ -104,15 +105,17 @@ def _documents(leaf: Leaf, form: Form, parameters: MathParameters) -> TaskDocume
     shown_in = SWITCHED if slides else demonstrated_in
     languages = {"question": asked_in, "demonstrations": shown_in, "answer": answered_in}
     condition = Condition("", form.name, languages)
-    evaluated = []
-    for rows in parallel_rows(dataset, "test", shown, parameters.missing):
+
+    def asked(rows: Mapping[str, Row]) -> Document:
         more: dict[str, Any] = {}
         if asked_in == SWITCHED:
             mixed = switched_question(rows, parameters.languages, unit="sentence", seed=parameters.seed)
             question, heading, more = mixed.text, answered_in, {"units": mixed.as_json()["units"]}
         else:
             question, heading = rows[asked_in].fields["question"], asked_in
-        evaluated.append(_document(rows["en"].id, question, heading, condition, _target(rows["en"], dataset), more))
+        return _document(rows["en"].id, question, heading, condition, _target(rows["en"], dataset), more)
+
+    evaluated = OnDemand(parallel_rows(dataset, "test", shown, parameters.missing), asked)
     pool = [_demonstration(index, demonstrated_in, condition) for index in range(_SHOTS)]
     if parameters.demos != "same" and slides:
         pool = [_sliding(document, index, demonstrated_in, parameters.demos) for index, document in enumerate(pool)]

@@ -33,6 +33,7 @@ from lm_eval_xling.families.placed import (
 from lm_eval_xling.families.prompts import option_lines
 from lm_eval_xling.families.sliding import SLIDES, Slide, SlidingPart, slide
 from lm_eval_xling.metrics.choices import choice_scores, read_choice
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import ComposedItem, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "MmluParameters"]
@@ -95,12 +96,14 @@ def documents(leaf: Leaf, form: Form, parameters: MmluParameters) -> TaskDocumen
             same = [item for item in same if item.id in english]
         pool = same if translate else _filled(same, pool)
 
-    def document(item: ComposedItem, restated: ComposedItem | None) -> Document:
+    def document(item: ComposedItem, restated: ComposedItem | None = None) -> Document:
         return _document(item, leaf.condition["placement"], form, parameters, restated)
 
+    def demonstration(item: ComposedItem) -> Document:
+        return document(item, english[item.id] if translate or slides else None)
+
     return TaskDocuments(
-        evaluated=[document(item, None) for item in _items(leaf, "test", parameters)],
-        demonstrations=[document(item, english[item.id] if translate or slides else None) for item in pool],
+        OnDemand(_items(leaf, "test", parameters), document), demonstrations=OnDemand(pool, demonstration)
     )
 
 

@@ -24,6 +24,7 @@ from lm_eval_xling.families.placed import PlacedParameters, beside_others, leaf_
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.files import read_text
 from lm_eval_xling.languages import identify
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import Condition, Document, Row, TaskDocuments
 
 __all__ = ["HubRows", "OwnData", "own_family", "read_description"]
@@ -282,46 +283,45 @@ class _Own:
         )
         if self.chosen:
             placement = leaf_placement(leaf, parameters)
-            shown = [
-                description.document(item, placement.name, form, parameters)
-                for item in description.items(placement, parameters)
-            ]
+            items = description.items(placement, parameters)
+            made: Sequence[Document] = OnDemand(
+                items, lambda item: description.document(item, placement.name, form, parameters)
+            )
         else:
-            shown = self._generated(description, leaf, form, parameters)
+            made = self._generated(description, leaf, form, parameters)
         # Few-shot demonstrations are other items of the same subject.
-        shown = [replace(document, pool=document.group or self.data.name) for document in shown]
+        shown = OnDemand(made, lambda document: replace(document, pool=document.group or self.data.name))
         return TaskDocuments(shown, demonstrations=shown)
 
     def _generated(
         self, description: Description, leaf: Leaf, form: Form, parameters: PlacedParameters
-    ) -> list[Document]:
+    ) -> Sequence[Document]:
         """Documents of items without options; the answer is in the language of the parts but the question."""
         target = (parameters.languages or (leaf.condition["language"],))[0]
         answered_in = target if leaf.condition["placement"] == "full" else parameters.base_language
         asked_in = parameters.base_language if leaf.condition["placement"] == "en" else target
         rows = {code: self.load(self.data.name, code, _TESTED) for code in (asked_in, answered_in)}
-        made = []
-        for parallel in join(rows, missing=parameters.missing, where=self.path):
+
+        def asked(parallel: Mapping[str, Row]) -> Document:
             languages = {name: answered_in for name in self.columns.fields} | {"question": asked_in}
             fields = {name: parallel[code].fields[name] for name, code in languages.items()}
             row = parallel[answered_in]
             prompt, cue = description.prompts[form.name].render(fields, languages, where=f"id {row.id}")
             known = description.instruction in literals.words("en")
-            made.append(
-                Document(
-                    id=row.id,
-                    family=self.data.name,
-                    condition=Condition(leaf.condition["placement"], form.name, {**languages, "answer": answered_in}),
-                    prompt=prompt,
-                    cue=cue,
-                    target=row.target,
-                    description=literals.word(asked_in, description.instruction) if known else description.instruction,
-                    group=row.extra.get("subject", ""),
-                    cluster=row.extra.get("cluster", ""),
-                    fields={**fields, "answers": [row.target]},
-                )
+            return Document(
+                id=row.id,
+                family=self.data.name,
+                condition=Condition(leaf.condition["placement"], form.name, {**languages, "answer": answered_in}),
+                prompt=prompt,
+                cue=cue,
+                target=row.target,
+                description=literals.word(asked_in, description.instruction) if known else description.instruction,
+                group=row.extra.get("subject", ""),
+                cluster=row.extra.get("cluster", ""),
+                fields={**fields, "answers": [row.target]},
             )
-        return made
+
+        return OnDemand(join(rows, missing=parameters.missing, where=self.path), asked)
 
 
 def _columns(given: Mapping[str, Any], path: Path) -> Columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from lm_eval_xling import catalog
@@ -18,7 +18,7 @@ Missing = Literal["error", "drop"]
 
 def parallel_rows(
     dataset: str, split: str, languages: Sequence[str], missing: Missing = "error"
-) -> list[dict[str, Row]]:
+) -> Sequence[Mapping[str, Row]]:
     """Return the rows of each id by language, in the order of the first language.
 
     Args:
@@ -31,7 +31,7 @@ def parallel_rows(
         UserError: an id that occurs twice, or that a language lacks.
     """
     rows = {language: catalog.load_rows(dataset, language, split) for language in dict.fromkeys(languages)}
-    return [dict(parallel) for parallel in join(rows, missing=missing, where=f"{dataset}, split {split}")]
+    return join(rows, missing=missing, where=f"{dataset}, split {split}")
 
 
 def parts_of(dataset: str, split: str, languages: Sequence[str]) -> list[Part]:

@@ -28,6 +28,7 @@ from lm_eval_xling.families.switching import (
     switches,
 )
 from lm_eval_xling.languages import resolve
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import ComposedItem, Condition, Document, Row, TaskDocuments
 
 __all__ = ["FAMILY", "QaParameters"]
@@ -110,12 +111,13 @@ def _documents(leaf: Leaf, form: Form, parameters: QaParameters) -> TaskDocument
     context, question = languages["context"], languages["question"]
     if leaf.condition["dataset"] == "xquad":
         pairs = parallel_rows("xquad", "validation", (context, question), parameters.missing)
-        return TaskDocuments([_extractive(rows[context], rows[question], form) for rows in pairs])
+        return TaskDocuments(OnDemand(pairs, lambda rows: _extractive(rows[context], rows[question], form)))
     placement = _placement(leaf, parameters)
     shown = PlacedParameters(
         option_ids=parameters.option_ids, missing=parameters.missing, equal_options=parameters.equal_options
     )
-    return TaskDocuments([_chosen(item, placement.name, form, shown) for item in _CHOSEN.items(placement, shown)])
+    items = _CHOSEN.items(placement, shown)
+    return TaskDocuments(OnDemand(items, lambda item: _chosen(item, placement.name, form, shown)))
 
 
 def _placement(leaf: Leaf, parameters: QaParameters) -> Placement:

@@ -44,10 +44,7 @@ def base_content(family: Family, form: Form, function: Callable[[str], Any] = Fu
         "process_docs": function("lm_eval_xling.leaf_dataset.evaluated"),
         # Not `fewshot_config.split`, which lm_eval 0.4.12 does not read.
         "fewshot_split": SPLIT,
-        "fewshot_config": {
-            "process_docs": function("lm_eval_xling.leaf_dataset.demonstrations"),
-            "sampler": function("lm_eval_xling.leaf_dataset.SamePool"),
-        },
+        "fewshot_config": {"sampler": function("lm_eval_xling.leaf_dataset.SamePool")},
         # The harness never overrides a 0, so it stands only where there are no demonstrations.
         **({} if form.shots is None else {"num_fewshot": form.shots}),
         "description": "description",

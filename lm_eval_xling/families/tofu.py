@@ -19,6 +19,7 @@ from lm_eval_xling.families.prompts import identifiers, option_lines
 from lm_eval_xling.families.switching import SWITCHED, switched_question
 from lm_eval_xling.languages import resolve, resolve_all
 from lm_eval_xling.metrics.tofu import given_answer_scores, rouge_l_recall
+from lm_eval_xling.on_demand import OnDemand
 from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "TofuParameters"]
@@ -108,8 +109,8 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
         raise UserError(f"split {split!r} does not fit the leaf: {kind}", where=f"leaf {leaf.name}")
     asked_in, answered_in, needed = _shown(leaf, parameters)
     condition = Condition("", form.name, {"question": asked_in, "answer": answered_in})
-    evaluated = []
-    for rows in parallel_rows("tofu", split, needed, parameters.missing):
+
+    def asked(rows: Mapping[str, Row]) -> Document:
         question, heading, more = _question(rows, asked_in, answered_in, parameters)
         document = Document(
             id=rows["en"].id,
@@ -123,11 +124,10 @@ def _documents(leaf: Leaf, form: Form, parameters: TofuParameters) -> TaskDocume
             fields={"split": split, "question": question, **more},
         )
         if leaf.form in ("letters", "choose"):
-            document = _lettered(document, rows[answered_in], rows["en"], scored=not form.generates)
-        elif not form.generates:
-            document = _given(document, rows[answered_in], rows["en"])
-        evaluated.append(document)
-    return TaskDocuments(evaluated)
+            return _lettered(document, rows[answered_in], rows["en"], scored=not form.generates)
+        return document if form.generates else _given(document, rows[answered_in], rows["en"])
+
+    return TaskDocuments(OnDemand(parallel_rows("tofu", split, needed, parameters.missing), asked))
 
 
 def _shown(leaf: Leaf, parameters: TofuParameters) -> tuple[str, str, tuple[str, ...]]:

@@ -20,7 +20,8 @@ from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_o
 from lm_eval_xling.families.placed import FIVE
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.metrics.translation_quality import signatures
-from lm_eval_xling.records import Condition, Document, Response, TaskDocuments
+from lm_eval_xling.on_demand import OnDemand
+from lm_eval_xling.records import Condition, Document, Response, Row, TaskDocuments
 
 __all__ = ["FAMILY", "TranslationParameters"]
 
@@ -38,15 +39,18 @@ class TranslationParameters:
 def _documents(leaf: Leaf, form: Form, parameters: TranslationParameters) -> TaskDocuments:
     """Return the documents of a leaf: ``source`` and ``target``, language codes."""
     source, target = leaf.condition["source"], leaf.condition["target"]
-    evaluated = []
-    for rows in parallel_rows("flores", "devtest", (source, target), parameters.missing):
+
+    def asked(rows: Mapping[str, Row]) -> Document:
         sentences = rows[source].fields["sentence"], rows[target].fields["sentence"]
-        evaluated.append(_document(rows[source].id, form, source, target, *sentences))
+        return _document(rows[source].id, form, source, target, *sentences)
+
     pool = [
         _document(f"demonstration/{index}", form, source, target, sentences[source], sentences[target])
         for index, sentences in enumerate(_demonstrations())
     ]
-    return TaskDocuments(evaluated, pool)
+    return TaskDocuments(
+        OnDemand(parallel_rows("flores", "devtest", (source, target), parameters.missing), asked), pool
+    )
 
 
 def _needs(leaf: Leaf, form: Form, parameters: TranslationParameters) -> list[Part]:

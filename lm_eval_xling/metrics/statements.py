@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from lm_eval_xling.metrics.answer_words import AnswerWords, answer_words, pattern
@@ -351,8 +351,21 @@ class Statements(Mentions):
         return size > 3 or any(character.isdigit() for character in text)
 
 
+class _Patterns(dict[str, re.Pattern[str]]):
+    """Expressions by name, compiled when they are first asked for: most answers need few, and each is long."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        super().__init__()
+        self._sources = sources
+
+    def __missing__(self, name: str) -> re.Pattern[str]:
+        """Compile an expression."""
+        self[name] = re.compile(self._sources[name])
+        return self[name]
+
+
 @cache
-def _patterns(words: AnswerWords) -> dict[str, re.Pattern[str]]:
+def _patterns(words: AnswerWords) -> _Patterns:
     joining = pattern(words.joining)
     deny = pattern((*words.wrong, *words.not_before, *words.not_after))
     binding, correct = pattern(words.binding), pattern(words.correct)
@@ -379,4 +392,4 @@ def _patterns(words: AnswerWords) -> dict[str, re.Pattern[str]]:
         "copula_before": rf"(?:{binding})\s*,?\s*$",
         "ending": rf"\s*(?:(?:{binding}|{nouns})\s*)+[.!。।]?\s*",
     }
-    return {name: re.compile(source) for name, source in sources.items()}
+    return _Patterns(sources)

@@ -74,19 +74,26 @@ class PromptPrefixes:
         self._most_tokens = most_tokens
         self._cached: OrderedDict[int, CachedPrefix] = OrderedDict()
 
-    def cache(self, context: Tensor, attention_mask: Tensor) -> GrowingCache | None:
-        """Return a new cache for a batch of prompts, or None where no prompt continues a prefix.
+    def continued(self, context: Tensor, attention_mask: Tensor) -> bool:
+        """Whether any of a batch of prompts, as ``cache`` takes them, continues a prefix."""
+        return any(index is not None for index in self._found(context, attention_mask))
+
+    def cache(self, context: Tensor, attention_mask: Tensor) -> GrowingCache:
+        """Return a new cache for a batch of prompts.
 
         Args:
             context: token ids, padded on the left, shape (rows, width).
             attention_mask: 1 at tokens and 0 at padding, same shape.
         """
+        found = self._found(context, attention_mask)
         padding = (attention_mask == 0).sum(dim=1)
-        found = [self._longest(row[pad:]) for row, pad in zip(context.tolist(), padding.tolist(), strict=True)]
-        if all(index is None for index in found):
-            return None
         lengths = torch.tensor([0 if index is None else len(self._prefixes[index]) for index in found])
-        return GrowingCache(self._groups(found), padding, padding + lengths.to(padding.device))
+        prefixes = [None if index is None else self._computed(index) for index in found]
+        return GrowingCache(prefixes, padding, padding + lengths.to(padding.device))
+
+    def _found(self, context: Tensor, attention_mask: Tensor) -> list[int | None]:
+        padding = (attention_mask == 0).sum(dim=1)
+        return [self._longest(row[pad:]) for row, pad in zip(context.tolist(), padding.tolist(), strict=True)]
 
     def _longest(self, prompt: list[int]) -> int | None:
         tokens = np.asarray(prompt, np.uint32)
@@ -94,16 +101,6 @@ class PromptPrefixes:
             if len(prefix) < len(tokens) and np.array_equal(tokens[: len(prefix)], prefix):
                 return index
         return None
-
-    def _groups(self, found: list[int | None]) -> list[tuple[CachedPrefix | None, int, int]]:
-        groups: list[tuple[CachedPrefix | None, int, int]] = []
-        start = 0
-        for stop in range(1, len(found) + 1):
-            if stop == len(found) or found[stop] != found[start]:
-                index = found[start]
-                groups.append((None if index is None else self._computed(index), start, stop))
-                start = stop
-        return groups
 
     def _computed(self, index: int) -> CachedPrefix:
         if index not in self._cached:

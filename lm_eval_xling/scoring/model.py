@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,27 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 from lm_eval.api.model import CacheHook
-from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs
+from lm_eval.models.utils import has_bos_prefix
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
-from lm_eval_xling.scoring.answer_store import AnswerStore, is_sampled
-from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
-from lm_eval_xling.scoring.generation import (
-    PromptPlan,
-    PromptPrefixes,
-    has_own_cache,
-    plan_prompts,
-)
+from lm_eval_xling.scoring.answer_store import AnswerStore
+from lm_eval_xling.scoring.execution import Executor
+from lm_eval_xling.scoring.generating import GeneratingLM
 from lm_eval_xling.scoring.next_token import answer_tokens
 from lm_eval_xling.scoring.one_load import adapter_weights, current_load
 from lm_eval_xling.scoring.plan import Costs, make_plan
-from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.self_check import TEXT, SelfCheck
 from lm_eval_xling.scoring.tree import ScoredSequence
 
@@ -42,8 +33,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _AUTO_BUDGET = {"cpu": 2048, "cuda": 32768}
 """Tokens of a batch with ``batch_size=auto``: from there on more do not make it faster."""
-_AUTO_GENERATION = {"cpu": 8192, "cuda": 131072}
-"""The same for generation, whose passes read one token a row and whose cache is all that grows with the rows."""
 _LOGITS = 1 << 28
 """Logits computed at a time, unless a single text has more: 1 GiB in fp32."""
 _NEXT_TOKENS_AT_ONCE = 2048
@@ -57,7 +46,7 @@ _Request = tuple[tuple[str, str] | None, list[int], list[int]]
 _Answer = tuple[float, bool]
 
 
-class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
+class SharedPrefixLM(GeneratingLM):
     """``hf`` with shared prefixes computed once; takes the same arguments and gives the same numbers.
 
     A model that cannot be divided at a cached prefix is scored by ``hf``'s own code, with one warning that says why.
@@ -74,8 +63,6 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.set_cache_hook(self.cache_hook)
         self._computes_numbers = True
-        self._prompt_prefixes: PromptPrefixes | None = None
-        self._generation_checked = self._generation_off = False
         self._encodings: dict[str, NDArray[np.uint32] | list[int]] = {}
         self._executor = Executor(self.model, self.device, self.softmax_dtype, self._autocast)
         if self.backend != "causal":
@@ -337,136 +324,3 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]  # the harness is not typed
     def _windows(self, tokens: NDArray[np.uint32]) -> list[_Request]:
         windows = get_rolling_token_windows(tokens.tolist(), self.prefix_token_id, self.max_length, 1)
         return [(None, *make_disjoint_window(window)) for window in windows]
-
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Generate from each context; see ``LM.generate_until``.
-
-        The contexts of a prefix are generated from together. Because its keys and values are in memory once, more
-        rows than ``batch_size`` take no more memory than that many rows of ``hf``.
-        """
-        options = [request.args[1] for request in requests]
-        if requests and not self._computes_numbers:
-            raise UserError(
-                "the model's log-probabilities are no numbers",
-                where=f"prompt ending in {requests[0].args[0][-60:]!r}",
-                fix="look at its weights for values that are no numbers",
-            )
-        if self.fallback_reason is not None or self._generation_off or not requests:
-            compute = partial(super().generate_until, disable_tqdm=disable_tqdm)
-            return self._answers.completed("generate_until", requests, compute)
-        encodings = dict(self._encode_all({request.args[0] for request in requests}))
-        lengths = [len(encodings[request.args[0]]) for request in requests]
-        plan = plan_prompts([encodings[request.args[0]] or [self.prefix_token_id] for request in requests])
-        longest = max(lengths) + max(map(self._most_generated, options))
-        with self._rows(self._generation_rows(longest)) as rows:
-            self._prompt_prefixes = PromptPrefixes(self._executor, plan.prefixes, rows * longest)
-            try:
-                if any(map(is_sampled, options)):
-                    # The same batches as hf, so that the same random numbers meet the same rows.
-                    texts: list[str] = super().generate_until(requests, disable_tqdm)
-                    return texts
-                return self._generate_by_prefix(requests, plan, lengths, rows * longest, disable_tqdm)
-            finally:
-                self._prompt_prefixes = None
-
-    def _generate_by_prefix(
-        self, requests: list[Any], plan: PromptPlan, lengths: list[int], budget: int, disable_tqdm: bool
-    ) -> list[str]:
-        members: dict[int | None, list[int]] = {}
-        for index, prefix in enumerate(plan.prefix_of):
-            members.setdefault(prefix, []).append(index)
-        # Prefixes of less than a batch of prompts are generated from together, as far as they fit.
-        small = [prefix for prefix, indices in members.items() if len(indices) < self.batch_size]
-        joined = [index for prefix in small for index in members.pop(prefix)]
-        results = [""] * len(requests)
-        with tqdm(
-            total=len(requests), desc="Running generate_until requests", disable=disable_tqdm or self.rank != 0
-        ) as progress:
-            for prefix, indices in [*members.items(), *([(None, joined)] if joined else [])]:
-                cached = 0 if prefix is None else len(plan.prefixes[prefix])
-                own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
-                with self._rows(max(int(self.batch_size), (budget - cached) // own)) as rows:
-                    for batch in self._batches(requests, indices, lengths, rows):
-                        for index, text in zip(batch, self._generated([requests[i] for i in batch]), strict=True):
-                            results[index] = text
-                        progress.update(len(batch))
-        return results
-
-    @staticmethod
-    def _batches(requests: list[Any], indices: list[int], lengths: list[int], rows: int) -> Iterator[list[int]]:
-        """The batches that ``hf`` forms of some requests, which it would form anew of those that are left."""
-        options: dict[str, list[int]] = {}
-        for index in indices:
-            options.setdefault(json.dumps(requests[index].args[1], sort_keys=True), []).append(index)
-        for alike in options.values():
-            alike.sort(key=lambda index: (-lengths[index], requests[index].args[0]))
-            for start in range(0, len(alike), rows):
-                yield alike[start : start + rows]
-
-    def _generated(self, batch: list[Any]) -> list[str]:
-        """Generate from the contexts of a batch, unless all of its answers are known."""
-        known = self._answers.known_together("generate_until", [request.args for request in batch])
-        texts: list[str] = super().generate_until(batch, disable_tqdm=True) if known is None else known
-        return texts
-
-    def _most_generated(self, options: dict[str, Any]) -> int:
-        return int(normalize_gen_kwargs(options, self.max_gen_toks)["max_gen_toks"])
-
-    def _generation_rows(self, longest: int) -> int:
-        if self.batch_size != "auto":
-            return int(self.batch_size)
-        budget = _AUTO_GENERATION.get(self.device.type, 16384)
-        return max(1, min(int(self.max_batch_size), budget // longest))
-
-    @contextmanager
-    def _rows(self, rows: int) -> Iterator[int]:
-        """Let the harness's code form batches of so many rows."""
-        before = self.batch_size
-        self.batch_size_per_gpu: int | str = rows
-        try:
-            yield rows
-        finally:
-            self.batch_size_per_gpu = before
-
-    def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **options: Any) -> Tensor:
-        """Generate for one batch as ``hf`` does, from cached prefixes where there are any."""
-        try:
-            with self._on_prefixes(context, options) as further:
-                generated: Tensor = super()._model_generate(context, max_length, stop, **options, **further)
-                return generated
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(context) == 1:
-                raise
-            _LOGGER.warning("out of memory generating %d texts at a time: going on with halves", len(context))
-        free_memory()
-        mask = options.pop("attention_mask")
-        half = len(context) // 2
-        parts = [
-            self._model_generate(context[rows], max_length, stop, attention_mask=mask[rows], **options)
-            for rows in (slice(None, half), slice(half, None))
-        ]
-        width = max(part.shape[1] for part in parts)
-        pad = self.tokenizer.pad_token_id
-        return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1]), value=pad) for part in parts])
-
-    @contextmanager
-    def _on_prefixes(self, context: Tensor, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Prepare the model for a batch and yield the further arguments of ``generate``."""
-        mask = options.get("attention_mask")
-        prefixes = self._prompt_prefixes
-        if prefixes is None or mask is None or has_own_cache(self.model, options):
-            yield {}
-            return
-        cache = prefixes.cache(context, mask)
-        if cache is not None and not self._generation_checked:
-            reason = self._check.reason_against_generation(self.tokenizer.pad_token_id)
-            self._generation_checked = True
-            if reason is not None:
-                _LOGGER.warning("generation uses hf's own code: %s", reason)
-                self._prompt_prefixes = cache = None
-                self._generation_off = True
-        if cache is None:
-            yield {}
-            return
-        with attending(self.model, cache):
-            yield {"past_key_values": cache}

@@ -21,6 +21,7 @@ from transformers import AttentionInterface
 
 from lm_eval_xling.models.attention_switch import attention_implementation
 from lm_eval_xling.scoring.architectures import own_attention, position_scale
+from lm_eval_xling.scoring.output_product import head_in_blocks
 from lm_eval_xling.scoring.prefix_cache import Reach, SharedPrefixCache, UnsupportedModel
 
 __all__ = ["NAME", "attending"]
@@ -42,10 +43,10 @@ _ACTIVE: ContextVar[SharedPrefixCache] = ContextVar("shared prefix cache of the 
 
 @contextmanager
 def attending(model: torch.nn.Module, cache: SharedPrefixCache) -> Iterator[None]:
-    """Let a model compute its attention through a cache, which the caller also passes to it."""
+    """Let a model compute its attention through a cache, which the caller also passes to it, and logits in blocks."""
     token = _ACTIVE.set(cache)
     try:
-        with attention_implementation(model, NAME), own_attention(model, _attend):
+        with attention_implementation(model, NAME), own_attention(model, _attend), head_in_blocks(model):
             yield
     finally:
         _ACTIVE.reset(token)

@@ -253,35 +253,63 @@ class GrowingCache(SharedPrefixCache):
     """Of a generation: rows padded on the left, their own keys and values growing with every token.
 
     Args:
-        groups: see ``SharedPrefixCache``.
+        prefixes: of each row; None: it continues none.
         padding: number of padding tokens on the left of each row, shape (rows,).
         own: column of the first token of each row that is not in its prefix, shape (rows,).
     """
 
-    def __init__(self, groups: Sequence[tuple[CachedPrefix | None, int, int]], padding: Tensor, own: Tensor) -> None:
-        super().__init__(groups, torch.empty(0))
+    def __init__(self, prefixes: Sequence[CachedPrefix | None], padding: Tensor, own: Tensor) -> None:
+        super().__init__(_groups(prefixes), torch.empty(0))
+        self.prefixes = list(prefixes)
         self.padding = padding
         self.own = own
         self.first = int(own.min())
         """First column that the model computes; before it, all rows have padding or cached tokens."""
         self.filled = self.first
-        self.keys: dict[int, Tensor] = {}
-        self.values: dict[int, Tensor] = {}
+        self.keys: dict[int, _Columns] = {}
+        self.values: dict[int, _Columns] = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Append the keys and values of a pass to a layer's own ones, and return all of them."""
-        if layer_idx in self.keys:
-            key_states = torch.cat([self.keys[layer_idx], key_states], dim=2)
-            value_states = torch.cat([self.values[layer_idx], value_states], dim=2)
-        filled = self.first + key_states.shape[2]
+        keys, values = (kept.setdefault(layer_idx, _Columns()) for kept in (self.keys, self.values))
+        states = keys.append(key_states), values.append(value_states)
+        filled = self.first + keys.used
         if filled != self.filled:
             columns = torch.arange(self.filled, filled, device=self.padding.device)
             self.next_pass(columns - self.padding[:, None])
             self.filled = filled
-        self.keys[layer_idx], self.values[layer_idx] = key_states, value_states
-        return key_states, value_states
+        return states
+
+    def shift(self, columns: int) -> None:
+        """Put so many columns of padding before all rows, or take so many away."""
+        self.padding = self.padding + columns
+        self.own = self.own + columns
+        self.first += columns
+        self.filled += columns
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all other rows, and the columns in which those that stay have nothing of their own."""
+        self.prefixes = [self.prefixes[row] for row in rows]
+        self.groups = _groups(self.prefixes)
+        index = torch.tensor(rows, device=self.padding.device)
+        self.padding, self.own = self.padding[index], self.own[index]
+        first = int(self.own.min())
+        for kept in (*self.keys.values(), *self.values.values()):
+            kept.keep(index, first - self.first)
+        self.first = first
+
+    def join(self, other: GrowingCache) -> None:
+        """Append the rows of another cache that is filled up to the same column."""
+        assert self.filled == other.filled
+        self.prefixes += other.prefixes
+        self.groups = _groups(self.prefixes)
+        self.padding, self.own = torch.cat([self.padding, other.padding]), torch.cat([self.own, other.own])
+        for mine, theirs in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, kept in mine.items():
+                kept.join(theirs[layer])
+        self.first = min(self.first, other.first)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Columns that are padding, cached or computed."""
@@ -297,8 +325,61 @@ class GrowingCache(SharedPrefixCache):
         return seen
 
     def own_positions(self, device: torch.device) -> Tensor:
-        """Position of each of a row's own tokens, negative for padding."""
+        """Position in its sequence of each of a row's own tokens, negative for padding."""
         return torch.arange(self.first, self.filled, device=device) - self.padding.to(device)[:, None]
+
+
+class _Columns:
+    """Keys or values of a layer by column, with room for more: (key heads, rows, columns, dimension)."""
+
+    def __init__(self) -> None:
+        self._kept = torch.empty(0)
+        self.used = 0
+
+    def append(self, states: Tensor) -> Tensor:
+        """Take those of a pass, shape (rows, key heads, columns, dimension), and return all in that order."""
+        new = states.transpose(0, 1)
+        used = self.used + new.shape[2]
+        if not self.used:
+            self._kept = new.new_empty(*new.shape[:2], used + _ROOM, new.shape[3])
+        elif used > self._kept.shape[2]:
+            self._kept = torch.nn.functional.pad(self._kept[:, :, : self.used], (0, 0, 0, new.shape[2] + _ROOM))
+        self._kept[:, :, self.used : used] = new
+        self.used = used
+        return self._kept[:, :, :used].transpose(0, 1)
+
+    def keep(self, rows: Tensor, dropped: int) -> None:
+        """Forget all other rows, and so many columns from the left."""
+        self._kept = self._kept[:, rows.to(self._kept.device), dropped:]
+        self.used -= dropped
+
+    def join(self, other: _Columns) -> None:
+        """Append the rows of another; both end at the same column."""
+        used = max(self.used, other.used)
+        self._kept = torch.cat(
+            [
+                # Zeros: what is not seen has the weight 0, which makes a number only of numbers.
+                torch.nn.functional.pad(part._kept[:, :, : part.used], (0, 0, used - part.used, _ROOM))
+                for part in (self, other)
+            ],
+            dim=1,
+        )
+        self.used = used
+
+
+_ROOM = 64
+"""Columns for which there is room in advance, so that not every token copies all before it."""
+
+
+def _groups(prefixes: Sequence[CachedPrefix | None]) -> list[tuple[CachedPrefix | None, int, int]]:
+    """Neighbouring rows of one prefix, with the first of them and the one after the last."""
+    groups: list[tuple[CachedPrefix | None, int, int]] = []
+    for row, prefix in enumerate(prefixes):
+        if groups and groups[-1][0] is prefix:
+            groups[-1] = (prefix, groups[-1][1], row + 1)
+        else:
+            groups.append((prefix, row, row + 1))
+    return groups
 
 
 _NOTHING = (torch.empty(0), torch.empty(0))

@@ -238,7 +238,6 @@ class SelfCheck:
             "pad_token_id": pad,
         }
         cache = PromptPrefixes(self._executor, [np.asarray(shared, np.uint32)], 2 * length).cache(context, mask)
-        assert cache is not None
         with attending(self._model, cache):
             found = self._model.generate(input_ids=context, past_key_values=cache, **options)
         expected = self._model.generate(input_ids=context, **options)

@@ -43,7 +43,7 @@ TASKS = {
 }
 NEW_TOKENS = 32
 """Tokens generated for each prompt, neither more nor fewer, so that all variants do the same work."""
-BATCH = 4
+BATCH, GENERATION_BATCH = 4, 16
 
 
 def workload(name: str, documents: int) -> list[Request]:
@@ -57,11 +57,12 @@ def workload(name: str, documents: int) -> list[Request]:
     return [request for request in made if request.document.group == largest][:documents]
 
 
-def instances(made: Sequence[Request]) -> list[Instance]:
+def instances(made: Sequence[Request], end: int) -> list[Instance]:
+    """Requests as the harness asks them; the token ``end`` is suppressed, so that generated texts do not end."""
     if made[0].continuations:
         pairs = [(request.context, text) for request in made for text in request.continuations]
         return [Instance("loglikelihood", {}, pair, index) for index, pair in enumerate(pairs)]
-    options = {"until": [], "max_gen_toks": NEW_TOKENS, "min_new_tokens": NEW_TOKENS}
+    options = {"until": [], "max_gen_toks": NEW_TOKENS, "suppress_tokens": [end]}
     return [Instance("generate_until", {}, (request.context, options), index) for index, request in enumerate(made)]
 
 
@@ -95,12 +96,15 @@ class Bench:
         self.name, self.dtype = name, dtype
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().to(device)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        common = {"pretrained": self.model, "tokenizer": self.tokenizer, "batch_size": BATCH}
+        common = {"pretrained": self.model, "tokenizer": self.tokenizer}
         self.hf, self.shared = HFLM(**common), SharedPrefixLM(**common)
         assert self.shared.fallback_reason is None, self.shared.fallback_reason
 
-    def run(self, backend: HFLM, made: list[Instance]) -> Callable[[], object]:
-        return lambda: getattr(backend, made[0].request_type)(made, disable_tqdm=True)
+    def run(self, backend: HFLM, made: Sequence[Request]) -> Callable[[], object]:
+        """Return a function that lets a backend answer requests."""
+        asked = instances(made, self.tokenizer.eos_token_id)
+        backend.batch_size_per_gpu = BATCH if made[0].continuations else GENERATION_BATCH
+        return lambda: getattr(backend, asked[0].request_type)(asked, disable_tqdm=True)
 
     def sequences(self, made: Sequence[Request]) -> list[ScoredSequence]:
         """What the requests read and score, as the backend divides them into tokens."""
@@ -115,12 +119,14 @@ class Bench:
         sequences = self.sequences(made)
         work = Work.of(sequences, 0 if made[0].continuations else NEW_TOKENS)
         of_limit = limit(self.model, work)
+        if not made[0].continuations:
+            hf_documents = max(hf_documents, GENERATION_BATCH)
         few = made[:: max(1, len(made) // hf_documents)][:hf_documents]
         variants = {
-            "hf": (self.run(self.hf, instances(few)), len(few)),
-            "shared": (self.run(self.shared, instances(made)), len(made)),
+            "hf": (self.run(self.hf, few), len(few)),
+            "shared": (self.run(self.shared, made), len(made)),
         }
-        self.run(self.shared, instances(made[:2]))()  # warms up, and checks the first generation
+        self.run(self.shared, made[:2])()  # warms up, and checks the first generation
         runs: dict[str, list[dict[str, float]]] = {"limit": [], **{variant: [] for variant in variants}}
         for _ in range(rounds):
             for variant, (run, _) in variants.items():
@@ -147,7 +153,7 @@ class Bench:
         made: list[Request] = []
         for language in ("en", "de", "es", "fr"):
             made += task_requests(f"xling_nli_{language}", num_fewshot=6)
-        return [{"documents": count, **measured(self.run(self.shared, instances(made[:count])))} for count in counts]
+        return [{"documents": count, **measured(self.run(self.shared, made[:count]))} for count in counts]
 
 
 def speed(result: dict[str, Any], variant: str) -> float:

@@ -25,7 +25,7 @@ from transformers import AttentionInterface
 from lm_eval_xling.scoring import execution, model, prefix_attention
 from tests.benchmarks.limit import Work, limit
 from tests.benchmarks.marks import write_between
-from tests.benchmarks.scoring import NEW_TOKENS, TASKS, Bench, instances, workload
+from tests.benchmarks.scoring import NEW_TOKENS, TASKS, Bench, workload
 
 
 class Clock:
@@ -113,8 +113,8 @@ def _part(module: torch.nn.Module, head: torch.nn.Module) -> str | None:
 def shares(bench: Bench, name: str, documents: int) -> dict[str, float]:
     """Seconds of each part of one workload, the limit's among them."""
     made = workload(name, documents)
-    run = bench.run(bench.shared, instances(made))
-    bench.run(bench.shared, instances(made[:2]))()  # warms up, and checks the first generation
+    run = bench.run(bench.shared, made)
+    bench.run(bench.shared, made[:2])()  # warms up, and checks the first generation
     clock = Clock()
     with clock.counting(bench.shared):
         run()

@@ -13,7 +13,8 @@ def made(family: str, leaf: str, **xling: Any) -> TaskDocuments:
     """The documents of a leaf, with parameters as in ``--metadata '{"xling": {…}}'``."""
     owner = family_named(family)
     configured, parameters = configure(owner, owner.leaf(leaf), xling)
-    return owner.documents(configured, owner.form(configured, parameters), parameters)
+    documents = owner.documents(configured, owner.form(configured, parameters), parameters)
+    return TaskDocuments(list(documents.evaluated), list(documents.demonstrations))
 
 
 def said(text: str) -> list[Response]:

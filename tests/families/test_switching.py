@@ -217,7 +217,7 @@ def test_results_say_which_translator_it_was_and_not_where(lexicon: str) -> None
     given = {"xling": {"switched": 50, "unit": "word", "translator": lexicon}}
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=given)
     task = manager.load(["xling_nli_de"])["tasks"]["xling_nli_de"]
-    (how,) = {one["switched"]["question"]["translator"] for one in task.dataset[SPLIT]["condition"]}
+    (how,) = {one["condition"]["switched"]["question"]["translator"] for one in task.dataset[SPLIT].evaluated}
     assert task.config.metadata["xling"] == {**given["xling"], "translator": how} and how.startswith("lexicon:")
     assert given["xling"]["translator"] == lexicon
 

@@ -112,10 +112,10 @@ def outcome(family: Family, leaf: Leaf, **parameters: Any) -> object:
             asked = replace(leaf, form=form)
             shown = family.form(asked, resolved)
             documents = family.documents(asked, shown, resolved)
+            rows = [[d.as_row() for d in part] for part in (documents.evaluated, documents.demonstrations)]
         except UserError as error:
             return str(error)
-        sent.append((dict(shown.generation), shown.max_tokens))
-        sent += [[d.as_row() for d in part] for part in (documents.evaluated, documents.demonstrations)]
+        sent += [(dict(shown.generation), shown.max_tokens), *rows]
     return sent
 
 

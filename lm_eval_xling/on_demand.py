@@ -1,0 +1,41 @@
+"""Sequences whose items are made when they are asked for: of most leaves an evaluation with a limit asks for few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar, overload
+
+__all__ = ["OnDemand"]
+
+S = TypeVar("S")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class OnDemand(Sequence[T_co], Generic[S, T_co]):
+    """What a function makes of each item of a sequence, at every access anew.
+
+    Args:
+        sources: what the items are made of.
+        make: makes an item; of the same source always the same.
+    """
+
+    def __init__(self, sources: Sequence[S], make: Callable[[S], T_co]) -> None:
+        self._sources, self._make = sources, make
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._sources)
+
+    def __iter__(self) -> Iterator[T_co]:
+        """Yield the items; that of ``Sequence`` would take an IndexError of the function for their end."""
+        return map(self._make, self._sources)
+
+    @overload
+    def __getitem__(self, place: int) -> T_co: ...
+    @overload
+    def __getitem__(self, place: slice) -> OnDemand[S, T_co]: ...
+    def __getitem__(self, place: int | slice) -> T_co | OnDemand[S, T_co]:
+        """Return the item at a place, or those of a slice, still unmade."""
+        if isinstance(place, slice):
+            return OnDemand(self._sources[place], self._make)
+        return self._make(self._sources[place])

@@ -1,0 +1,131 @@
+"""Continuous batching: every row has the text of a batch of its own, and nobody waits for the longest."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from lm_eval_xling.scoring.decoding import Ending, depends_on_the_prompt
+from lm_eval_xling.scoring.model import SharedPrefixLM
+from tests import tiny
+from tests.scoring.prompts import decided_model
+from tests.scoring.test_generation import contexts, generation
+
+STOPS = ["&", "v"]
+"""With these the tiny model's texts end after 9 to 60 tokens, most of them at different places."""
+
+
+def read_after_prompts(model: torch.nn.Module) -> list[int]:
+    """Rows of each later pass that reads one token a row."""
+    rows: list[int] = []
+
+    def count(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        if kwargs["input_ids"].shape[1] == 1:
+            rows.append(len(kwargs["input_ids"]))
+
+    model.register_forward_pre_hook(count, with_kwargs=True)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stops", "kinds"),
+    [
+        ("llama", STOPS, 10),
+        ("gpt-oss", ["-"], 10),
+        pytest.param("bloom with 6 heads", ["\N{REPLACEMENT CHARACTER}"], 4, marks=pytest.mark.slow),
+    ],
+)
+def test_rows_that_end_make_room(architecture: str, stops: list[str], kinds: int) -> None:
+    model, tokenizer = decided_model(architecture), tiny.tokenizer()
+    requests = generation(contexts(documents=40), max_gen_toks=60, repetition_penalty=1.3, until=stops)
+    # Row by row: in a batch, hf stops at the last of the rows that end at the same stop.
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3)
+    rows = read_after_prompts(model)
+    assert backend.generate_until(requests) == expected
+    lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in expected]
+    assert len(set(lengths)) >= kinds
+    # No row reads more than seven tokens after its end, the stop itself aside.
+    assert sum(rows) <= sum(min(length + 8, 60) for length in lengths)
+    # After the first batches are full they stay so, until nothing waits.
+    assert sum(rows) / len(rows) > 0.7 * max(rows)
+
+
+@pytest.mark.parametrize("settings", [{"min_new_tokens": 20}, {"no_repeat_ngram_size": 2}])
+def test_settings_that_look_at_the_prompt_are_left_to_whole_batches(settings: dict[str, int]) -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    requests = generation(contexts(), max_gen_toks=30, until=STOPS, **settings)
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3)
+    assert backend.generate_until(requests) == expected
+    assert depends_on_the_prompt(model, settings)
+    assert not depends_on_the_prompt(model, {"do_sample": False, "repetition_penalty": 1.3})
+
+
+def test_zero_shot_prompts_leave_the_batch_at_their_end_too() -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    prompts = [f"{number} is the question" for number in range(100, 112)]
+    requests = generation(prompts, max_gen_toks=60, repetition_penalty=1.3, until=STOPS)
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=4)
+    rows = read_after_prompts(model)
+    assert backend.generate_until(requests) == expected
+    assert sum(rows) <= sum(min(len(text) + 8, 60) for text in expected)
+
+
+def test_the_bar_counts_texts_also_after_memory_was_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    requests = generation(contexts(documents=19), max_gen_toks=60, repetition_penalty=1.3, until=STOPS)
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=8)
+    forward = type(model.model).forward
+    capsys.readouterr()
+
+    def limited(self: object, input_ids: torch.Tensor, **kwargs: object) -> object:
+        if len(input_ids) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(type(model.model), "forward", limited)
+    with caplog.at_level(logging.WARNING):
+        assert backend.generate_until(requests) == expected
+    assert "going on with halves" in caplog.text
+    assert f"100%|██████████| {len(requests)}/{len(requests)}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("tokens", "checked", "length"),
+    [
+        ("abc", 0, None),
+        ("ab&c", 0, 3),  # the stop is part of the text, from which the harness cuts it
+        ("ab&c", 2, 3),
+        ("a||b", 0, 3),
+        ("a|\N{SNOWMAN}", 0, None),
+        ("ab<eos>c&", 0, 3),
+        ("&<eos>", 0, 1),
+    ],
+)
+def test_a_text_ends_where_the_first_stop_is_complete(tokens: str, checked: int, length: int | None) -> None:
+    tokenizer = tiny.tokenizer()
+    ids = tokenizer(tokens.replace("<eos>", tokenizer.eos_token), add_special_tokens=False)["input_ids"]
+    assert Ending(tokenizer, ["&", "||", ""], [tokenizer.eos_token_id]).find(ids, checked) == length
+
+
+def test_a_stop_that_is_a_special_token_ends_the_text_at_once() -> None:
+    """Decoding leaves special tokens out, so that what follows the stop could not be cut off."""
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    prompts = contexts(documents=12)
+    whole = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(
+        generation(prompts, max_gen_toks=40, repetition_penalty=1.3, until=[])
+    )
+    # A letter of some texts becomes special.
+    letter = next(letter for letter in "&v," if 3 < sum(letter in text for text in whole) < len(whole))
+    tokenizer.add_special_tokens({"additional_special_tokens": [letter]})
+    requests = generation(prompts, max_gen_toks=40, repetition_penalty=1.3, until=[letter])
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3).generate_until(requests) == expected

@@ -1,0 +1,30 @@
+"""Sequences whose items are made when they are asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from lm_eval_xling.on_demand import OnDemand
+
+
+def test_an_item_is_made_when_it_is_asked_for_and_no_other() -> None:
+    made: list[str] = []
+
+    def shout(word: str) -> str:
+        made.append(word)
+        return word.upper()
+
+    words = OnDemand(["one", "two", "three", "four"], shout)
+    assert len(words) == 4 and made == []
+    assert (words[1], words[-1]) == ("TWO", "FOUR") and made == ["two", "four"]
+    later = words[1:3]
+    assert made == ["two", "four"]
+    assert list(later) == ["TWO", "THREE"] and list(words) == ["ONE", "TWO", "THREE", "FOUR"]
+    assert OnDemand(words, str.lower)[2] == "three"
+    with pytest.raises(IndexError):
+        words[4]
+
+
+def test_an_error_of_making_is_no_end_of_the_sequence() -> None:
+    with pytest.raises(IndexError):
+        list(OnDemand(["ab", "", "c"], lambda word: word[0]))
