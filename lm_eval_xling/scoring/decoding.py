@@ -22,6 +22,8 @@ __all__ = ["Ending", "depends_on_the_prompt", "generate_continuously"]
 
 _TOKENS_AT_ONCE = 8
 """Tokens of a call of ``generate``: of a row that ends within them, the rest is computed in vain."""
+_STARTED_AT_ONCE = 16
+"""Prompts that are read in one pass: the fewer, the more alike are their lengths, and the less padding is read."""
 
 _OF_EACH_TOKEN = frozenset(
     {
@@ -180,9 +182,9 @@ def generate_continuously(
         return batch
 
     while waiting or running is not None:
-        room = rows - (0 if running is None else len(running.indices))
-        if waiting and room > 0:
-            admitted, waiting = waiting[:room], waiting[room:]
+        while waiting and (room := rows - (0 if running is None else len(running.indices))) > 0:
+            count = min(room, _STARTED_AT_ONCE)
+            admitted, waiting = waiting[:count], waiting[count:]
             # One token, after which they are generated from together with the others.
             new = advance(started(admitted), 1)
             if new is not None and running is not None:
