@@ -29,7 +29,8 @@ _OF_EACH_TOKEN = frozenset(
     {
         "attention_mask", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample",
         "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "max_length",
-        "max_new_tokens", "use_cache", "repetition_penalty", "suppress_tokens", "bad_words_ids", "transformers_version",
+        "use_cache", "cache_implementation", "repetition_penalty", "suppress_tokens", "bad_words_ids",
+        "transformers_version",
     }
 )  # fmt: skip
 """Settings of ``generate`` that say nothing about where the prompt ends, or nothing about greedy generation."""
