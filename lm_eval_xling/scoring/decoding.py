@@ -22,12 +22,15 @@ __all__ = ["Ending", "depends_on_the_prompt", "generate_continuously"]
 
 _TOKENS_AT_ONCE = 8
 """Tokens of a call of ``generate``: of a row that ends within them, the rest is computed in vain."""
+_STARTED_AT_ONCE = 16
+"""Prompts that are read in one pass: the fewer, the more alike are their lengths, and the less padding is read."""
 
 _OF_EACH_TOKEN = frozenset(
     {
         "attention_mask", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample",
         "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "max_length",
-        "max_new_tokens", "use_cache", "repetition_penalty", "suppress_tokens", "bad_words_ids", "transformers_version",
+        "use_cache", "cache_implementation", "repetition_penalty", "suppress_tokens", "bad_words_ids",
+        "transformers_version",
     }
 )  # fmt: skip
 """Settings of ``generate`` that say nothing about where the prompt ends, or nothing about greedy generation."""
@@ -180,9 +183,9 @@ def generate_continuously(
         return batch
 
     while waiting or running is not None:
-        room = rows - (0 if running is None else len(running.indices))
-        if waiting and room > 0:
-            admitted, waiting = waiting[:room], waiting[room:]
+        while waiting and (room := rows - (0 if running is None else len(running.indices))) > 0:
+            count = min(room, _STARTED_AT_ONCE)
+            admitted, waiting = waiting[:count], waiting[count:]
             # One token, after which they are generated from together with the others.
             new = advance(started(admitted), 1)
             if new is not None and running is not None:

@@ -19,7 +19,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.scoring.answer_store import AnswerStore, is_sampled
 from lm_eval_xling.scoring.decoding import Ending, depends_on_the_prompt, generate_continuously
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
-from lm_eval_xling.scoring.generation import PromptPlan, PromptPrefixes, has_own_cache, plan_prompts
+from lm_eval_xling.scoring.generation import PromptPlan, PromptPrefixes, has_own_cache, plan_prompts, without_own_cache
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import GrowingCache
 from lm_eval_xling.scoring.self_check import SelfCheck
@@ -177,7 +177,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 )
             else:
                 cache = prefixes.cache(context, options["attention_mask"])
-                with attending(self.model, cache):
+                with attending(self.model, cache), without_own_cache(self.model):
                     made = generate(context, max_length, stop, past_key_values=cache, **options)
             return made
         except (RuntimeError, MemoryError) as error:
@@ -233,7 +233,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         options: dict[str, Any],
     ) -> Tensor:
         def further(ids: Tensor, mask: Tensor, cache: GrowingCache, count: int) -> Tensor:
-            with attending(self.model, cache):
+            with attending(self.model, cache), without_own_cache(self.model):
                 return generate(
                     ids, ids.shape[1] + count, stop, past_key_values=cache, **{**options, "attention_mask": mask}
                 )

@@ -7,7 +7,8 @@ continues, and the attention over it, are ours.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,9 @@ from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_cache import CachedPrefix, GrowingCache
 from lm_eval_xling.scoring.tree import ScoredSequence
 
-__all__ = ["PromptPlan", "PromptPrefixes", "has_own_cache", "plan_prompts"]
+__all__ = ["PromptPlan", "PromptPrefixes", "has_own_cache", "plan_prompts", "without_own_cache"]
 
-_OWN_CACHE = ("cache_implementation", "assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
+_OWN_CACHE = ("assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
 """Options of ``generate`` that bring or need a cache of their own."""
 
 
@@ -122,4 +123,17 @@ def has_own_cache(model: Any, options: Mapping[str, Any]) -> bool:
         return options.get(name, getattr(getattr(model, "generation_config", None), name, None))
 
     several = any((value(name) or 1) != 1 for name in ("num_beams", "num_return_sequences"))
-    return several or value("use_cache") is False or any(value(name) is not None for name in _OWN_CACHE)
+    # A kind of cache is a choice of the request's alone; a model's default is set aside by ``without_own_cache``.
+    given = "cache_implementation" in options or any(value(name) is not None for name in _OWN_CACHE)
+    return several or value("use_cache") is False or given
+
+
+@contextmanager
+def without_own_cache(model: Any) -> Iterator[None]:
+    """Set aside the kind of cache that a model's generation settings name, as Gemma's do; all kinds hold the same."""
+    settings = model.generation_config
+    before, settings.cache_implementation = settings.cache_implementation, None
+    try:
+        yield
+    finally:
+        settings.cache_implementation = before

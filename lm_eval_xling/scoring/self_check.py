@@ -18,7 +18,7 @@ from torch import Tensor
 from lm_eval_xling.models.attention_switch import attention_configs
 from lm_eval_xling.scoring.exact import can_be_exact, in_float32
 from lm_eval_xling.scoring.execution import Executor, head_at, is_out_of_memory
-from lm_eval_xling.scoring.generation import PromptPrefixes
+from lm_eval_xling.scoring.generation import PromptPrefixes, without_own_cache
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import UnsupportedModel
@@ -238,7 +238,7 @@ class SelfCheck:
             "pad_token_id": pad,
         }
         cache = PromptPrefixes(self._executor, [np.asarray(shared, np.uint32)], 2 * length).cache(context, mask)
-        with attending(self._model, cache):
+        with attending(self._model, cache), without_own_cache(self._model):
             found = self._model.generate(input_ids=context, past_key_values=cache, **options)
         expected = self._model.generate(input_ids=context, **options)
         # Later steps are comparable only in rows that chose the same token before.

@@ -62,6 +62,9 @@ def test_settings_that_look_at_the_prompt_are_left_to_whole_batches(settings: di
     backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3)
     assert backend.generate_until(requests) == expected
     assert depends_on_the_prompt(model, settings)
+    model.generation_config.max_new_tokens = 5  # goes before the length that a call asks for
+    assert depends_on_the_prompt(model, {})
+    model.generation_config.max_new_tokens = None
     assert not depends_on_the_prompt(model, {"do_sample": False, "repetition_penalty": 1.3})
 
 

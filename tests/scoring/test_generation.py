@@ -88,6 +88,20 @@ def test_same_random_texts_as_hf() -> None:
     assert texts[0] == texts[1]
 
 
+def test_the_kind_of_cache_that_a_model_names_is_set_aside() -> None:
+    """Gemma's published generation settings name one."""
+    model, tokenizer = decided_model("gemma3"), tiny.tokenizer()
+    model.generation_config.cache_implementation = "hybrid"
+    prompts = contexts(documents=24)
+    requests = generation(prompts, repetition_penalty=1.5)
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=4)
+    read = count_read_tokens(model)
+    assert backend.generate_until(requests) == expected
+    assert sum(read) < sum(map(len, prompts)) / 2
+    assert model.generation_config.cache_implementation == "hybrid"
+
+
 def test_beams_are_left_to_hf() -> None:
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
     requests = generation(contexts(4), num_beams=2)
