@@ -172,7 +172,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         hf, shared, most = (speed(result, variant) for variant in ("hf", "shared", "limit"))
         lines.append(
             f"| {result['model']} | {result['dtype']} | {result['workload']} | {result['length']} ({result['tree']}) "
-            f"| {hf:.2f} | {shared:.1f} | {shared / hf:.1f} | {most:.1f} | {shared / most:.0%} "
+            f"| {hf:.2g} | {shared:.2g} | {shared / hf:.1f} | {most:.2g} | {shared / most:.0%} "
             f"| {result['hf']['peak'] / 2**30:.1f} / {result['shared']['peak'] / 2**30:.1f} GiB |"
         )
     return "\n".join(lines)
