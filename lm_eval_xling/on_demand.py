@@ -27,7 +27,7 @@ class OnDemand(Sequence[T_co], Generic[S, T_co]):
         return len(self._sources)
 
     def __iter__(self) -> Iterator[T_co]:
-        """Yield the items; ``Sequence`` would take an IndexError of the function for their end, ``map`` StopIteration."""
+        """Yield the items; ``Sequence`` would take an IndexError of making for their end, ``map`` a StopIteration."""
         for source in self._sources:
             yield self._make(source)
 

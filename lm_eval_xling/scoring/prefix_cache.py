@@ -291,7 +291,7 @@ class GrowingCache(SharedPrefixCache):
         self.filled += columns
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all other rows, and the columns in which those that stay, in the order given, have nothing of theirs."""
+        """Forget all other rows, order these so, and forget the columns in which they have nothing of their own."""
         self.prefixes = [self.prefixes[row] for row in rows]
         self.groups = _groups(self.prefixes)
         index = torch.tensor(rows, device=self.padding.device)

@@ -164,13 +164,20 @@ def test_an_empty_prompt_may_join_alone(prompts: list[str]) -> None:
     assert backend.generate_until(requests) == expected
 
 
-def test_prefixes_that_interleave_are_computed_and_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("prefixes", "members", "rows"), [(3, 5, 16), (12, 3, 4)])
+def test_prefixes_that_interleave_are_computed_and_read_once(
+    prefixes: int, members: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
     # By length, prompts of all prefixes alternate.
-    prompts = [f"{str(prefix) * 90} Q{'uestion' * (number % 5)}{number}" for number in range(5) for prefix in range(9)]
+    prompts = [
+        f"{str(prefix) * 45} Q{'uestion' * (number % 5)}{number}"
+        for number in range(members)
+        for prefix in range(10, 10 + prefixes)
+    ]
     requests = generation(prompts, max_gen_toks=30, repetition_penalty=1.3, until=STOPS)
     expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
-    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=6)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=rows)
     computed: list[int] = []
     prefix = backend._executor.prefix
     monkeypatch.setattr(backend._executor, "prefix", lambda tokens: computed.append(len(tokens)) or prefix(tokens))
@@ -185,5 +192,5 @@ def test_prefixes_that_interleave_are_computed_and_read_once(monkeypatch: pytest
 
     monkeypatch.setattr(type(model.model), "forward", watched)
     assert backend.generate_until(requests) == expected
-    assert sum(length > 80 for length in computed) <= 2 * 9
+    assert sum(length > 80 for length in computed) <= 2 * prefixes
     assert scattered and not any(scattered)
