@@ -48,7 +48,7 @@ def depends_on_the_prompt(model: Any, options: Mapping[str, Any]) -> bool:
         for name, value in {**defaults, **options}.items()
         if value is not None and value is not False and name[0] != "_"
     }
-    return bool(given - _OF_EACH_TOKEN) or "eos_token_id" in options
+    return bool(given - _OF_EACH_TOKEN) or not options.keys().isdisjoint({"eos_token_id", "max_length"})
 
 
 class Ending:
@@ -97,6 +97,7 @@ class _Batch:
     cache: GrowingCache
 
     def keep(self, rows: Sequence[int]) -> None:
+        """Forget all other rows, and put these in the order given."""
         self.indices = [self.indices[row] for row in rows]
         self.ids, self.mask = self.ids[list(rows)], self.mask[list(rows)]
         self.cache.keep(rows)
@@ -109,6 +110,13 @@ class _Batch:
         self.indices += other.indices
         self.ids, self.mask = torch.cat([self.ids, other.ids]), torch.cat([self.mask, other.mask])
         self.cache.join(other.cache)
+        self.gather()
+
+    def gather(self) -> None:
+        """Put rows of one prefix beside each other, so that attention reads the prefix once."""
+        order = self.cache.by_prefix()
+        if order != sorted(order):
+            self.keep(order)
 
     def _widen(self, columns: int) -> None:
         """Put so many columns of padding before all rows, or take so many away."""
@@ -154,10 +162,13 @@ def generate_continuously(
 
     def started(indices: list[int]) -> _Batch:
         ids, mask = context[indices], attention_mask[indices]
-        padding = int((mask == 0).sum(dim=1).min())
+        # An empty prompt is read as one token of padding.
+        padding = min(int((mask == 0).sum(dim=1).min()), ids.shape[1] - 1)
         ids, mask = ids[:, padding:], mask[:, padding:]
         # Padding is a token that the row has, so that what is made rarer for having occurred is what occurred in it.
-        return _Batch(indices, torch.where(mask == 0, ids[:, -1:], ids), mask, cache_of(ids, mask))
+        batch = _Batch(indices, torch.where(mask == 0, ids[:, -1:], ids), mask, cache_of(ids, mask))
+        batch.gather()
+        return batch
 
     def advance(batch: _Batch, count: int) -> _Batch | None:
         """Generate so many tokens, if no row must end before; return what has not ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -91,10 +91,12 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         self, requests: list[Any], plan: PromptPlan, lengths: list[int], budget: int, disable_tqdm: bool
     ) -> list[str]:
         members: dict[int | None, list[int]] = {}
-        for index, prefix in enumerate(plan.prefix_of):
-            members.setdefault(prefix, []).append(index)
+        # As hf forms batches, within each prefix.
+        for index in sorted(range(len(requests)), key=lambda index: (-lengths[index], requests[index].args[0])):
+            members.setdefault(plan.prefix_of[index], []).append(index)
         # Prefixes of less than a batch of prompts are generated from together, as far as they fit.
         small = [prefix for prefix, indices in members.items() if len(indices) < self.batch_size]
+        # One after the other, so that each is computed once, however few stay cached.
         joined = [index for prefix in small for index in members.pop(prefix)]
         results = [""] * len(requests)
         finished = 0
@@ -111,7 +113,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 cached = 0 if prefix is None else len(plan.prefixes[prefix])
                 own = max(lengths[i] - cached + self._most_generated(requests[i].args[1]) for i in indices)
                 rows = max(int(self.batch_size), (budget - cached) // own)
-                for alike in self._alike(requests, indices, lengths):
+                for alike in self._alike(requests, indices):
                     self._rows_at_once = rows if self._is_continuous(requests[alike[0]].args[1]) else None
                     size = rows if self._rows_at_once is None else _WAITING * rows
                     with self._rows(size):
@@ -124,13 +126,12 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         return results
 
     @staticmethod
-    def _alike(requests: list[Any], indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
-        """Requests with the same options, in the order in which ``hf`` forms batches of them."""
+    def _alike(requests: list[Any], indices: list[int]) -> Iterable[list[int]]:
+        """Requests with the same options, in their order."""
         options: dict[str, list[int]] = {}
         for index in indices:
             options.setdefault(json.dumps(requests[index].args[1], sort_keys=True), []).append(index)
-        for alike in options.values():
-            yield sorted(alike, key=lambda index: (-lengths[index], requests[index].args[0]))
+        return options.values()
 
     def _is_continuous(self, options: dict[str, Any]) -> bool:
         """Whether requests with these options may share a continuous batch."""
@@ -199,6 +200,14 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         pad = self.tokenizer.pad_token_id
         return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1]), value=pad) for part in parts])
 
+    def _filler(self) -> int:
+        """Id of a token that is no part of a text: the harness decodes what stands behind the end of a text, too."""
+        tokenizer = self.tokenizer
+        named = (tokenizer.pad_token_id, tokenizer.eos_token_id, *tokenizer.all_special_ids)
+        unread = (token for token in named if token is not None and token != self.think_end_token)
+        none = (token for token in unread if not tokenizer.decode([token], skip_special_tokens=True))
+        return int(next(none, tokenizer.pad_token_id))
+
     def _usable_prefixes(self, context: Tensor, options: dict[str, Any]) -> PromptPrefixes | None:
         """The prefixes from which a batch can be generated; None: it is left to ``hf``."""
         prefixes, mask = self._prompt_prefixes, options.get("attention_mask")
@@ -245,7 +254,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             most=max_length - context.shape[1],
             rows=rows,
             ending=Ending(self.tokenizer, stop, end if isinstance(end, list) else [] if end is None else [end]),
-            filler=self.tokenizer.pad_token_id,
+            filler=self._filler(),
             cache_of=prefixes.cache,
             generate=further,
             done=self._ended,
