@@ -62,7 +62,8 @@ class Ending:
 
     def __init__(self, tokenizer: Any, stops: Sequence[str], end_tokens: Sequence[int]) -> None:
         self._tokenizer = tokenizer
-        self._stops = [stop for stop in stops if stop]
+        # As many tokens are decoded as in the harness's MultiTokenEOSCriteria, because what they read as depends on it.
+        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops if stop]
         self._end_tokens = frozenset(end_tokens)
 
     def find(self, tokens: Sequence[int], checked: int) -> int | None:
@@ -72,16 +73,13 @@ class Ending:
             tokens: generated so far.
             checked: the first so many do not end it.
         """
-        ends = (at + 1 for at in range(checked, len(tokens)) if tokens[at] in self._end_tokens)
-        length = next(ends, len(tokens) + 1)
-        if self._stopped(tokens[: length - 1]):
-            # The end is within the new tokens: before them there was no stop.
-            length = next(n for n in range(checked, length) if self._stopped(tokens[:n]))
-        return length if length <= len(tokens) else None
+        ends = (length for length in range(checked + 1, len(tokens) + 1) if self._ends(tokens[:length]))
+        return next(ends, None)
 
-    def _stopped(self, tokens: Sequence[int]) -> bool:
-        text: str = self._tokenizer.decode(tokens)
-        return any(stop in text for stop in self._stops)
+    def _ends(self, tokens: Sequence[int]) -> bool:
+        if tokens[-1] in self._end_tokens:
+            return True
+        return any(stop in self._tokenizer.decode(tokens[-length:]) for stop, length in self._stops)
 
 
 @dataclass(slots=True)

@@ -120,6 +120,15 @@ def test_a_text_ends_where_the_first_stop_is_complete(tokens: str, checked: int,
     assert Ending(tokenizer, ["&", "||", ""], [tokenizer.eos_token_id]).find(ids, checked) == length
 
 
+def test_stops_are_read_as_the_harness_reads_them() -> None:
+    """Bytes that are no character by themselves: how many there are depends on where reading begins."""
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    stop = "\N{REPLACEMENT CHARACTER}" * 3
+    requests = generation(contexts(documents=37), max_gen_toks=50, repetition_penalty=1.3, until=[stop])
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3).generate_until(requests) == expected
+
+
 def test_a_stop_that_is_a_special_token_ends_the_text_at_once() -> None:
     """Decoding leaves special tokens out, so that what follows the stop could not be cut off."""
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
