@@ -65,9 +65,11 @@ benchmarks: $(VENV)/.test
 	@test -d "$(XLING_DATA)" -a -f "$(PAIRS)" || \
 	  { echo "make benchmarks XLING_DATA=MIRROR PAIRS=snli_de_train_question_first2000.json"; exit 2; }
 	mkdir -p $(RESULTS)
-	for model in gemma-3-270m smollm2-135m-instruct; do for dtype in float32 bfloat16; do \
-	  $(BENCHMARK).scoring --model $$model --dtype $$dtype --output $(RESULTS)/scoring || exit 1; \
-	done; done
+	for model in gemma-3-270m smollm2-135m-instruct; do \
+	  $(BENCHMARK).scoring --model $$model --dtype all --output $(RESULTS)/scoring || exit 1; \
+	done
+	$(BENCHMARK).scoring --model qwen2.5-coder-1.5b-instruct --dtype all --documents 16 --hf-documents 1 --rounds 1 \
+	  --workload "SNLI 6-shot" "MMLU 5-shot" "sentiment 2-shot" --output $(RESULTS)/scoring
 	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
 	OMP_NUM_THREADS=1 $(BENCHMARK).shares --model gemma-3-270m --write docs/scoring.md
 	for table in "training --pairs $(PAIRS)" start probes probe_growth "report --dir build/report" mixing translation; do \

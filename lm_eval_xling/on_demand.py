@@ -27,8 +27,9 @@ class OnDemand(Sequence[T_co], Generic[S, T_co]):
         return len(self._sources)
 
     def __iter__(self) -> Iterator[T_co]:
-        """Yield the items; that of ``Sequence`` would take an IndexError of the function for their end."""
-        return map(self._make, self._sources)
+        """Yield the items; ``Sequence`` would take an IndexError of making for their end, ``map`` a StopIteration."""
+        for source in self._sources:
+            yield self._make(source)
 
     @overload
     def __getitem__(self, place: int) -> T_co: ...

@@ -28,3 +28,5 @@ def test_an_item_is_made_when_it_is_asked_for_and_no_other() -> None:
 def test_an_error_of_making_is_no_end_of_the_sequence() -> None:
     with pytest.raises(IndexError):
         list(OnDemand(["ab", "", "c"], lambda word: word[0]))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(OnDemand(["ab", "", "c"], lambda word: next(iter(word))))

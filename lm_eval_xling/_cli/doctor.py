@@ -60,25 +60,21 @@ def _versions() -> None:
 def _device() -> None:
     import torch
 
+    from lm_eval_xling.models import computes_in_bfloat16
+
+    computes = computes_in_bfloat16()
     if torch.accelerator.is_available():
-        # Older GPUs convert bfloat16 for every product.
-        computes = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
         advice = "dtype=bfloat16 halves memory and time" if computes else "dtype=float16 is the fastest"
         _line("device", f"{torch.accelerator.current_accelerator()}; --model_args …,{advice}")
         return
-    # Without such instructions bfloat16 is converted for every product, and slower than float32.
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not capabilities:
-        # Older releases of torch do not tell.
-        _line("device", f"processor with {torch.get_num_threads()} threads")
-        return
-    has_bf16 = any(present for name, present in capabilities.items() if name.endswith("bf16"))
-    advice = (
-        "computes in bfloat16: --model_args …,dtype=bfloat16 is about twice as fast, and rounds (docs/scoring.md)"
-        if has_bf16
-        else "has no bfloat16 instructions: dtype=float32 is the fastest, also of models stored in half precision"
-    )
-    _line("device", f"processor with {torch.get_num_threads()} threads; it {advice}")
+    advice = {
+        True: "; it computes in bfloat16: --model_args …,dtype=bfloat16 is about twice as fast, and rounds "
+        "(docs/scoring.md)",
+        False: "; it has no bfloat16 instructions: dtype=float32 is the fastest, also of models stored in half "
+        "precision",
+        None: "",
+    }[computes]
+    _line("device", f"processor with {torch.get_num_threads()} threads{advice}")
 
 
 def _tasks() -> None:

@@ -7,7 +7,15 @@ goes through), ``attention_switch`` and ``adapters`` are imported by themselves.
 from lm_eval_xling.models.embedded import EMBEDDED_MODELS, EmbeddedModel, model_folder
 from lm_eval_xling.models.head import OutputHead
 from lm_eval_xling.models.names import model_path, short_name
-from lm_eval_xling.models.pretrained import DTYPES, choose_device, load_model, load_tokenizer, loading, torch_dtype
+from lm_eval_xling.models.pretrained import (
+    DTYPES,
+    choose_device,
+    computes_in_bfloat16,
+    load_model,
+    load_tokenizer,
+    loading,
+    torch_dtype,
+)
 
 __all__ = [
     "DTYPES",
@@ -15,6 +23,7 @@ __all__ = [
     "EmbeddedModel",
     "OutputHead",
     "choose_device",
+    "computes_in_bfloat16",
     "load_model",
     "load_tokenizer",
     "loading",

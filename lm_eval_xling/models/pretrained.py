@@ -114,6 +114,20 @@ def torch_dtype(dtype: str | torch.dtype) -> Any:
     return getattr(torch, dtype)
 
 
+def computes_in_bfloat16() -> bool | None:
+    """Return whether this machine has instructions for bfloat16; None where torch does not tell.
+
+    Without them bfloat16 is converted for every product, and slower than float32.
+    """
+    import torch
+
+    if torch.accelerator.is_available():
+        return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Releases of torch before 2.6 have no such list.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(present for name, present in capabilities.items() if name.endswith("bf16")) if capabilities else None
+
+
 def choose_device(wanted: str | None = None) -> str:
     """Return the device to run on: the wanted one, or by default the accelerator if there is one.
 

@@ -48,7 +48,7 @@ def depends_on_the_prompt(model: Any, options: Mapping[str, Any]) -> bool:
         for name, value in {**defaults, **options}.items()
         if value is not None and value is not False and name[0] != "_"
     }
-    return bool(given - _OF_EACH_TOKEN) or "eos_token_id" in options
+    return bool(given - _OF_EACH_TOKEN) or not options.keys().isdisjoint({"eos_token_id", "max_length"})
 
 
 class Ending:
@@ -62,7 +62,8 @@ class Ending:
 
     def __init__(self, tokenizer: Any, stops: Sequence[str], end_tokens: Sequence[int]) -> None:
         self._tokenizer = tokenizer
-        self._stops = [stop for stop in stops if stop]
+        # As many tokens are decoded as in the harness's MultiTokenEOSCriteria, because what they read as depends on it.
+        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops if stop]
         self._end_tokens = frozenset(end_tokens)
 
     def find(self, tokens: Sequence[int], checked: int) -> int | None:
@@ -72,16 +73,13 @@ class Ending:
             tokens: generated so far.
             checked: the first so many do not end it.
         """
-        ends = (at + 1 for at in range(checked, len(tokens)) if tokens[at] in self._end_tokens)
-        length = next(ends, len(tokens) + 1)
-        if self._stopped(tokens[: length - 1]):
-            # The end is within the new tokens: before them there was no stop.
-            length = next(n for n in range(checked, length) if self._stopped(tokens[:n]))
-        return length if length <= len(tokens) else None
+        ends = (length for length in range(checked + 1, len(tokens) + 1) if self._ends(tokens[:length]))
+        return next(ends, None)
 
-    def _stopped(self, tokens: Sequence[int]) -> bool:
-        text: str = self._tokenizer.decode(tokens)
-        return any(stop in text for stop in self._stops)
+    def _ends(self, tokens: Sequence[int]) -> bool:
+        if tokens[-1] in self._end_tokens:
+            return True
+        return any(stop in self._tokenizer.decode(tokens[-length:]) for stop, length in self._stops)
 
 
 @dataclass(slots=True)
@@ -97,6 +95,7 @@ class _Batch:
     cache: GrowingCache
 
     def keep(self, rows: Sequence[int]) -> None:
+        """Forget all other rows, and put these in the order given."""
         self.indices = [self.indices[row] for row in rows]
         self.ids, self.mask = self.ids[list(rows)], self.mask[list(rows)]
         self.cache.keep(rows)
@@ -109,6 +108,13 @@ class _Batch:
         self.indices += other.indices
         self.ids, self.mask = torch.cat([self.ids, other.ids]), torch.cat([self.mask, other.mask])
         self.cache.join(other.cache)
+        self.gather()
+
+    def gather(self) -> None:
+        """Put rows of one prefix beside each other, so that attention reads the prefix once."""
+        order = self.cache.by_prefix()
+        if order != sorted(order):
+            self.keep(order)
 
     def _widen(self, columns: int) -> None:
         """Put so many columns of padding before all rows, or take so many away."""
@@ -154,10 +160,13 @@ def generate_continuously(
 
     def started(indices: list[int]) -> _Batch:
         ids, mask = context[indices], attention_mask[indices]
-        padding = int((mask == 0).sum(dim=1).min())
+        # An empty prompt is read as one token of padding.
+        padding = min(int((mask == 0).sum(dim=1).min()), ids.shape[1] - 1)
         ids, mask = ids[:, padding:], mask[:, padding:]
         # Padding is a token that the row has, so that what is made rarer for having occurred is what occurred in it.
-        return _Batch(indices, torch.where(mask == 0, ids[:, -1:], ids), mask, cache_of(ids, mask))
+        batch = _Batch(indices, torch.where(mask == 0, ids[:, -1:], ids), mask, cache_of(ids, mask))
+        batch.gather()
+        return batch
 
     def advance(batch: _Batch, count: int) -> _Batch | None:
         """Generate so many tokens, if no row must end before; return what has not ended."""

@@ -71,7 +71,10 @@ class PromptPrefixes:
 
     def __init__(self, executor: Executor, prefixes: Sequence[NDArray[np.uint32]], most_tokens: int) -> None:
         self._executor = executor
-        self._prefixes = sorted(prefixes, key=len, reverse=True)
+        self._prefixes = list(prefixes)
+        self._by_length: dict[int, dict[bytes, int]] = {}
+        for index, prefix in sorted(enumerate(prefixes), key=lambda pair: -len(pair[1])):
+            self._by_length.setdefault(len(prefix), {})[prefix.tobytes()] = index
         self._most_tokens = most_tokens
         self._cached: OrderedDict[int, CachedPrefix] = OrderedDict()
 
@@ -90,7 +93,7 @@ class PromptPrefixes:
         padding = (attention_mask == 0).sum(dim=1)
         lengths = torch.tensor([0 if index is None else len(self._prefixes[index]) for index in found])
         prefixes = [None if index is None else self._computed(index) for index in found]
-        return GrowingCache(prefixes, padding, padding + lengths.to(padding.device))
+        return GrowingCache(prefixes, padding, padding + lengths.to(padding.device), context.shape[1])
 
     def _found(self, context: Tensor, attention_mask: Tensor) -> list[int | None]:
         padding = (attention_mask == 0).sum(dim=1)
@@ -98,8 +101,8 @@ class PromptPrefixes:
 
     def _longest(self, prompt: list[int]) -> int | None:
         tokens = np.asarray(prompt, np.uint32)
-        for index, prefix in enumerate(self._prefixes):
-            if len(prefix) < len(tokens) and np.array_equal(tokens[: len(prefix)], prefix):
+        for length, prefixes in self._by_length.items():
+            if length < len(tokens) and (index := prefixes.get(tokens[:length].tobytes())) is not None:
                 return index
         return None
 

@@ -256,14 +256,15 @@ class GrowingCache(SharedPrefixCache):
         prefixes: of each row; None: it continues none.
         padding: number of padding tokens on the left of each row, shape (rows,).
         own: column of the first token of each row that is not in its prefix, shape (rows,).
+        width: of the prompts; at least their last column is computed, also where it is padding.
     """
 
-    def __init__(self, prefixes: Sequence[CachedPrefix | None], padding: Tensor, own: Tensor) -> None:
+    def __init__(self, prefixes: Sequence[CachedPrefix | None], padding: Tensor, own: Tensor, width: int) -> None:
         super().__init__(_groups(prefixes), torch.empty(0))
         self.prefixes = list(prefixes)
         self.padding = padding
         self.own = own
-        self.first = int(own.min())
+        self.first = min(int(own.min()), width - 1)
         """First column that the model computes; before it, all rows have padding or cached tokens."""
         self.filled = self.first
         self.keys: dict[int, _Columns] = {}
@@ -290,7 +291,7 @@ class GrowingCache(SharedPrefixCache):
         self.filled += columns
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all other rows, and the columns in which those that stay have nothing of their own."""
+        """Forget all other rows, order these so, and forget the columns in which they have nothing of their own."""
         self.prefixes = [self.prefixes[row] for row in rows]
         self.groups = _groups(self.prefixes)
         index = torch.tensor(rows, device=self.padding.device)
@@ -310,6 +311,13 @@ class GrowingCache(SharedPrefixCache):
             for layer, kept in mine.items():
                 kept.join(theirs[layer])
         self.first = min(self.first, other.first)
+
+    def by_prefix(self) -> list[int]:
+        """The rows, those of one prefix beside each other."""
+        first: dict[int, int] = {}
+        for row, prefix in enumerate(self.prefixes):
+            first.setdefault(id(prefix), row)
+        return sorted(range(len(self.prefixes)), key=lambda row: first[id(self.prefixes[row])])
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Columns that are padding, cached or computed."""

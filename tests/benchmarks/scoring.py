@@ -1,7 +1,7 @@
 """Speed and peak memory of ``hf`` and ``hf-shared-prefix``, and the machine's limit, on the same prompts.
 
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
-    XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --dtype bfloat16 --output build/speed
+    XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --dtype all --output build/speed
     python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --plot docs/images/scoring.svg
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
 
@@ -26,7 +26,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.harness import requests as task_requests
-from lm_eval_xling.models import EMBEDDED_MODELS, model_folder
+from lm_eval_xling.models import EMBEDDED_MODELS, computes_in_bfloat16, model_folder
 from lm_eval_xling.records import Request
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from lm_eval_xling.scoring.tree import ScoredSequence
@@ -172,7 +172,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         hf, shared, most = (speed(result, variant) for variant in ("hf", "shared", "limit"))
         lines.append(
             f"| {result['model']} | {result['dtype']} | {result['workload']} | {result['length']} ({result['tree']}) "
-            f"| {hf:.2f} | {shared:.1f} | {shared / hf:.1f} | {most:.1f} | {shared / most:.0%} "
+            f"| {hf:.2g} | {shared:.2g} | {shared / hf:.1f} | {most:.2g} | {shared / most:.0%} "
             f"| {result['hf']['peak'] / 2**30:.1f} / {result['shared']['peak'] / 2**30:.1f} GiB |"
         )
     return "\n".join(lines)
@@ -224,24 +224,28 @@ def main() -> None:
     parser.add_argument("--hf-documents", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16", "all"), default="float32",
+                        help="all: float32, and bfloat16 if this machine has instructions for it")  # fmt: skip
     parser.add_argument("--growth", action="store_true", help="50 to 2,000 documents instead of the comparison")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results, one file each")
     parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    if arguments.model:
-        bench = Bench(arguments.model, arguments.device, arguments.dtype)
+    types = [arguments.dtype]
+    if arguments.dtype == "all":
+        types = ["float32", "bfloat16"] if computes_in_bfloat16() else ["float32"]
+    for dtype in types if arguments.model else ():
+        bench = Bench(arguments.model, arguments.device, dtype)
         name = Path(arguments.model).name
         if arguments.growth:
             for point in bench.growth((50, 200, 500, 1000, 2000)):
                 print(json.dumps(point), flush=True)
-        else:
-            for workload_name in arguments.workload:
-                result = bench.compare(workload_name, arguments.documents, arguments.hf_documents, arguments.rounds)
-                save(result, arguments.output / f"{name}-{arguments.dtype}-{workload_name.replace(' ', '-')}.json")
-                print(json.dumps(result), flush=True)
+            continue
+        for workload_name in arguments.workload:
+            result = bench.compare(workload_name, arguments.documents, arguments.hf_documents, arguments.rounds)
+            save(result, arguments.output / f"{name}-{dtype}-{workload_name.replace(' ', '-')}.json")
+            print(json.dumps(result), flush=True)
     order = {name: index for index, name in enumerate(TASKS)}
     results = [json.loads(path.read_text()) for path in sorted(arguments.output.glob("*-shot.json"))]
     results.sort(key=lambda result: (result["model"], result["dtype"] != "float32", order[result["workload"]]))

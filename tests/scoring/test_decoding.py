@@ -10,6 +10,7 @@ from lm_eval.models.huggingface import HFLM
 
 from lm_eval_xling.scoring.decoding import Ending, depends_on_the_prompt
 from lm_eval_xling.scoring.model import SharedPrefixLM
+from lm_eval_xling.scoring.prefix_cache import GrowingCache
 from tests import tiny
 from tests.scoring.prompts import decided_model
 from tests.scoring.test_generation import contexts, generation
@@ -119,6 +120,15 @@ def test_a_text_ends_where_the_first_stop_is_complete(tokens: str, checked: int,
     assert Ending(tokenizer, ["&", "||", ""], [tokenizer.eos_token_id]).find(ids, checked) == length
 
 
+def test_stops_are_read_as_the_harness_reads_them() -> None:
+    """Bytes that are no character by themselves: how many there are depends on where reading begins."""
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    stop = "\N{REPLACEMENT CHARACTER}" * 3
+    requests = generation(contexts(documents=37), max_gen_toks=50, repetition_penalty=1.3, until=[stop])
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3).generate_until(requests) == expected
+
+
 def test_a_stop_that_is_a_special_token_ends_the_text_at_once() -> None:
     """Decoding leaves special tokens out, so that what follows the stop could not be cut off."""
     model, tokenizer = decided_model("llama"), tiny.tokenizer()
@@ -132,3 +142,65 @@ def test_a_stop_that_is_a_special_token_ends_the_text_at_once() -> None:
     requests = generation(prompts, max_gen_toks=40, repetition_penalty=1.3, until=[letter])
     expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
     assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=3).generate_until(requests) == expected
+
+
+def test_nothing_is_read_behind_the_end_of_a_text() -> None:
+    """A token that is named for padding later is an ordinary one, which decoding does not leave out."""
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    tokenizer.pad_token = "e"
+    model.generation_config.eos_token_id = [257, *tokenizer("v&", add_special_tokens=False)["input_ids"]]
+    requests = generation(contexts(documents=12), max_gen_toks=40, repetition_penalty=1.3, until=[])
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    assert len(set(map(len, expected))) > 3
+    assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests) == expected
+
+
+def test_a_greatest_length_with_the_prompt_is_each_prompts_own() -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    requests = generation(["x", "longer by a few words"], max_gen_toks=40, max_length=50, until=[])
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    assert SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests) == expected
+    assert depends_on_the_prompt(model, {"max_length": 50})
+
+
+@pytest.mark.parametrize("prompts", [["a prompt", "another", ""], ["a prompt", "", ""]])
+def test_an_empty_prompt_may_join_alone(prompts: list[str]) -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    requests = generation(prompts, max_gen_toks=20, repetition_penalty=1.3, until=[])
+    # Alone it is no prompt for hf; with others it is padding.
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=3).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=2)
+    assert backend.generate_until(requests) == expected
+
+
+@pytest.mark.parametrize(("prefixes", "members", "rows"), [(3, 5, 16), (12, 3, 4)])
+def test_prefixes_that_interleave_are_read_together(
+    prefixes: int, members: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    # By length, prompts of all prefixes alternate.
+    prompts = [
+        f"{str(prefix) * 45} Q{'uestion' * (number % 5)}{number}"
+        for number in range(members)
+        for prefix in range(10, 10 + prefixes)
+    ]
+    requests = generation(prompts, max_gen_toks=30, repetition_penalty=1.3, until=STOPS)
+    expected = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1).generate_until(requests)
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=rows)
+    computed: list[int] = []
+    prefix = backend._executor.prefix
+    monkeypatch.setattr(backend._executor, "prefix", lambda tokens: computed.append(len(tokens)) or prefix(tokens))
+    scattered: list[int] = []
+    forward = type(model.model).forward
+
+    def watched(self: object, past_key_values: object, **kwargs: object) -> object:
+        if isinstance(past_key_values, GrowingCache):
+            groups = past_key_values.groups
+            scattered.append(len(groups) - len({id(prefix) for prefix, _, _ in groups}))
+        return forward(self, past_key_values=past_key_values, **kwargs)
+
+    monkeypatch.setattr(type(model.model), "forward", watched)
+    assert backend.generate_until(requests) == expected
+    # Within a batch the order is hf's, by length.
+    assert sum(length > 80 for length in computed) < 0.85 * len(prompts)
+    assert scattered and not any(scattered)
