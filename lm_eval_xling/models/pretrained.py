@@ -123,7 +123,7 @@ def computes_in_bfloat16() -> bool | None:
 
     if torch.accelerator.is_available():
         return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Releases of torch before 2.6 have no such list.
+    # Older releases of torch do not tell.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(present for name, present in capabilities.items() if name.endswith("bf16")) if capabilities else None
 

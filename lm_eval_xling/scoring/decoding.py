@@ -73,13 +73,13 @@ class Ending:
             tokens: generated so far.
             checked: the first so many do not end it.
         """
-        ends = (length for length in range(checked + 1, len(tokens) + 1) if self._ends(tokens[:length]))
-        return next(ends, None)
+        return next((length for length in range(checked + 1, len(tokens) + 1) if self._ends(tokens, length)), None)
 
-    def _ends(self, tokens: Sequence[int]) -> bool:
-        if tokens[-1] in self._end_tokens:
+    def _ends(self, tokens: Sequence[int], length: int) -> bool:
+        """Whether the first so many tokens end the text with their last."""
+        if tokens[length - 1] in self._end_tokens:
             return True
-        return any(stop in self._tokenizer.decode(tokens[-length:]) for stop, length in self._stops)
+        return any(stop in self._tokenizer.decode(tokens[max(0, length - read) : length]) for stop, read in self._stops)
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def generate_continuously(
     filler: int,
     cache_of: Callable[[Tensor, Tensor], GrowingCache],
     generate: Callable[[Tensor, Tensor, GrowingCache, int], Tensor],
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[], None],
 ) -> Tensor:
     """Generate from all prompts, so many rows at a time.
 

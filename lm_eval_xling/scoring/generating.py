@@ -66,7 +66,14 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                 where=f"prompt ending in {requests[0].args[0][-60:]!r}",
                 fix="look at its weights for values that are no numbers",
             )
-        if self.fallback_reason is not None or self._generation_off or not requests:
+        sampled = any(map(is_sampled, options))
+        if (
+            self.fallback_reason is not None
+            or self._generation_off
+            or not requests
+            # Checked before batches are formed, which are larger than hf's.
+            or (not sampled and any(map(self._is_continuous, options)) and not self._can_continue_prefixes())
+        ):
             compute = partial(super().generate_until, disable_tqdm=disable_tqdm)
             return self._answers.completed("generate_until", requests, compute)
         encodings = dict(self._encode_all({request.args[0] for request in requests}))
@@ -76,13 +83,10 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         with self._rows(self._generation_rows(longest)) as rows:
             self._prompt_prefixes = PromptPrefixes(self._executor, plan.prefixes, rows * longest)
             try:
-                if any(map(is_sampled, options)):
+                if sampled:
                     # The same batches as hf, so that the same random numbers meet the same rows.
                     texts: list[str] = super().generate_until(requests, disable_tqdm)
                     return texts
-                if any(map(self._is_continuous, options)) and not self._can_continue_prefixes():
-                    compute = partial(super().generate_until, disable_tqdm=disable_tqdm)
-                    return self._answers.completed("generate_until", requests, compute)
                 return self._generate_by_prefix(requests, plan, lengths, rows * longest, disable_tqdm)
             finally:
                 self._prompt_prefixes = self._rows_at_once = None
@@ -182,12 +186,12 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
                     made = generate(context, max_length, stop, past_key_values=cache, **options)
             return made
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(context) == 1:
-                raise
             at_once = min(self._rows_at_once or len(context), len(context))
+            if not is_out_of_memory(error) or at_once == 1:
+                raise
             _LOGGER.warning("out of memory generating %d texts at a time: going on with halves", at_once)
         free_memory()
-        if self._rows_at_once is not None and at_once > 1:
+        if self._rows_at_once is not None:
             self._rows_at_once = at_once // 2
             return self._model_generate(context, max_length, stop, **options)
         mask = options.pop("attention_mask")

@@ -102,6 +102,24 @@ def test_the_bar_counts_texts_also_after_memory_was_short(
     assert f"100%|██████████| {len(requests)}/{len(requests)}" in capsys.readouterr().err
 
 
+def test_one_row_that_does_not_fit_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Prompts that only wait take no memory: fewer of them would not help."""
+    model, tokenizer = decided_model("llama"), tiny.tokenizer()
+    backend = SharedPrefixLM(pretrained=model, tokenizer=tokenizer, batch_size=4)
+    backend._generation_checked = True
+
+    def full(self: object, **kwargs: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(model.model), "forward", full)
+    prompts = [f"{number} is the question" for number in range(100, 112)]
+    with caplog.at_level(logging.WARNING), pytest.raises(torch.OutOfMemoryError):
+        backend.generate_until(generation(prompts))
+    assert [record.args for record in caplog.records if "with halves" in record.getMessage()] == [(4,), (2,)]
+
+
 @pytest.mark.parametrize(
     ("tokens", "checked", "length"),
     [
