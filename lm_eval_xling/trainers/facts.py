@@ -95,6 +95,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         watched[f"text held out, {code}"] = list(cut_texts(texts, tokenizer, text.block))
     validation = encode_facts(held_out, tokenizer, config.data, seed=seed)
     fitted = fit(model, tokenizer, config, ConcatDataset[Example](parts), validation, watched)
+    del model  # It is loaded anew to be compared, and a large one does not fit twice.
     with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,

@@ -65,6 +65,7 @@ def train_mixed(config: MixedConfig) -> Path:
         for code, texts in held_out_texts(config.data, share).items()
     }
     fitted = fit(model, tokenizer, config, train, validation, held_out)
+    del model  # It is loaded anew to be compared, and a large one does not fit twice.
     with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,

@@ -66,6 +66,7 @@ def align(config: AlignmentConfig) -> Path:
             if any(pair.source_language == code for pair in validation)
         },
     )
+    del model  # It is loaded anew to be compared, and a large one does not fit twice.
     with arguments.main_process_first(local=False, desc="saving"), disk_errors(config.output):
         return publish(
             fitted,

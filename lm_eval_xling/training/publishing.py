@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -120,13 +121,19 @@ def publish(
         _sort_modules(temporary / "adapter_config.json")
     else:
         tokenizer.save_pretrained(temporary)
-    base = load_base(config).eval()
-    revision = _revision(base, config)
-    before = take_fingerprint(base, tokenizer)
-    reloaded = take_fingerprint(_reload(base, temporary, config), tokenizer)
-    _compare(
-        before.logprobs, fitted.fingerprint.logprobs, reloaded.logprobs, temporary, exact=base.dtype == torch.float32
-    )
+    # The trained model and its Trainer refer to each other: without this a second model would stand beside them.
+    gc.collect()
+    model = load_base(config).eval()
+    revision, dtype = _revision(model, config), model.dtype
+    before = take_fingerprint(model, tokenizer)
+    if config.lora is not None:
+        model = attach(model, temporary, "default", model_name=config.model)
+    else:
+        del model
+        gc.collect()
+        model = load_model(str(temporary), dtype=dtype)
+    reloaded = take_fingerprint(model, tokenizer)
+    _compare(before.logprobs, fitted.fingerprint.logprobs, reloaded.logprobs, temporary, exact=dtype == torch.float32)
     provenance = {
         "recipe": recipe,
         "model": config.model,
@@ -148,12 +155,6 @@ def publish(
 
 def _folder(config: Config) -> Path:
     return config.output / ("model" if config.lora is None else "adapter")
-
-
-def _reload(base: Any, folder: Path, config: Config) -> Any:
-    if config.lora is not None:
-        return attach(base, folder, "default", model_name=config.model)
-    return load_model(str(folder), dtype=base.dtype)
 
 
 def _compare(

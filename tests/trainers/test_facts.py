@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import signal
@@ -10,19 +11,21 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from lm_eval_xling import models as models_of_the_package
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Fact
 from lm_eval_xling.trainers.facts import teach
 from lm_eval_xling.trainers.mixed_language import train_mixed
-from lm_eval_xling.training import check_adapter
+from lm_eval_xling.training import check_adapter, publishing
 from lm_eval_xling.training.configuration import FactData, FactsConfig, MixedConfig, load_config
 from lm_eval_xling.training.fact_rows import encode_facts, read_facts, read_file
 from lm_eval_xling.training.monitoring import read_metrics
@@ -91,6 +94,26 @@ def answer_of(model: Path, prompt: str) -> str:
     ids = tokenizer(prompt, return_tensors="pt").input_ids
     made = trained.generate(ids, max_new_tokens=8, do_sample=False)
     return str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("lora", [LORA, ("lora=null",)], ids=["adapter", "full"])
+def test_one_model_at_a_time_is_in_memory(
+    lora: tuple[str, ...], tiny: Tiny, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alive() -> set[int]:
+        return {id(thing) for thing in gc.get_objects() if isinstance(thing, PreTrainedModel)}
+
+    elsewhere, beside, load = alive(), [], models_of_the_package.load_model
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        beside.append(len(alive() - elsewhere))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(models_of_the_package, "load_model", watched)  # to train, and as it was before
+    monkeypatch.setattr(publishing, "load_model", watched)  # what was trained, where that is a whole model
+    run(tiny("llama"), facts, tmp_path / "run", *lora, "training.max_steps=3", "training.save_strategy=no")
+    assert beside == [0] * (2 if lora == LORA else 3)
+    assert not alive() - elsewhere, "the command goes on with asking"
 
 
 @pytest.mark.slow
