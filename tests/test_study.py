@@ -37,7 +37,7 @@ def test_question_alignment(tiny: Callable[[str], Path], full_mirror: dict[str, 
         "training.data.limit=40",
         'adapters={"zh": {"recipe": "align", "with": {"data.sources": ["zh"], "training.save_strategy": "no"}}}',
         "training.validation=0",
-        'evaluations=[{"tasks": ["xling_sentiment_en", "xling_sentiment_zh"], "limit": 6, "num_fewshot": 0}]',
+        'evaluations=[{"tasks": ["xling_sentiment_en", "xling_sentiment_zh"], "rows": [2, 8], "num_fewshot": 0}]',
         'groups={"both": ["xling_sentiment_en", "xling_sentiment_zh"]}',
     ]
     study("question_alignment", full_mirror, *overrides)
@@ -47,8 +47,9 @@ def test_question_alignment(tiny: Callable[[str], Path], full_mirror: dict[str, 
         right = []
         for task in ("xling_sentiment_en", "xling_sentiment_zh"):
             (samples,) = (tmp_path / "evaluations" / f"{model}-0").rglob(f"samples_{task}_2*.jsonl")
-            right += [json.loads(line)["acc"] for line in samples.read_text().splitlines()]
-        assert len(right) == 12
+            lines = [json.loads(line) for line in samples.read_text().splitlines()]
+            assert [line["doc_id"] for line in lines] == list(range(2, 8))
+            right += [line["acc"] for line in lines]
         accuracies.append(np.mean(right))
     assert row["accuracy_from"] == pytest.approx(accuracies[0]) and row["accuracy_to"] == pytest.approx(accuracies[1])
     assert row["difference"] == pytest.approx(accuracies[1] - accuracies[0])
@@ -69,6 +70,7 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
         f"output={tmp_path}",
         f"model={tiny('llama')}",
         'adapters={"mixed": {"recipe": "mixed", "with": {}}}',
+        'pairs=[["base", "mixed"]]',
         'evaluations=[{"tasks": ["xling_atlas_en_es"], "limit": 4}]',
         'groups={"atlas": ["xling_atlas_en_es"]}',
     ]
