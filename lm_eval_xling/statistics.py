@@ -240,8 +240,9 @@ def minimum_detectable_effect(
 
     For correctness it solves Connor's sample size (1987), ``n δ² = (z_{1-α/2} sqrt(ψ) + z_power sqrt(ψ - δ²))²``,
     for δ. ψ is the share of discordant items, here with one discordant item of two added, because a sample without
-    any does not show that nothing could be found. Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024).
-    Clusters lower n by the design effect, the ratio of clustered to plain variance of the mean.
+    any does not show that nothing could be found; where the solution is larger than that share, ψ is δ itself.
+    Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024). Clusters lower n by the design effect, the
+    ratio of clustered to plain variance of the mean.
 
     Args:
         differences: shape (n,), of the sample at hand.
@@ -275,12 +276,11 @@ def _connor(psi: float, n: float, z_alpha: float, z_power: float) -> float:
     from scipy.optimize import brentq
 
     def excess(delta: float) -> float:
-        return float(delta * np.sqrt(n) - z_alpha * np.sqrt(psi) - z_power * np.sqrt(max(0.0, psi - delta**2)))
+        # Items that speak for one side are discordant: a larger effect than ψ is one of more discordant items.
+        discordant = max(psi, delta)
+        return float(delta * np.sqrt(n) - z_alpha * np.sqrt(discordant) - z_power * np.sqrt(discordant - delta**2))
 
-    if excess(psi) <= 0:
-        # Not even if all discordant items spoke for one side: then the share itself has to grow to z² / n.
-        return min(1.0, z_alpha**2 / n)
-    return float(brentq(excess, 0.0, psi))
+    return float(brentq(excess, 0.0, 1.0)) if excess(1.0) > 0 else 1.0
 
 
 def benjamini_hochberg(p_values: Array) -> Array:

@@ -169,6 +169,25 @@ def test_detectable_effect_has_the_stated_power() -> None:
     assert power == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.parametrize(("n", "discordant"), [(100, 0), (100, 3), (100, 8), (1000, 5)])
+def test_detectable_effect_where_few_items_are_discordant(n: int, discordant: int) -> None:
+    """An effect larger than the share of discordant items in the sample is one of items that all speak for one side."""
+    sample = np.zeros(n)
+    sample[:discordant] = 1
+    effect = st.minimum_detectable_effect(sample)
+    psi = max((discordant + 1) / (n + 2), effect)
+    rng = np.random.default_rng(2)
+    draws = rng.multinomial(n, [(psi + effect) / 2, (psi - effect) / 2, 1 - psi], size=1500)
+    power = np.mean([st.mcnemar_exact(int(b), int(c)) < 0.05 for b, c, _ in draws])
+    # Of few discordant items the exact test is conservative: it takes six on one side.
+    assert 0.6 < power < 0.86
+
+
+def test_detectable_effect_grows_with_the_share_of_discordant_items() -> None:
+    effects = [st.minimum_detectable_effect(np.repeat([1.0, 0.0], [k, 100 - k])) for k in range(100)]
+    assert np.diff(effects).min() > -1e-9
+
+
 def test_detectable_effect_of_scores_and_edges() -> None:
     values = np.random.default_rng(4).normal(0, 2, 100)
     expected = (1.959964 + 0.841621) * values.std(ddof=1) / 10
