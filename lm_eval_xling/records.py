@@ -159,7 +159,7 @@ class Document:
     pool: str = ""
     """Demonstrations are those documents of the leaf's demonstrations that have the same pool."""
     cluster: str = ""
-    """What makes items dependent (author, passage, country); empty where items are independent."""
+    """What makes items dependent (author, passage, country); an item without it depends on no other."""
     group: str = ""
     """What averages group by, such as a subject."""
     fields: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from lm_eval_xling.records import Interval
 from lm_eval_xling.report.blocks import Array, Block, matrix_of
 from lm_eval_xling.report.evaluations import Evaluation
 from lm_eval_xling.report.schema import AverageRow, ScoreRow
-from lm_eval_xling.statistics import bootstrap_mean, wilson
+from lm_eval_xling.statistics import bootstrap_mean, cluster_numbers, proportion
 
 __all__ = ["RESOURCES", "average_rows", "score_rows"]
 
@@ -43,15 +43,18 @@ def score_rows(evaluations: Iterable[Evaluation]) -> list[ScoreRow]:
 def _score(evaluation: Evaluation, metric: str, in_matrix: bool) -> ScoreRow:
     aggregate, error = evaluation.metrics[metric]
     values = None if evaluation.samples is None else evaluation.samples.metrics[metric]
-    values = None if values is None else values[np.isfinite(values)]
+    clusters = None
+    if evaluation.samples is not None and values is not None:
+        usable = np.isfinite(values)
+        clusters = cluster_numbers([evaluation.samples.clusters[index] for index in np.flatnonzero(usable)])
+        values = values[usable]
     if values is None or not len(values) or metric not in evaluation.averaged:
         # Corpus metrics (BLEU, perplexity) are not means of items: the harness's own aggregate is the score.
         half = 1.96 * error
         score, n, source = Interval(aggregate, aggregate - half, aggregate + half), evaluation.n, "aggregates"
-    elif np.isin(values, (0, 1)).all():
-        score, n, source = wilson(int(values.sum()), len(values)), len(values), "samples"
     else:
-        score, n, source = bootstrap_mean(values), len(values), "samples"
+        estimate = proportion if np.isin(values, (0, 1)).all() else bootstrap_mean
+        score, n, source = estimate(values, clusters), len(values), "samples"
     if not np.isfinite(score.estimate):
         score = Interval(np.nan, np.nan, np.nan)
     role = "main" if metric == evaluation.metric else "fidelity" if "fidelity" in metric else "other"

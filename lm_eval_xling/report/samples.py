@@ -247,7 +247,8 @@ class _Rows:
         group = next((value for value in (doc.group, doc.subject, doc.category) if value is not None), None)
         self.groups.append("" if group is None else str(group))
         cluster = next((value for key in _CLUSTERS if (value := getattr(doc, key)) is not None), None)
-        self.clusters.append(self._labels.setdefault(str(cluster), f"{len(self._labels)}") if cluster else "")
+        # One text for all items of a cluster: older documents have the whole passage there.
+        self.clusters.append(self._labels.setdefault(str(cluster), str(cluster)) if cluster else "")
         if isinstance(doc.family, str):
             self.families.add(doc.family)
 

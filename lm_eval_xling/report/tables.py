@@ -129,8 +129,8 @@ def _scores(
     return Listing(
         "scores",
         "Scores",
-        "Wilson intervals for right or wrong, bootstrap otherwise. For generated text, how good it is and whether it "
-        "is in the right language are two metrics.",
+        "Wilson intervals for right or wrong, bootstrap otherwise; items of one cluster are dependent. "
+        "For generated text, how good it is and whether it is in the right language are two metrics.",
         ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "chance", "items", "from"),
         tuple(lines),
     )
