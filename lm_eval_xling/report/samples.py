@@ -107,6 +107,8 @@ def read_samples(
             [*rows.notes(where), Note("missing", "the samples file holds no readable document", where)],
         )
     facts = Facts(min(rows.families, default=""), frozenset(rows.conditions) - {UNKNOWN}, rows.silent)
+    # As the harness averaged them: it scores items without a number, too.
+    logged = {name: np.array(values) for name, values in rows.values.items()}
     samples = rows.samples()
     notes = rows.notes(where)
     if digest is not None and not rows.bad and rows.digest.hexdigest() != digest:
@@ -116,7 +118,7 @@ def read_samples(
         notes.append(Note("marked", f"only {len(rows.ids)} of {expected} documents have samples", where))
         return samples, facts, notes
     for metric, (aggregate, _) in aggregates.items():
-        values = samples.metrics[metric]
+        values = logged[metric]
         mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
         if metric in averaged and math.isfinite(aggregate) and not rows.unusable and abs(mean - aggregate) > 1e-6:
             text = f"the samples' mean {metric} is {mean:.4f}, the results say {aggregate:.4f}: aggregates only"
