@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import Interval
 from lm_eval_xling.report.blocks import make_blocks
 from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import Report
+from lm_eval_xling.report.tables import group_tables, scale_of
 from lm_eval_xling.statistics import mcnemar_exact, proportion, wilson
 from tests.report.runs import document, flattened, right_or_wrong, sample, write_run
 
@@ -519,3 +522,14 @@ def test_other_parameters_make_a_setting(tmp_path: Path) -> None:
         ("0-shot, cloze, demos=placement", "full_de"),
         ("0-shot, cloze, demos=placement", "full_de languages=[sw]"),
     }
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("acc", "40.0"), ("bleu", "0.4"), ("chrf++", "0.4")])
+def test_a_low_score_in_a_unit_of_its_own_is_no_share(metric: str, shown: str, tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": cell("en", "en", [True, False])}, model_args=BASE)
+    made = report_of(tmp_path)
+    row = replace(made.scores[0], metric=metric, score=Interval(0.4, 0.3, 0.5))
+    made = replace(made, scores=(row,))
+    assert scale_of(made, row.family, row.setting) == (100.0 if metric == "acc" else 1.0)
+    (scores,) = (table for table in group_tables(made, row.family, row.setting) if table.name == "scores")
+    assert shown in [found.text for found in scores.lines[0].cells]
