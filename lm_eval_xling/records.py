@@ -18,7 +18,9 @@ __all__ = [
     "Condition",
     "Document",
     "Fact",
+    "Interval",
     "MixedText",
+    "PairedDifference",
     "QuestionPair",
     "Request",
     "Response",
@@ -371,17 +373,13 @@ class Fact:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# harness ▸ scoring
-# ---------------------------------------------------------------------------------------------------------------
-
-# ---------------------------------------------------------------------------------------------------------------
 # results ▸ report
 # ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % confidence interval."""
+    """An estimate with its confidence interval, of 95 % where nothing else is said."""
 
     estimate: float
     """Point estimate, in the unit of the scores."""
