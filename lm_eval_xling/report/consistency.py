@@ -77,7 +77,7 @@ def consistency_rows(blocks: Iterable[Block]) -> list[ConsistencyRow]:
     """Return one row for every block of at least two conditions with options."""
     rows = []
     for block in blocks:
-        usable = (block.chosen >= 0).all(axis=0) & np.isfinite(block.scores).all(axis=0)
+        usable = np.asarray(((block.chosen >= 0) & np.isfinite(block.scores)).all(axis=0))
         conditions, n = len(block.evaluations), int(usable.sum())
         if conditions < 2 or n == 0:
             continue

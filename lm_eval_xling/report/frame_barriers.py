@@ -162,7 +162,7 @@ def _by_item(rows: pd.DataFrame) -> pd.Series[float]:
             fix="xling.samples of all runs at once, which keeps the newest of each",
         )
     table = rows.pivot(index="id", columns="task", values="score").reindex(rows["id"].unique())
-    return table[np.isfinite(table).all(axis=1)].mean(axis=1)
+    return table.where(np.isfinite(table)).dropna().mean(axis=1)
 
 
 def _told(asked: Chosen) -> str:
