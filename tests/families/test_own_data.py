@@ -227,6 +227,16 @@ def test_bad_descriptions_are_one_message(
     assert not (tmp_path / "tasks").exists()
 
 
+def test_english_is_a_base_language_like_any_other(describe: Callable[..., Path], tmp_path: Path) -> None:
+    """Where the data's own is another: what a user names is what is shown."""
+    folder = tmp_path / "tasks"
+    make(describe(base_language="de"), folder)
+    assert show(folder, "xling_cities_options_fr").context == "Die Hauptstadt 0:"
+    shown = show(folder, "xling_cities_options_fr", base_language="en")
+    assert shown.context == "The capital 0:" and shown.document.condition.languages["question"] == "en"
+    assert show(folder, "xling_cities_options_fr", base_language="it").context == "La capitale 0:"
+
+
 def test_rows_without_a_cluster_depend_on_no_other() -> None:
     values = [{"q": "a", "r": "b", "from": "x"}, {"q": "c", "r": "d", "from": None}, {"q": "e", "r": "f", "from": ""}]
     columns = Columns({"question": "q"}, "r", subject="from", cluster="from")
