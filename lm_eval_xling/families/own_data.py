@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field, make_dataclass, replace
+from dataclasses import field as dataclass_field
+from dataclasses import make_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -229,7 +230,7 @@ class _Own:
 
     def _parameters(self) -> type[PlacedParameters]:
         """The parameters, of which the description says the base language."""
-        base = field(default=self.base)
+        base = dataclass_field(default=self.base)
         return make_dataclass(
             "OwnParameters", [("base_language", str, base)], bases=(PlacedParameters,), frozen=True, slots=True
         )
