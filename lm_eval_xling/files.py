@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,15 +155,14 @@ def atomic_file(path: Path, *, folder: Path | None = None) -> Iterator[BinaryIO]
         folder: where the unfinished file stands, on the same file system; by default beside the whole one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=folder or path.parent, prefix=f".{path.name}-", suffix=".part")
+    # Not mkstemp, whose files nobody else may read: who may is the user's umask to say.
+    temporary = (folder or path.parent) / f".{path.name}-{secrets.token_hex(8)}.part"
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with temporary.open("xb") as stream:
             yield cast(BinaryIO, stream)
-        # mkstemp lets nobody else read the file.
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -18,7 +18,9 @@ __all__ = [
     "Condition",
     "Document",
     "Fact",
+    "Interval",
     "MixedText",
+    "PairedDifference",
     "QuestionPair",
     "Request",
     "Response",
@@ -159,7 +161,7 @@ class Document:
     pool: str = ""
     """Demonstrations are those documents of the leaf's demonstrations that have the same pool."""
     cluster: str = ""
-    """What makes items dependent (author, passage, country); empty where items are independent."""
+    """What makes items dependent (author, passage, country); an item without it depends on no other."""
     group: str = ""
     """What averages group by, such as a subject."""
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -371,17 +373,13 @@ class Fact:
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# harness ▸ scoring
-# ---------------------------------------------------------------------------------------------------------------
-
-# ---------------------------------------------------------------------------------------------------------------
 # results ▸ report
 # ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its 95 % confidence interval."""
+    """An estimate with its confidence interval, of 95 % where nothing else is said."""
 
     estimate: float
     """Point estimate, in the unit of the scores."""

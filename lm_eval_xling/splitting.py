@@ -23,7 +23,8 @@ UNIT_KINDS: tuple[UnitKind, ...] = get_args(UnitKind)
 """What is given to one language as a whole."""
 
 _LINE = re.compile(r"[^\r\n]+")
-_HEADING = re.compile(r"\s*(=(?: ?=)*)\s(?P<title>.*\S)\s\1\s*")
+# Six levels, as MediaWiki has: of any number a long line of marks would take minutes.
+_HEADING = re.compile(r"\s*(=(?: ?=){0,5})\s(?P<title>.*\S)\s\1\s*")
 _TOKEN = re.compile(r"\S+")
 
 

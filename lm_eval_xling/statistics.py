@@ -8,6 +8,9 @@ References:
     Wilson (1927), *Probable inference, the law of succession, and statistical inference*, JASA 22.
     McNemar (1947), Psychometrika 12. Fisher (1935), *The Design of Experiments*, §21 (paired randomisation).
     Connor (1987), *Sample size for testing differences in proportions for the paired-sample design*, Biometrics 43.
+    Korn & Graubard (1998), *Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data*, Survey Methodology 24. Dean & Pagano (2015), *Evaluating confidence interval methods
+    for binomial proportions in clustered surveys*, Journal of Survey Statistics and Methodology 3.
     Benjamini & Hochberg (1995), *Controlling the false discovery rate*, JRSS B 57.
     Phipson & Smyth (2010), *Permutation p-values should never be zero*, SAGMB 9.
     Hesterberg (2015), *What teachers should know about the bootstrap*, The American Statistician 69.
@@ -20,6 +23,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -36,10 +40,12 @@ __all__ = [
     "benjamini_hochberg",
     "binomial_test",
     "bootstrap_mean",
+    "cluster_numbers",
     "linear_regression",
     "mcnemar_exact",
     "minimum_detectable_effect",
     "paired_difference",
+    "proportion",
     "rank_consistency",
     "sign_flip_test",
     "two_way",
@@ -52,18 +58,69 @@ CONFIDENCE = 0.95
 _MOST_KINDS = 1000  # of different values that are counted instead of drawn one by one
 
 
-def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+def wilson(successes: float, n: float, *, confidence: float = CONFIDENCE) -> Interval:
     """Return a share with its score interval (Wilson 1927), which stays inside [0, 1] and is never empty.
 
     Args:
         successes: number of successes, 0 to ``n``.
-        n: number of items, at least 1.
+        n: number of items, above 0; an effective number of dependent items need not be whole.
         confidence: nominal coverage, in (0, 1).
     """
-    from scipy.stats import binomtest
+    from scipy.stats import norm
 
-    bounds = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(bounds.low), float(bounds.high))
+    estimate, z = successes / n, float(norm.ppf((1 + confidence) / 2))
+    centre = (estimate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(estimate * (1 - estimate) / n + z**2 / (4 * n**2)))
+    return Interval(estimate, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def proportion(successes: Array, clusters: Array | None = None, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the share of successes with Wilson's interval, of dependent items on their effective number.
+
+    That is n over the design effect, less by the squared ratio of the quantiles of the normal and of Student's t with
+    m - 1 degrees of freedom, m the number of clusters (Korn & Graubard 1998; for Wilson's interval Dean & Pagano 2015).
+
+    Args:
+        successes: shape (n,), of 0 and 1, n at least 1.
+        clusters: shape (n,) or None, see ``bootstrap_mean``.
+        confidence: nominal coverage, in (0, 1).
+
+    Returns:
+        The share and the bounds; of a single cluster the bounds are infinite, as in ``bootstrap_mean``.
+    """
+    from scipy.stats import norm, t
+
+    units = len(_units(successes, clusters)[0])
+    n = float(len(successes))
+    if clusters is not None:
+        if units < 2:
+            return Interval(float(np.mean(successes)), -np.inf, np.inf)
+        tail = (1 + confidence) / 2
+        n = _effective_size(successes, clusters) * float(norm.ppf(tail) / t.ppf(tail, units - 1)) ** 2
+    return wilson(float(np.mean(successes)) * n, n, confidence=confidence)
+
+
+def _effective_size(values: Array, clusters: Array | None) -> float:
+    """Number of independent items that say as much of the mean: n over the design effect, at most n."""
+    values = np.asarray(values, dtype=np.float64)
+    if clusters is None:
+        return float(len(values))
+    sums, counts = _units(values, clusters)
+    n, m = len(values), len(sums)
+    plain = float(np.var(values, ddof=1)) / n
+    clustered = m / (m - 1) * float(((sums - counts * values.mean()) ** 2).sum()) / n**2
+    return n / max(1.0, clustered / plain) if plain > 0 else float(m)
+
+
+def cluster_numbers(labels: Sequence[str]) -> Array | None:
+    """Return the number of each item's cluster, shape (n,), from 0; None where no two items depend on each other.
+
+    Args:
+        labels: what makes items dependent, such as an author; an item with an empty label depends on no other.
+    """
+    keys = [label or index for index, label in enumerate(labels)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys]) if len(numbers) < len(keys) else None
 
 
 def binomial_test(successes: int, n: int, chance: float) -> float:
@@ -88,7 +145,7 @@ def bootstrap_mean(
     freedom, because the plain percentile interval is too narrow by about that factor.
 
     Args:
-        values: shape (n,), finite, n at least 1: one value an item, for a paired comparison its difference.
+        values: shape (n,), n at least 1: one value an item, for a paired comparison its difference.
         clusters: shape (n,), equal labels for items that are resampled together; None resamples items.
         resamples: number of bootstrap samples.
         confidence: nominal coverage, in (0, 1).
@@ -96,6 +153,9 @@ def bootstrap_mean(
 
     Returns:
         The mean of the items and the bounds. With one unit only, the bounds are infinite: nothing is known.
+
+    Raises:
+        ValueError: no items, or one whose value is no finite number; so in every function of items here.
     """
     from scipy.stats import norm, t
 
@@ -115,6 +175,9 @@ def _units(values: Array, clusters: Array | None) -> tuple[Array, Array]:
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("no items: a statistic of an empty sample is not defined")
+    if not np.isfinite(values).all():
+        # A sign test, for one, would count them as no difference.
+        raise ValueError("a value that is no finite number: leave out the items without one")
     if clusters is None:
         return values, np.ones(len(values))
     _, codes = np.unique(clusters, return_inverse=True)
@@ -158,7 +221,7 @@ def sign_flip_test(
     the observed assignment counts as one of the samples (Phipson & Smyth 2010), so that p is never 0.
 
     Args:
-        differences: shape (n,), finite.
+        differences: shape (n,).
         clusters: shape (n,), units that are flipped together; None flips every item by itself.
         resamples: number of sampled assignments.
         seed: of the generator.
@@ -240,8 +303,9 @@ def minimum_detectable_effect(
 
     For correctness it solves Connor's sample size (1987), ``n δ² = (z_{1-α/2} sqrt(ψ) + z_power sqrt(ψ - δ²))²``,
     for δ. ψ is the share of discordant items, here with one discordant item of two added, because a sample without
-    any does not show that nothing could be found. Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024).
-    Clusters lower n by the design effect, the ratio of clustered to plain variance of the mean.
+    any does not show that nothing could be found; where the solution is larger than that share, ψ is δ itself.
+    Otherwise δ = (z_{1-α/2} + z_power) · standard error (Miller 2024). Clusters lower n by the design effect, the
+    ratio of clustered to plain variance of the mean.
 
     Args:
         differences: shape (n,), of the sample at hand.
@@ -261,26 +325,22 @@ def minimum_detectable_effect(
     if m < 2:
         return float("inf")
     z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
-    mean = differences.mean()
-    plain = float(np.var(differences, ddof=1)) / n
-    clustered = m / (m - 1) * float(((sums - counts * mean) ** 2).sum()) / n**2
     if not binary:
-        return (z_alpha + z_power) * float(np.sqrt(clustered))
-    n_effective = n / max(1.0, clustered / plain) if plain > 0 else float(m)
+        variance = m / (m - 1) * float(((sums - counts * differences.mean()) ** 2).sum()) / n**2
+        return (z_alpha + z_power) * float(np.sqrt(variance))
     psi = (int((differences != 0).sum()) + 1) / (n + 2)
-    return _connor(psi, n_effective, z_alpha, z_power)
+    return _connor(psi, _effective_size(differences, clusters), z_alpha, z_power)
 
 
 def _connor(psi: float, n: float, z_alpha: float, z_power: float) -> float:
     from scipy.optimize import brentq
 
     def excess(delta: float) -> float:
-        return float(delta * np.sqrt(n) - z_alpha * np.sqrt(psi) - z_power * np.sqrt(max(0.0, psi - delta**2)))
+        # Items that speak for one side are discordant: a larger effect than ψ is one of more discordant items.
+        discordant = max(psi, delta)
+        return float(delta * np.sqrt(n) - z_alpha * np.sqrt(discordant) - z_power * np.sqrt(discordant - delta**2))
 
-    if excess(psi) <= 0:
-        # Not even if all discordant items spoke for one side: then the share itself has to grow to z² / n.
-        return min(1.0, z_alpha**2 / n)
-    return float(brentq(excess, 0.0, psi))
+    return float(brentq(excess, 0.0, 1.0)) if excess(1.0) > 0 else 1.0
 
 
 def benjamini_hochberg(p_values: Array) -> Array:

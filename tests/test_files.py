@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import json_lines, plain_suffix, read_text, text_lines
+from lm_eval_xling.files import atomic_file, json_lines, plain_suffix, read_text, text_lines, write_atomically
 
 BOM = b"\xef\xbb\xbf"
 
@@ -77,3 +78,22 @@ def test_json_lines_say_where_an_object_stands(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as error:
             list(json_lines(path, fix="write it so"))
         assert f"{path}:2" in str(error.value) and "write it so" in str(error.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_a_file_is_the_umasks_to_say(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "new" / "x.txt", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "x.txt").stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_fails_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, b"old")
+    with pytest.raises(RuntimeError), atomic_file(path) as stream:
+        stream.write(b"new")
+        raise RuntimeError
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

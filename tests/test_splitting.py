@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.splitting import separators, split, word_spans
+from lm_eval_xling.splitting import paragraphs, separators, split, word_spans
 from tests.mixing import strategies
 
 
@@ -60,6 +60,12 @@ def test_a_document_is_one_unit_of_sentences():
 @pytest.mark.parametrize("heading", [" = = Life cycle = = ", "== Life cycle ==", " = Life cycle = "])
 def test_heading_marks_are_not_translated(heading):
     assert units(f"{heading}\nText.", "en", "sentence") == [["Life cycle"], ["Text."]]
+
+
+def test_a_long_line_of_marks_is_read_at_once():
+    # With any number of marks to a heading, this would take hours.
+    assert len(list(paragraphs("= " * 20_000))) == 1
+    assert list(paragraphs("= = = = = = Deep = = = = = =")) == [(12, 16)]
 
 
 def test_an_equation_is_no_heading():

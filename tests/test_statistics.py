@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -169,6 +170,25 @@ def test_detectable_effect_has_the_stated_power() -> None:
     assert power == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.parametrize(("n", "discordant"), [(100, 0), (100, 3), (100, 8), (1000, 5)])
+def test_detectable_effect_where_few_items_are_discordant(n: int, discordant: int) -> None:
+    """An effect larger than the share of discordant items in the sample is one of items that all speak for one side."""
+    sample = np.zeros(n)
+    sample[:discordant] = 1
+    effect = st.minimum_detectable_effect(sample)
+    psi = max((discordant + 1) / (n + 2), effect)
+    rng = np.random.default_rng(2)
+    draws = rng.multinomial(n, [(psi + effect) / 2, (psi - effect) / 2, 1 - psi], size=1500)
+    power = np.mean([st.mcnemar_exact(int(b), int(c)) < 0.05 for b, c, _ in draws])
+    # Of few discordant items the exact test is conservative: it takes six on one side.
+    assert 0.6 < power < 0.86
+
+
+def test_detectable_effect_grows_with_the_share_of_discordant_items() -> None:
+    effects = [st.minimum_detectable_effect(np.repeat([1.0, 0.0], [k, 100 - k])) for k in range(100)]
+    assert np.diff(effects).min() > -1e-9
+
+
 def test_detectable_effect_of_scores_and_edges() -> None:
     values = np.random.default_rng(4).normal(0, 2, 100)
     expected = (1.959964 + 0.841621) * values.std(ddof=1) / 10
@@ -188,6 +208,41 @@ def test_paired_difference_counts_and_checks_its_input() -> None:
     assert found.p_value == st.mcnemar_exact(2, 1)
     with pytest.raises(ValueError, match="same shape"):
         st.paired_difference(np.zeros(3), np.zeros(4))
+
+
+@pytest.mark.parametrize("statistic", [st.bootstrap_mean, st.sign_flip_test, st.minimum_detectable_effect])
+def test_items_without_a_number_are_refused(statistic: Callable[[np.ndarray], object]) -> None:
+    with pytest.raises(ValueError, match="no finite number"):
+        statistic(np.array([1.0, math.nan, 0.0]))
+
+
+def test_proportion_of_dependent_items_covers_in_95_percent() -> None:
+    rng = np.random.default_rng(7)
+    clusters = np.repeat(np.arange(40), 5)
+    plain = clustered = 0
+    for _ in range(1000):
+        own = rng.beta(0.8, 0.2, 40)  # correlation within a cluster: 0.5
+        right = (rng.random(200) < own[clusters]).astype(float)
+        low, high = (interval := st.proportion(right, clusters)).low, interval.high
+        clustered += low <= 0.8 <= high
+        plain += st.wilson(int(right.sum()), 200).low <= 0.8 <= st.wilson(int(right.sum()), 200).high
+    assert clustered / 1000 == pytest.approx(0.95, abs=0.03)
+    assert plain / 1000 < 0.8  # what clustering is for
+
+
+def test_proportion_of_independent_items_is_wilsons() -> None:
+    right = np.array([1.0, 0, 1, 1])
+    assert st.proportion(right) == st.wilson(3, 4)
+    assert st.proportion(np.ones(6), np.repeat([0, 1, 2], 2)).low == pytest.approx(
+        st.wilson(3 * (found := (1.959964 / 4.302653) ** 2), 3 * found).low, rel=1e-5
+    )
+    assert st.proportion(np.ones(6), np.zeros(6)).low == -math.inf
+
+
+def test_items_without_a_label_are_clusters_of_their_own() -> None:
+    found = st.cluster_numbers(["a", "", "b", "a", ""])
+    assert found is not None and found.tolist() == [0, 1, 2, 0, 3]
+    assert st.cluster_numbers(["", "", "a"]) is None
 
 
 def test_agreement_does_not_count_missing_answers() -> None:

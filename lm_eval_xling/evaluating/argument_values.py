@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,12 +26,12 @@ def check_values(given: Mapping[str, Any], model_arguments: Mapping[str, Any]) -
         UserError: the first value that cannot be right.
     """
     limit, shots = given.get("limit"), given.get("num_fewshot")
-    if limit is not None and not (_is_number(limit) and limit > 0):
+    if limit is not None and not (_is_number(limit) and 0 < limit < math.inf):
         raise UserError(f"the limit is {limit}", where="--limit", fix="a number of items above 0, or a share below 1")
     if shots is not None and not (isinstance(shots, int) and shots >= 0):
         raise UserError(f"the number of demonstrations is {shots}", where="--num_fewshot", fix="0 or more")
-    batch = str(given.get("batch_size") or "auto" if given.get("batch_size") != 0 else 0)
-    if not re.fullmatch(r"[1-9]\d*|auto(:\d+(\.\d+)?)?", batch):
+    batch = given.get("batch_size")
+    if batch not in (None, "") and not re.fullmatch(r"[1-9]\d*|auto(:\d+(\.\d+)?)?", str(batch)):
         raise UserError(f"the batch size is {batch}", where="--batch_size", fix="1 or more, or auto")
     longest = model_arguments.get("max_length")
     if longest is not None and not (isinstance(longest, int) and longest > 0):

@@ -18,7 +18,7 @@ from lm_eval_xling.composing import TextPart
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.choosing import CLOZE, GENERATE, letter_scores
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part, Preset, mean
-from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of
+from lm_eval_xling.families.parallel_rows import Missing, parallel_rows, parts_of, shared_text
 from lm_eval_xling.families.sliding import Slide, SlidingPart, slide
 from lm_eval_xling.families.switching import (
     ONLY_SWITCHED,
@@ -79,6 +79,8 @@ class _Asked:
     """The English row."""
     switched: Mapping[str, SwitchedText] = field(default_factory=dict)
     """Its code-switched texts, by field."""
+    cluster: str = ""
+    """What it shares with rows on the same text."""
 
     @property
     def row(self) -> Row:
@@ -111,6 +113,8 @@ class _Task:
     """Prompt word (key in the literals) of every field in order; None for a text that stands without one."""
     answer_field: str
     """Prompt word before the label (key in the literals)."""
+    cluster: str | None = None
+    """Field whose text several rows share, which makes them dependent."""
     parameters: tuple[str, ...] = ("labels", "language", "missing", "preset", "demos")
     """Parameters that it uses."""
 
@@ -128,12 +132,17 @@ class _Task:
         self, pairs: Sequence[Mapping[str, Row]], language: str, parameters: ClassificationParameters
     ) -> list[_Asked]:
         """Return rows of a language, each beside the English one, as the parameters show them."""
+        clusters = shared_text((pair["en"] for pair in pairs), self.cluster) if self.cluster else {}
+
+        def row(pair: Mapping[str, Row], code: str, switched: Mapping[str, SwitchedText] | None = None) -> _Asked:
+            return _Asked(pair[code], pair["en"], switched or {}, clusters.get(pair["en"].id, ""))
+
         if not switches(parameters) or language == "en":
-            return [_Asked(pair[language], pair["en"]) for pair in pairs]
+            return [row(pair, language) for pair in pairs]
         parts = [TextPart(name, language, pair) for pair in pairs for name in self.fields]
         made = iter(switched_texts(parts, "en", parameters))
         matrix = language if parameters.matrix == "target" else "en"
-        return [_Asked(pair[matrix], pair["en"], {name: next(made) for name in self.fields}) for pair in pairs]
+        return [row(pair, matrix, {name: next(made) for name in self.fields}) for pair in pairs]
 
     def lines(self, row: Row) -> list[str]:
         """Return the lines of a row's prompt.
@@ -349,6 +358,7 @@ def _document(task: _Task, asked: _Asked, form: Form, labels: str) -> Document:
         options=words,
         # Every demonstration is one for every document.
         pool=task.name,
+        cluster=asked.cluster,
         fields={
             **{name: row.fields[name] for name in task.fields},
             "label": task.labels[gold.answer],
@@ -398,6 +408,7 @@ FAMILIES = tuple(
             summary="SNLI, the same label modes",
             labels=("entailment", "neutral", "contradiction"),
             fields={"premise": "fields.premise", "hypothesis": "fields.hypothesis"},
+            cluster="premise",
             answer_field="fields.answer",
         ),
         _Task(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field as dataclass_field
+from dataclasses import make_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -216,7 +217,7 @@ class _Own:
             name=data.name,
             summary=data.title or data.name,
             datasets=(),
-            parameters=PlacedParameters,
+            parameters=self._parameters(),
             forms={name: kinds[name] for name in names},
             leaves=leaves,
             documents=lambda leaf, form, parameters: self._documents(description, leaf, form, parameters),
@@ -225,6 +226,13 @@ class _Own:
             questions={data.name: lambda row: _question(description.prompts[names[0]], row)},
             check=self.check,
             load=self.load,
+        )
+
+    def _parameters(self) -> type[PlacedParameters]:
+        """The parameters, of which the description says the base language."""
+        base = dataclass_field(default=self.base)
+        return make_dataclass(
+            "OwnParameters", [("base_language", str, base)], bases=(PlacedParameters,), frozen=True, slots=True
         )
 
     def _spoken(self) -> tuple[str, ...]:
@@ -278,7 +286,6 @@ class _Own:
     ) -> TaskDocuments:
         parameters = replace(
             parameters,
-            base_language=self.base if parameters.base_language == "en" else parameters.base_language,
             languages=parameters.languages or (self.languages if leaf.condition["placement"] == "mixup" else None),
         )
         if self.chosen:

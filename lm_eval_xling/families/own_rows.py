@@ -121,7 +121,7 @@ class _Answers:
 
     def __init__(self, records: Sequence[OwnRow], ids: Sequence[str], columns: Columns) -> None:
         self.records, self.ids, self.columns = records, ids, columns
-        self.subjects = [str(_value(record, columns.subject)) if columns.subject else "" for record in records]
+        self.subjects = [_label(record, columns.subject) if columns.subject else "" for record in records]
         self.by_subject: dict[str, list[int]] = {}
         for number, subject in enumerate(self.subjects):
             self.by_subject.setdefault(subject, []).append(number)
@@ -130,7 +130,7 @@ class _Answers:
         record, columns = self.records[number], self.columns
         extra = {"subject": self.subjects[number]} if columns.subject else {}
         if columns.cluster:
-            extra["cluster"] = str(_value(record, columns.cluster))
+            extra["cluster"] = _label(record, columns.cluster)
         options, answer, target = self._options(number)
         return Row(self.ids[number], language, fields, options, answer, target, extra)
 
@@ -185,6 +185,12 @@ def _value(record: OwnRow, column: str) -> Any:
             fix=f"columns: {', '.join(map(str, record.values))}; name them under `columns` in the description",
         )
     return record.values[column]
+
+
+def _label(record: OwnRow, column: str) -> str:
+    """What a row is grouped by; empty where the table has nothing there."""
+    value = _value(record, column)
+    return "" if value is None else str(value).strip()
 
 
 def _text(record: OwnRow, column: str) -> str:

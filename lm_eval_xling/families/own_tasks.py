@@ -10,7 +10,7 @@ from lm_eval_xling.families.family import Family
 from lm_eval_xling.families.own_data import read_description
 from lm_eval_xling.families.placed import placement_in_words
 from lm_eval_xling.families.task_files import task_files
-from lm_eval_xling.files import check_folder
+from lm_eval_xling.files import check_folder, write_atomically
 from lm_eval_xling.languages import identify
 
 __all__ = ["write_tasks"]
@@ -36,9 +36,8 @@ def write_tasks(description: Path, family: Family, folder: Path) -> int:
     for path in earlier:
         if path.name not in files and not _is_ours(path):
             raise UserError(f"{path.name} is not of these tasks", where=folder, fix="name a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8")
+        write_atomically(folder / name, content.encode())
     for path in earlier:
         if path.name not in files:
             path.unlink()

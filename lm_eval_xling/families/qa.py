@@ -17,7 +17,7 @@ from lm_eval_xling.families.choosing import GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf, Part
-from lm_eval_xling.families.parallel_rows import parallel_rows, parts_of
+from lm_eval_xling.families.parallel_rows import parallel_rows, parts_of, shared_text
 from lm_eval_xling.families.placed import FIVE, ROW_PARAMETERS, PlacedParameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.families.switching import (
@@ -111,13 +111,15 @@ def _documents(leaf: Leaf, form: Form, parameters: QaParameters) -> TaskDocument
     context, question = languages["context"], languages["question"]
     if leaf.condition["dataset"] == "xquad":
         pairs = parallel_rows("xquad", "validation", (context, question), parameters.missing)
-        return TaskDocuments(OnDemand(pairs, lambda rows: _extractive(rows[context], rows[question], form)))
+        passages = shared_text(catalog.load_rows("xquad", context, "validation"), "context")
+        return TaskDocuments(OnDemand(pairs, lambda rows: _extractive(rows[context], rows[question], form, passages)))
     placement = _placement(leaf, parameters)
     shown = PlacedParameters(
         option_ids=parameters.option_ids, missing=parameters.missing, equal_options=parameters.equal_options
     )
     items = _CHOSEN.items(placement, shown)
-    return TaskDocuments(OnDemand(items, lambda item: _chosen(item, placement.name, form, shown)))
+    passages = shared_text(catalog.load_rows("belebele", _CHOSEN.gold, "test"), "context")
+    return TaskDocuments(OnDemand(items, lambda item: _chosen(item, placement.name, form, shown, passages)))
 
 
 def _placement(leaf: Leaf, parameters: QaParameters) -> Placement:
@@ -155,13 +157,15 @@ def _needs(leaf: Leaf, form: Form, parameters: QaParameters) -> list[Part]:
     return parts_of("belebele", "test", (*_placement(leaf, parameters).languages, "en"))
 
 
-def _chosen(item: ComposedItem, placement: str, form: Form, parameters: PlacedParameters) -> Document:
+def _chosen(
+    item: ComposedItem, placement: str, form: Form, parameters: PlacedParameters, passages: Mapping[str, str]
+) -> Document:
     # Some published texts begin or end with a space.
     stripped = replace(item, fields={name: text.strip() for name, text in item.fields.items()})
-    return _CHOSEN.document(stripped, placement, form, parameters)
+    return replace(_CHOSEN.document(stripped, placement, form, parameters), cluster=passages[item.id])
 
 
-def _extractive(context: Row, question: Row, form: Form) -> Document:
+def _extractive(context: Row, question: Row, form: Form, passages: Mapping[str, str]) -> Document:
     fields = {"context": context.fields["context"], "question": question.fields["question"]}
     languages = {"context": context.language, "question": question.language}
     stripped = {name: text.strip() for name, text in fields.items()}
@@ -173,6 +177,7 @@ def _extractive(context: Row, question: Row, form: Form) -> Document:
         prompt=prompt,
         cue=cue,
         target=context.target,
+        cluster=passages[context.id],
         fields={**fields, "answers": list(context.extra["answers"])},
     )
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import check_folder, write_atomically
+from lm_eval_xling.files import atomic_file, check_folder, write_atomically
 from lm_eval_xling.probes.probe import Findings, Probe, Prompt
 
 if TYPE_CHECKING:
@@ -132,31 +132,26 @@ def _write_table(stem: Path, rows: Iterable[dict[str, Any]]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    lines, table = stem.with_suffix(".jsonl"), stem.with_suffix(".parquet")
-    partial_lines, partial_table = _partial(lines), _partial(table)
-    writer: Any = None
-    with partial_lines.open("w", encoding="utf-8") as out:
-        for block in _blocks(rows):
-            out.writelines(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in block)
-            batch = pa.Table.from_pylist(block, schema=None if writer is None else writer.schema)
-            if writer is None:
-                # A column that is empty in the first block may have values in a later one.
-                texts = {"minus", "other"}
-                fields = [
-                    pa.field(f.name, pa.string() if f.name in texts else pa.float64())
-                    if pa.types.is_null(f.type)
-                    else f
-                    for f in batch.schema
-                ]
-                writer = parquet.ParquetWriter(partial_table, pa.schema(fields))
-                batch = pa.Table.from_pylist(block, schema=writer.schema)
-            writer.write_table(batch)
-    if writer is None:
-        partial_lines.unlink()
+    rest = _blocks(rows)
+    first = next(rest, None)
+    if first is None:
         return
-    writer.close()
-    os.replace(partial_lines, lines)
-    os.replace(partial_table, table)
+    # A column that is empty in the first block may have values in a later one.
+    texts = {"minus", "other"}
+    schema = pa.schema(
+        pa.field(field.name, pa.string() if field.name in texts else pa.float64())
+        if pa.types.is_null(field.type)
+        else field
+        for field in pa.Table.from_pylist(first).schema
+    )
+    with (
+        atomic_file(stem.with_suffix(".jsonl")) as lines,
+        atomic_file(stem.with_suffix(".parquet")) as table,
+        parquet.ParquetWriter(table, schema) as writer,
+    ):
+        for block in chain([first], rest):
+            lines.writelines(f"{json.dumps(_plain(row), ensure_ascii=False)}\n".encode() for row in block)
+            writer.write_table(pa.Table.from_pylist(block, schema=schema))
 
 
 def _blocks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -179,7 +174,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")

@@ -26,8 +26,8 @@ def _paired(block: Block, first: Array, second: Array, rows: Array | None = None
     usable = np.isfinite(first) & np.isfinite(second)
     if rows is not None:
         usable &= rows
-    clusters = None if block.clusters is None else block.clusters[usable]
-    return paired_difference(block.sign * first[usable], block.sign * second[usable], clusters), usable
+    first, second = block.sign * first[usable], block.sign * second[usable]
+    return paired_difference(first, second, block.clusters_of(usable)), usable
 
 
 def barrier_rows(blocks: Iterable[Block], evaluations: Sequence[Evaluation]) -> list[BarrierRow]:
@@ -161,8 +161,7 @@ def _change(
     usable = np.isfinite(new) & np.isfinite(old)
     if not usable.any():
         return None
-    clusters = None if after.clusters is None else after.clusters[usable]
-    paired = paired_difference(new[usable], old[usable], clusters)
+    paired = paired_difference(new[usable], old[usable], after.clusters_of(usable))
     return ChangeRow(
         model=after.model.label,
         baseline=before.model.label,
@@ -212,7 +211,7 @@ def _restricted(block: Block, items: Array) -> Block:
         chosen=block.chosen[:, items],
         positions=block.positions[:, items],
         subjects=tuple(block.subjects[item] for item in items),
-        clusters=None if block.clusters is None else block.clusters[items],
+        clusters=block.clusters_of(items),
     )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lm_eval_xling.report.conditions import BASE, LoggedCondition
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Samples, Setting
+from lm_eval_xling.statistics import cluster_numbers
 
 __all__ = [
     "Block",
@@ -55,6 +56,10 @@ class Block:
     """N subjects; empty strings where there are none."""
     clusters: Array | None
     """Shape (N,): integer label of what makes items dependent; None where they are independent."""
+
+    def clusters_of(self, items: Array) -> Array | None:
+        """Return the clusters of some items, by index or mask; None where items are independent."""
+        return None if self.clusters is None else self.clusters[items]
 
     def only(self, tasks: Iterable[str]) -> Block:
         """Return the block without the other tasks; items stay."""
@@ -115,12 +120,18 @@ def _block(
     column: dict[str, int] = {}
     subjects: list[str] = []
     labels: list[str] = []
-    for _, samples in group:
+    for number, (_, samples) in enumerate(group):
+        known = {
+            cluster: labels[column[item]]
+            for item, cluster in zip(samples.ids, samples.clusters, strict=True)
+            if item in column and labels[column[item]]
+        }
         for item, subject, cluster in zip(samples.ids, samples.groups, samples.clusters, strict=True):
             if item not in column:
                 column[item] = len(column)
                 subjects.append(subject)
-                labels.append(cluster)
+                # A country's name in another language is another label; items that both have say which is which.
+                labels.append(known.setdefault(cluster, f"{number} {cluster}") if cluster else "")
     scores = np.full((len(group), len(column)), np.nan)
     chosen = np.full(scores.shape, -1, dtype=np.int64)
     positions = np.full(scores.shape, -1, dtype=np.int64)
@@ -130,7 +141,6 @@ def _block(
         scores[row, columns] = np.where(np.isfinite(values), values, np.nan)
         chosen[row, columns] = samples.chosen
         positions[row, columns] = np.arange(len(columns))
-    dependent = all(labels) and len(set(labels)) < len(labels)
     return Block(
         model=model,
         family=family,
@@ -143,7 +153,7 @@ def _block(
         chosen=chosen,
         positions=positions,
         subjects=tuple(subjects),
-        clusters=np.unique(labels, return_inverse=True)[1] if dependent else None,
+        clusters=cluster_numbers(labels),
     )
 
 

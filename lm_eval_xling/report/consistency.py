@@ -18,9 +18,9 @@ from lm_eval_xling.statistics import (
     binomial_test,
     bootstrap_mean,
     paired_difference,
+    proportion,
     rank_consistency,
     two_way,
-    wilson,
 )
 
 __all__ = ["agreement_rows", "consistency_rows", "effect_rows", "lone_option_rows"]
@@ -62,7 +62,7 @@ def _agreement(block: Block, i: int, j: int) -> AgreementRow | None:
         first=first.name,
         second=second.name,
         n=n,
-        same=wilson(int(same.sum()), n),
+        same=proportion(same, block.clusters_of(usable)),
         same_if_first_right=_share(same, block.scores[i][usable] == 1),
         same_if_second_right=_share(same, block.scores[j][usable] == 1),
         rank_consistency=ranks,
@@ -77,7 +77,7 @@ def consistency_rows(blocks: Iterable[Block]) -> list[ConsistencyRow]:
     """Return one row for every block of at least two conditions with options."""
     rows = []
     for block in blocks:
-        usable = (block.chosen >= 0).all(axis=0) & np.isfinite(block.scores).all(axis=0)
+        usable = np.asarray(((block.chosen >= 0) & np.isfinite(block.scores)).all(axis=0))
         conditions, n = len(block.evaluations), int(usable.sum())
         if conditions < 2 or n == 0:
             continue
@@ -94,8 +94,8 @@ def consistency_rows(blocks: Iterable[Block]) -> list[ConsistencyRow]:
                 setting=block.setting.label,
                 conditions=conditions,
                 n=n,
-                all_same=wilson(int(all_agree(chosen).sum()), n),
-                all_right=wilson(int(right.sum()), n),
+                all_same=proportion(all_agree(chosen), block.clusters_of(usable)),
+                all_right=proportion(right, block.clusters_of(usable)),
                 pairwise=pairwise,
                 ac3=2 * accuracy * pairwise / (accuracy + pairwise) if accuracy + pairwise else 0.0,
             )
@@ -115,7 +115,7 @@ def effect_rows(blocks: Iterable[Block]) -> list[EffectRow]:
         if usable.sum() < 2:
             continue
         cube = cube[:, :, usable]
-        clusters = None if block.clusters is None else block.clusters[usable]
+        clusters = block.clusters_of(usable)
         shares = two_way(cube.mean(axis=2)).shares
         # Every effect is linear in the items, so it is the mean of the items' own effects.
         mean = cube.mean(axis=(0, 1))
@@ -176,8 +176,8 @@ def _lone(block: Block, index: int, at: int | None, option: str) -> LoneOptionRo
     difference, rate = None, float("nan")
     if at is not None and (both := usable & (block.chosen[at] >= 0)).any():
         before = (block.chosen[at] == lone)[both].astype(float)
-        clusters = None if block.clusters is None else block.clusters[both]
-        difference, rate = paired_difference(before, chosen[both].astype(float), clusters), float(before.mean())
+        difference = paired_difference(before, chosen[both].astype(float), block.clusters_of(both))
+        rate = float(before.mean())
     return LoneOptionRow(
         model=block.model.label,
         family=block.family,
@@ -186,7 +186,7 @@ def _lone(block: Block, index: int, at: int | None, option: str) -> LoneOptionRo
         option=option,
         right="yes" if right.all() else "sometimes" if right.any() else "no",
         n=n,
-        chosen=wilson(int(chosen[usable].sum()), n),
+        chosen=proportion(chosen[usable], block.clusters_of(usable)),
         chance=chance,
         chance_p=binomial_test(int(chosen[usable].sum()), n, chance),
         reference=rate,

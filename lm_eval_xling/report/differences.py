@@ -53,7 +53,7 @@ def _compared(first: Block, second: Block) -> list[DifferenceRow]:
         usable = np.isfinite(own) & np.isfinite(other)
         if not usable.any():
             continue
-        clusters = None if second.clusters is None else second.clusters[usable]
+        clusters = second.clusters_of(usable)
 
         def mean(values: Array, usable: Array = usable, clusters: Array | None = clusters) -> Interval:
             return bootstrap_mean(values[usable], clusters)

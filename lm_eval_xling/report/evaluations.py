@@ -84,7 +84,8 @@ class Samples:
     groups: tuple[str, ...]
     """What averages group by (subject) of every item; empty strings where there is none."""
     clusters: tuple[str, ...]
-    """Label of what makes items dependent (author, passage, country); empty strings where they are independent."""
+    """Label of what makes items dependent (author, passage, country), which may be in the task's language; empty for an
+    item that depends on no other."""
     responses: Any
     """Shape (n,): hash of what the model answered, equal inside one process where the answers are equal bit by bit."""
     prompts: Any

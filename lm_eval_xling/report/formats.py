@@ -50,7 +50,7 @@ def _rows(first: Block, second: Block) -> list[FormatRow]:
     column = {item: index for index, item in enumerate(second.ids)}
     common = [(index, column[item]) for index, item in enumerate(first.ids) if item in column]
     own, other = (np.array(side) for side in zip(*common, strict=True))
-    clusters = None if first.clusters is None else first.clusters[own]
+    clusters = first.clusters_of(own)
     where: dict[tuple[object, ...], int] = {}
     for row, evaluation in enumerate(second.evaluations):
         where.setdefault(_key(evaluation.condition), row)

@@ -12,7 +12,7 @@ from lm_eval_xling.drawing.html_tables import html_table
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.records import Interval, PairedDifference
 from lm_eval_xling.report.cells import number, p_value, shown
-from lm_eval_xling.statistics import paired_difference
+from lm_eval_xling.statistics import cluster_numbers, paired_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,8 +114,8 @@ def barrier(samples: pd.DataFrame, reference: Chosen, condition: Chosen) -> Barr
             "the conditions have no item with a score in both", where=f"{_told(reference)}, {_told(condition)}"
         )
     before, after = (part.loc[ids].to_numpy(dtype=np.float64) for part in scores)
-    labels = first.drop_duplicates("id").set_index("id")["cluster"].loc[ids].to_numpy()
-    dependent = all(labels) and len(set(labels)) < len(labels)
+    # Of one task, because labels may be in a language: all tasks of a condition have each of these items.
+    labels = first[first["task"] == first["task"].iloc[0]].set_index("id")["cluster"].loc[ids]
     sign = 1 if bool(first["higher_is_better"].iloc[0]) else -1
     return Barrier(
         reference=_told(reference),
@@ -123,9 +123,7 @@ def barrier(samples: pd.DataFrame, reference: Chosen, condition: Chosen) -> Barr
         metric=str(first["metric"].iloc[0]),
         reference_score=float(before.mean()),
         score=float(after.mean()),
-        paired=paired_difference(
-            sign * before, sign * after, np.unique(labels, return_inverse=True)[1] if dependent else None
-        ),
+        paired=paired_difference(sign * before, sign * after, cluster_numbers(labels.tolist())),
     )
 
 
@@ -164,7 +162,7 @@ def _by_item(rows: pd.DataFrame) -> pd.Series[float]:
             fix="xling.samples of all runs at once, which keeps the newest of each",
         )
     table = rows.pivot(index="id", columns="task", values="score").reindex(rows["id"].unique())
-    return table.dropna().mean(axis=1)
+    return table.where(np.isfinite(table)).dropna().mean(axis=1)
 
 
 def _told(asked: Chosen) -> str:

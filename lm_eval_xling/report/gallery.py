@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.records import Interval
 from lm_eval_xling.report.conditions import name
 from lm_eval_xling.report.factors import is_indo_european
@@ -25,6 +27,7 @@ __all__ = ["Plot", "draw"]
 
 _MOST_BARS = 80
 _MOST_CELLS = 30
+_LONGEST_NAME = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,27 @@ class Plot:
 def draw(report: Report, folder: Path) -> list[Plot]:
     """Draw every picture, write each as PNG and SVG into a folder, and return them for the page."""
     plots: list[Plot] = []
+    taken: set[str] = set()
     for family, setting in groups_of(report):
         for kind, model, title, figure in _figures(report, family, setting):
-            file = re.sub(r"[^\w.+-]+", "_", "_".join(filter(None, (family, setting, kind, model))))[:120]
+            file = _file_name((family, setting, kind, model), taken)
             save(figure, folder / f"{file}.png")
             drawing = svg(figure, file)
-            (folder / f"{file}.svg").write_text(drawing, encoding="utf-8")
+            write_atomically(folder / f"{file}.svg", drawing.encode())
             described = f"{title} ({model})" if model else title
             plots.append(Plot(family, setting, model, title, file, themed(drawing, described)))
     return plots
+
+
+def _file_name(parts: Sequence[str], taken: set[str]) -> str:
+    """Name of a picture's files, which none of those taken has: a digest ends what is long or would be alike."""
+    name = re.sub(r"[^\w.+-]+", "_", "_".join(filter(None, parts)))
+    # Some file systems tell no capital from a small letter.
+    if len(name) > _LONGEST_NAME or name.casefold() in taken:
+        digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
+        name = f"{name[: _LONGEST_NAME - 13]}-{digest}"
+    taken.add(name.casefold())
+    return name
 
 
 def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, str, str, Figure]]:
@@ -72,14 +87,16 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
         if figure is not None:
             yield "matrix", model, "Score by question and answer language", figure
     barriers: dict[str, dict[str, tuple[float, float, float, bool]]] = {}
+    called = words.distinct(family, (row.condition for row in of(report.barriers)))
     for row in of(report.barriers):
-        barriers.setdefault(row.model, {})[words.short(family, row.condition)] = _bar(row.barrier, row.paired, scale)
+        barriers.setdefault(row.model, {})[called[row.condition]] = _bar(row.barrier, row.paired, scale)
     if barriers:
         label = "barrier (points), reference minus condition; pale: not significant"
         yield "barriers", "", "Barriers with 95 % intervals", bars(_shortest(barriers), value_label=label)
     changes = [row for row in of(report.changes) if row.what == "score"]
     for model in dict.fromkeys(row.model for row in changes):
         rows = [row for row in changes if row.model == model]
+        called = words.distinct(family, (row.condition for row in rows))
         tasks = [row for row in rows if row.scope == "task"]
         label = f"change of the score (points) against {rows[0].baseline}; pale: not significant"
         languages = [row for row in rows if row.scope == "language"]
@@ -88,12 +105,10 @@ def _figures(report: Report, family: str, setting: str) -> Iterator[tuple[str, s
             ("change", "Change by condition", [row for row in rows if row.scope != "language"]),
         ):
             if shown:
-                series = {
-                    model: {words.short(family, row.condition): _bar(row.change, row.paired, scale) for row in shown}
-                }
+                series = {model: {called[row.condition]: _bar(row.change, row.paired, scale) for row in shown}}
                 yield kind, model, title, bars(_shortest(series), title=model, value_label=label)
         if len(tasks) > 1:
-            pairs = {words.short(family, row.condition): (row.before * scale, row.after * scale) for row in tasks}
+            pairs = {called[row.condition]: (row.before * scale, row.after * scale) for row in tasks}
             names = ("before", "after")
             figure = slope(pairs, title=model, value_label="score", names=names)
             yield "slope", model, "Before and after", figure

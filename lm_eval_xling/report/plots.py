@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lm_eval_xling.drawing import PALETTE
+from lm_eval_xling.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,7 @@ def heat_map(
             error = None if errors is None else errors[row, column]
             axes.text(column, row, text, ha="center", va="bottom" if error is not None else "center", color=colour)
             if error is not None and np.isfinite(error):
-                small = f"±{error:.2f}".replace("0.", ".")
+                small = f"±{f'{error:.2f}'.removeprefix('0')}"
                 axes.text(column, row + 0.05, small, ha="center", va="top", color=colour, fontsize=7)
     if scores.size > _MOST_NUMBERS:
         figure.colorbar(image, ax=axes, fraction=0.04)
@@ -243,22 +244,17 @@ def _spread(heights: Mapping[str, float], limits: tuple[float, float]) -> dict[s
     return spread
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure, in the format that the suffix names, under a temporary name first."""
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, in the format that the suffix names."""
     from matplotlib import rc_context
 
     if path.suffix == ".svg":
-        return _replace(path, svg(figure, path.stem).encode())
+        write_atomically(path, svg(figure, path.stem).encode())
+        return
     buffer = io.BytesIO()
     with rc_context(_STYLE):
         figure.savefig(buffer, format=path.suffix[1:], dpi=140, metadata={"Software": None}, facecolor="white")
-    return _replace(path, buffer.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    return temporary.replace(path)
+    write_atomically(path, buffer.getvalue())
 
 
 def svg(figure: Figure, name: str) -> str:

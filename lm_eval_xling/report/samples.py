@@ -107,6 +107,8 @@ def read_samples(
             [*rows.notes(where), Note("missing", "the samples file holds no readable document", where)],
         )
     facts = Facts(min(rows.families, default=""), frozenset(rows.conditions) - {UNKNOWN}, rows.silent)
+    # As the harness averaged them: it scores items without a number, too.
+    logged = {name: np.array(values) for name, values in rows.values.items()}
     samples = rows.samples()
     notes = rows.notes(where)
     if digest is not None and not rows.bad and rows.digest.hexdigest() != digest:
@@ -116,7 +118,7 @@ def read_samples(
         notes.append(Note("marked", f"only {len(rows.ids)} of {expected} documents have samples", where))
         return samples, facts, notes
     for metric, (aggregate, _) in aggregates.items():
-        values = samples.metrics[metric]
+        values = logged[metric]
         mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
         if metric in averaged and math.isfinite(aggregate) and not rows.unusable and abs(mean - aggregate) > 1e-6:
             text = f"the samples' mean {metric} is {mean:.4f}, the results say {aggregate:.4f}: aggregates only"
@@ -247,7 +249,8 @@ class _Rows:
         group = next((value for value in (doc.group, doc.subject, doc.category) if value is not None), None)
         self.groups.append("" if group is None else str(group))
         cluster = next((value for key in _CLUSTERS if (value := getattr(doc, key)) is not None), None)
-        self.clusters.append(self._labels.setdefault(str(cluster), f"{len(self._labels)}") if cluster else "")
+        # One text for all items of a cluster: older documents have the whole passage there.
+        self.clusters.append(self._labels.setdefault(str(cluster), str(cluster)) if cluster else "")
         if isinstance(doc.family, str):
             self.families.add(doc.family)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import math
 from pathlib import Path
 from typing import Any
 
+from lm_eval_xling.files import write_atomically
 from lm_eval_xling.records import Interval, PairedDifference
 from lm_eval_xling.report.schema import Report
 
@@ -45,12 +47,12 @@ def write_csv(report: Report, folder: Path) -> list[Path]:
             # An older report may have had some.
             path.unlink(missing_ok=True)
             continue
-        temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
+        with io.StringIO(newline="") as stream:
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(rows)
-        written.append(temporary.replace(path))
+            write_atomically(path, stream.getvalue().encode())
+        written.append(path)
     return written
 
 

@@ -23,13 +23,9 @@ def group_tables(report: Report, family: str, setting: str) -> list[Listing]:
 
 
 def scale_of(report: Report, family: str, setting: str) -> float:
-    """Return 100 where the main metric lies in [0, 1], so that scores are shown as points, and 1 otherwise."""
-    values = [
-        abs(row.score.estimate)
-        for row in rows_of(report.scores, family, setting)
-        if row.role == "main" and math.isfinite(row.score.estimate)
-    ]
-    return 100.0 if all(value <= 1 for value in values) else 1.0
+    """Return 100 where the main metric is a share, so that scores are shown as points, and 1 otherwise."""
+    rows = [row for row in rows_of(report.scores, family, setting) if row.role == "main"]
+    return 100.0 if all(_is_share(row) for row in rows if math.isfinite(row.score.estimate)) else 1.0
 
 
 def languages_of(report: Report, family: str) -> dict[str, tuple[str, ...]]:
@@ -129,15 +125,23 @@ def _scores(
     return Listing(
         "scores",
         "Scores",
-        "Wilson intervals for right or wrong, bootstrap otherwise. For generated text, how good it is and whether it "
-        "is in the right language are two metrics.",
+        "Wilson intervals for right or wrong, bootstrap otherwise; items of one cluster are dependent. "
+        "For generated text, how good it is and whether it is in the right language are two metrics.",
         ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "chance", "items", "from"),
         tuple(lines),
     )
 
 
 def _scale(row: ScoreRow, scale: float) -> float:
-    return scale if abs(row.score.estimate) <= 1 else 1.0
+    return scale if _is_share(row) else 1.0
+
+
+# Metrics of the harness with a unit of their own, in which a number below 1 is small, not a share.
+_OWN_UNITS = frozenset("bleu chrf chrf++ ter perplexity word_perplexity byte_perplexity bits_per_byte".split())
+
+
+def _is_share(row: ScoreRow) -> bool:
+    return row.metric.split("/")[0] not in _OWN_UNITS and abs(row.score.estimate) <= 1
 
 
 def _effects(

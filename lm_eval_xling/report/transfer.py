@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from lm_eval_xling.errors import UserError
@@ -86,7 +86,9 @@ def _row(what: str, pairs: Sequence[str], cells: dict[str, dict[str, tuple[np.nd
         if not found:
             return None, 0
         values, people = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return bootstrap_mean(values, people), len(values)
+        # A model whose log-likelihoods are no numbers has no score for an item.
+        known = np.isfinite(values)
+        return (bootstrap_mean(values[known], people[known]) if known.any() else None), int(known.sum())
 
     taught, items = score("taught")
     return TransferRow(what, len(pairs), taught, score("never")[0], items)
@@ -101,7 +103,8 @@ def write_transfer(run: Path, taught: Sequence[str]) -> list[TransferRow]:
     evaluations, _ = read_runs([run])
     rows = transfer(evaluations, taught)
     content = {"taught": list(taught), "rows": [asdict(row) for row in rows]}
-    write_atomically(run / "transfer.json", json.dumps(content, indent=2).encode())
+    # JSON has no infinity, which the bounds of one person alone are: null.
+    write_atomically(run / "transfer.json", msgspec.json.format(msgspec.json.encode(content), indent=2))
     return rows
 
 

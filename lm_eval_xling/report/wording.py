@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from lm_eval_xling.report.blocks import Block, contrasts
 from lm_eval_xling.report.conditions import LoggedCondition, in_words, name
@@ -68,6 +69,15 @@ class Words:
             return words
         # The words of a mean have its number already.
         return f"{words} · {condition.partition(' (mean of')[0]}"
+
+    def distinct(self, family: str, conditions: Iterable[str]) -> dict[str, str]:
+        """Return the words by condition, with the condition's own name beside those that several have.
+
+        Parameters make conditions of one placement that are called alike, such as the draws of several seeds.
+        """
+        words = {condition: self.short(family, condition) for condition in conditions}
+        counts = Counter(words.values())
+        return {name: self.full(family, name) if counts[told] > 1 else told for name, told in words.items()}
 
 
 def words_of(report: Report) -> Words:

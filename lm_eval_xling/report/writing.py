@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import check_folder
+from lm_eval_xling.files import UNFINISHED, check_folder, write_atomically
 from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.evaluated import Run, run_folders
 from lm_eval_xling.report.gallery import draw
@@ -24,7 +24,7 @@ __all__ = ["make_report", "read_report", "write_report"]
 
 PAGE = "report.html"
 NUMBERS = "report.json"
-_BEFORE_NUMBERS = frozenset({"evaluated", "plots", f".{NUMBERS}.part"})
+_BEFORE_NUMBERS = frozenset({"evaluated", "plots"})
 """What a report that was stopped early leaves."""
 
 
@@ -75,13 +75,14 @@ def make_report(
     report, blocks = compare(evaluations, notes, baselines=baselines, say=say)
     plots = out / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    _write(out / NUMBERS, msgspec.json.format(msgspec.json.encode(report), indent=1))
-    _write(out / "report.schema.json", msgspec.json.format(msgspec.json.encode(_schema()), indent=1))
+    write_atomically(out / NUMBERS, msgspec.json.format(msgspec.json.encode(report), indent=1))
+    write_atomically(out / "report.schema.json", msgspec.json.format(msgspec.json.encode(_schema()), indent=1))
     write_csv(report, out)
     say("plots")
     pictures = draw(report, plots)
     say("page")
-    return report, _write(out / PAGE, render(report, pictures, item_groups(blocks)).encode())
+    write_atomically(out / PAGE, render(report, pictures, item_groups(blocks)).encode())
+    return report, out / PAGE
 
 
 def read_report(path: Path | str) -> Report:
@@ -109,7 +110,7 @@ def read_report(path: Path | str) -> Report:
 def _check_out(out: Path) -> None:
     """Refuse a folder whose files a report would be mixed with, such as those of a model or of runs."""
     check_folder(out, "--out")
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    names = {path.name for path in out.iterdir() if not path.match(UNFINISHED)} if out.is_dir() else set()
     if NUMBERS not in names and not names <= _BEFORE_NUMBERS:
         raise UserError(
             f"the folder is not empty and holds no report: {', '.join(sorted(names - _BEFORE_NUMBERS)[:3])}",
@@ -143,9 +144,3 @@ def _nullable(schema: Any) -> Any:
             for key, value in schema.items()
         }
     return [_nullable(entry) for entry in schema] if isinstance(schema, list) else schema
-
-
-def _write(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    return temporary.replace(path)

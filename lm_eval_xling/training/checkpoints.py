@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from lm_eval_xling.files import write_atomically
+
 __all__ = ["MANIFEST", "complete_checkpoint", "seal", "step_of"]
 
 MANIFEST = "complete.json"
@@ -19,12 +21,11 @@ def seal(checkpoint: Path) -> None:
     # The weights must reach the disk before the manifest that vouches for them.
     files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST)
     for path in files:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    temporary = checkpoint / f".{MANIFEST}"
-    temporary.write_text(json.dumps({path.name: path.stat().st_size for path in files}), encoding="utf-8")
-    temporary.rename(checkpoint / MANIFEST)
+        # For writing, because Windows flushes no other.
+        with path.open("r+b") as stream:
+            os.fsync(stream.fileno())
+    sizes = {path.name: path.stat().st_size for path in files}
+    write_atomically(checkpoint / MANIFEST, json.dumps(sizes).encode())
 
 
 def complete_checkpoint(folder: Path, *, say: Callable[[str], None]) -> Path | None:

@@ -15,6 +15,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.files import atomic_file, write_atomically
 
 __all__ = ["MetricsCallback", "ProgressBar", "plot_losses", "read_metrics"]
 
@@ -38,9 +39,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         self._since = time.monotonic()
         if state.is_world_process_zero:
             kept = [line for line in read_metrics(self._path) if line["step"] <= state.global_step]
-            temporary = self._path.with_name(f".{self._path.name}")
-            temporary.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
-            temporary.rename(self._path)
+            write_atomically(self._path, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
     def on_log(
         self,
@@ -121,7 +120,6 @@ def plot_losses(metrics: Path, picture: Path) -> bool:
             axes.plot(*zip(*points, strict=True), style, label=label, markersize=4)
     axes.grid(alpha=0.3)
     axes.legend()
-    temporary = picture.with_name(f".{picture.name}")
-    FigureCanvasAgg(figure).print_png(str(temporary))
-    temporary.rename(picture)
+    with atomic_file(picture) as stream:
+        FigureCanvasAgg(figure).print_png(stream)
     return True

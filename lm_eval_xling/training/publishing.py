@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.files import check_folder, file_sha256
+from lm_eval_xling.files import check_folder, file_sha256, write_atomically
 from lm_eval_xling.models import load_model, model_path
 from lm_eval_xling.models.adapters import attach
 from lm_eval_xling.training.card import model_card
@@ -75,10 +75,7 @@ def claim(config: Config, data: Sequence[DataFile]) -> None:
     check_folder(config.output, "output")
     if (config.output / "config.json").is_file() or (config.output / "adapter_config.json").is_file():
         raise UserError("this folder holds a model", where=config.output, fix="choose another output")
-    config.output.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(".run.json")
-    temporary.write_text(json.dumps(identity, indent=2), encoding="utf-8")
-    temporary.rename(path)
+    write_atomically(path, json.dumps(identity, indent=2).encode())
 
 
 def finished(config: Config) -> Path | None:

@@ -158,6 +158,16 @@ def test_drop_identical(raw_data: Path, language: str) -> None:
     assert all(document.fields["sentence_1"] != document.fields["sentence_2"] for document in kept)
 
 
+@pytest.mark.usefixtures("mirrored")
+@pytest.mark.parametrize("xling", [{}, {"switched": 50}])
+def test_hypotheses_on_one_premise_are_one_cluster(xling: dict[str, int]) -> None:
+    premises = {row.id: row.fields["premise"] for row in catalog.load_rows("nli", "en", "test")}
+    shown = made("nli", "de", **xling).evaluated
+    pairs = {(premises[document.id], document.cluster) for document in shown}
+    assert len(pairs) == len({premise for premise, _ in pairs}) == len({cluster for _, cluster in pairs}) < len(shown)
+    assert {document.cluster for document in made("sentiment", "de").evaluated} == {""}
+
+
 def test_halves_are_disjoint() -> None:
     assert len(set(HIGH_RESOURCE) | set(LOW_RESOURCE)) == 20
     assert len(HIGH_RESOURCE) == len(LOW_RESOURCE) == 10

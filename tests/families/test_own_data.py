@@ -13,6 +13,7 @@ import yaml
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.own_data import own_family
+from lm_eval_xling.families.own_rows import Columns, OwnRow, rows_of
 from lm_eval_xling.families.own_tasks import write_tasks
 from lm_eval_xling.harness import requests
 
@@ -224,6 +225,23 @@ def test_bad_descriptions_are_one_message(
     with pytest.raises(UserError, match=message):
         make(description, tmp_path / "tasks")
     assert not (tmp_path / "tasks").exists()
+
+
+def test_english_is_a_base_language_like_any_other(describe: Callable[..., Path], tmp_path: Path) -> None:
+    """Where the data's own is another: what a user names is what is shown."""
+    folder = tmp_path / "tasks"
+    make(describe(base_language="de"), folder)
+    assert show(folder, "xling_cities_options_fr").context == "Die Hauptstadt 0:"
+    shown = show(folder, "xling_cities_options_fr", base_language="en")
+    assert shown.context == "The capital 0:" and shown.document.condition.languages["question"] == "en"
+    assert show(folder, "xling_cities_options_fr", base_language="it").context == "La capitale 0:"
+
+
+def test_rows_without_a_cluster_depend_on_no_other() -> None:
+    values = [{"q": "a", "r": "b", "from": "x"}, {"q": "c", "r": "d", "from": None}, {"q": "e", "r": "f", "from": ""}]
+    columns = Columns({"question": "q"}, "r", subject="from", cluster="from")
+    made = rows_of([OwnRow(row, f"row {number}") for number, row in enumerate(values)], columns, "en")
+    assert [row.extra for row in made] == [{"subject": name, "cluster": name} for name in ("x", "", "")]
 
 
 def test_rows_that_are_not_parallel_are_named(describe: Callable[..., Path], tmp_path: Path) -> None:

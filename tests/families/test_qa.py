@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,35 @@ def test_context_and_question_in_languages_of_their_own() -> None:
     assert german.document.condition.languages == {"context": "de", "question": "en", "answer": "de"}
     chinese = show("xling_qa_xquad_de_en", row=7, context_language="zh", question_language="de")
     assert chinese.context == (f"文章: {rows['zh'].fields['context']}\nFrage: {rows['de'].fields['question']}\n答案:")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "dataset", "split", "xling"),
+    [
+        ("xquad_de_en", "xquad", "validation", {}),
+        ("xquad_zh_zh", "xquad", "validation", {}),
+        ("belebele_question_de", "belebele", "test", {}),
+        ("belebele_context_fr", "belebele", "test", {"switched": 50}),
+    ],
+)
+def test_questions_on_one_passage_are_one_cluster(
+    leaf: str, dataset: str, split: str, xling: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever language the passage is shown in, and code-switched too."""
+    load = catalog.load_rows
+
+    def two_on_each(*part: str) -> list[Row]:
+        rows = load(*part)
+        contexts = [rows[place - place % 2].fields["context"] for place in range(len(rows))]
+        return [replace(r, fields={**r.fields, "context": c}) for r, c in zip(rows, contexts, strict=True)]
+
+    if dataset == "belebele":
+        monkeypatch.setattr(catalog, "load_rows", two_on_each)
+    passages = {row.id: row.fields["context"] for row in catalog.load_rows(dataset, "en", split)}
+    documents = made("qa", leaf, **xling).evaluated
+    pairs = {(passages[document.id], document.cluster) for document in documents}
+    assert len(pairs) == len(set(passages.values())) == len({cluster for _, cluster in pairs}) < len(documents)
+    assert "" not in {cluster for _, cluster in pairs}
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ import numpy as np
 import pytest
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.records import Interval
+from lm_eval_xling.report.blocks import make_blocks
 from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import Report
-from lm_eval_xling.statistics import mcnemar_exact
+from lm_eval_xling.report.tables import group_tables, scale_of
+from lm_eval_xling.statistics import mcnemar_exact, proportion, wilson
 from tests.report.runs import document, flattened, right_or_wrong, sample, write_run
 
 BASE = "pretrained=org/base"
@@ -223,6 +228,39 @@ def test_clusters_widen_the_interval(tmp_path: Path) -> None:
     width = [row.paired.difference.high - row.paired.difference.low for row in (one, two) if row.paired]
     assert width[1] > 1.8 * width[0]
     assert two.paired.p_value == mcnemar_exact(6, 0) > one.paired.p_value
+
+
+def test_clusters_are_the_same_in_every_file(tmp_path: Path) -> None:
+    """A file may lack items, name clusters in its own language, and have items that depend on no other."""
+    made = tasks({pair: np.arange(12) % 2 == 0 for pair in product(("en", "de"), repeat=2)})
+    for name, rows in made.items():
+        for index, row in enumerate(rows):
+            label = f"{'country' if '_en_' in name else 'Land'} {index // 3}"
+            row["doc"]["cluster"] = "" if index == 11 else label
+    made["xling_atlas_en_en"] = made["xling_atlas_en_en"][4:]
+    write_run(tmp_path, made, model_args=BASE)
+    (block,) = make_blocks(read_runs([tmp_path])[0])
+    assert block.clusters is not None
+    found = {item: int(number) for item, number in zip(block.ids, block.clusters, strict=True)}
+    members = {frozenset(item for item in found if found[item] == number) for number in found.values()}
+    threes = [{f"item:{i}" for i in range(start, start + 3)} for start in (0, 3, 6)]
+    assert members == {*map(frozenset, threes), frozenset({"item:9", "item:10"}), frozenset({"item:11"})}
+
+
+def test_intervals_of_scores_know_clusters(tmp_path: Path) -> None:
+    right = np.repeat(np.arange(12) % 2 == 0, 5)
+    for name, size in (("plain", 1), ("grouped", 5)):
+        made = tasks({("en", "en"): right, ("de", "de"): right})
+        for rows in made.values():
+            for index, row in enumerate(rows):
+                row["doc"]["cluster"] = f"author {index // size}"
+        write_run(tmp_path / name, made, model_args=BASE)
+    plain, grouped = report_of(tmp_path / "plain"), report_of(tmp_path / "grouped")
+    assert plain.scores[0].score == wilson(30, 60)
+    clusters = np.arange(60) // 5
+    assert grouped.scores[0].score == proportion(right, clusters) != plain.scores[0].score
+    assert grouped.consistency[0].all_right == proportion(right, clusters)
+    assert grouped.agreement[0].same == proportion(np.ones(60), clusters) != plain.agreement[0].same
 
 
 def test_adjusted_p_values_cover_the_table(tmp_path: Path) -> None:
@@ -484,3 +522,14 @@ def test_other_parameters_make_a_setting(tmp_path: Path) -> None:
         ("0-shot, cloze, demos=placement", "full_de"),
         ("0-shot, cloze, demos=placement", "full_de languages=[sw]"),
     }
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("acc", "40.0"), ("bleu", "0.4"), ("chrf++", "0.4")])
+def test_a_low_score_in_a_unit_of_its_own_is_no_share(metric: str, shown: str, tmp_path: Path) -> None:
+    write_run(tmp_path, {"xling_atlas_en_en": cell("en", "en", [True, False])}, model_args=BASE)
+    made = report_of(tmp_path)
+    row = replace(made.scores[0], metric=metric, score=Interval(0.4, 0.3, 0.5))
+    made = replace(made, scores=(row,))
+    assert scale_of(made, row.family, row.setting) == (100.0 if metric == "acc" else 1.0)
+    (scores,) = (table for table in group_tables(made, row.family, row.setting) if table.name == "scores")
+    assert shown in [found.text for found in scores.lines[0].cells]

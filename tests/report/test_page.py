@@ -14,7 +14,11 @@ import pytest
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report import read_report, write_report
+from lm_eval_xling.report.comparing import compare
+from lm_eval_xling.report.gallery import draw
 from lm_eval_xling.report.plots import heat_map
+from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.report.wording import Words
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.runs import document, right_or_wrong, write_run
 
@@ -277,3 +281,35 @@ def test_heat_map_writes_a_picture_and_leaves_gaps_blank(tmp_path: Path) -> None
     said = [text.get_text() for text in figure.axes[0].texts]
     assert said == [".90", "±.05", ".50", "±.05", ".70", "±.05"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_errors_of_ten_and_more_are_whole_numbers_too() -> None:
+    figure = heat_map(np.array([[50.0, 0.5]]), np.array([[20.05, 0.05]]), ["a"], ["b", "c"])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"50.00", "±20.05", ".50", "±.05"}
+
+
+def test_pictures_of_long_and_like_names_are_files_of_their_own(tmp_path: Path) -> None:
+    """Names are cut and rid of signs that file systems refuse; no picture is written over another."""
+    names = ["org/a model", "org/a_model", "org/A_model", "org/" + "m" * 150 + "1", "org/" + "m" * 150 + "2"]
+    for number, name in enumerate(names):
+        made = {f"xling_atlas_{q}_{a}": [] for q in ("en", "de") for a in ("en", "de")}
+        for task, rows in made.items():
+            asked, answered = task.split("_")[2:]
+            rows += [right_or_wrong(document(f"i{i}", asked, answered), i % 3 > number % 2) for i in range(6)]
+        write_run(tmp_path / "runs" / str(number), made, model_args=f"pretrained={name}")
+    evaluations, notes = read_runs([tmp_path / "runs"])
+    plots = draw(compare(evaluations, notes, baselines={})[0], tmp_path / "plots")
+    files = [plot.file for plot in plots if plot.title.startswith("Score")]
+    assert len({name.casefold() for name in files}) == len(files) == len(names)
+    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == {plot.file for plot in plots}
+    assert max(map(len, files)) <= 120
+
+
+def test_conditions_that_are_called_alike_have_bars_of_their_own() -> None:
+    words = Words({("mmlu", "mixup"): "each part", ("mmlu", "mixup seed=3"): "each part", ("mmlu", "en"): "all"})
+    assert words.distinct("mmlu", ["mixup", "en"]) == {"mixup": "each part", "en": "all"}
+    assert words.distinct("mmlu", ["mixup", "mixup seed=3", "en"]) == {
+        "mixup": "each part · mixup",
+        "mixup seed=3": "each part · mixup seed=3",
+        "en": "all",
+    }

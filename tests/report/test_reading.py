@@ -160,6 +160,19 @@ def test_scores_that_are_not_numbers_are_left_out(tmp_path: Path) -> None:
     assert "1 of 3 items" in notes[0].text and "item item:1 with nan for option 0" in notes[0].text
 
 
+@pytest.mark.parametrize("acc", [0.0, 1.0])
+def test_items_without_a_number_leave_the_others_their_samples(acc: float, tmp_path: Path) -> None:
+    """The harness scores them, by what happens to compare as the greatest, and averages over all."""
+    docs = [document(f"item:{i}", "en", "en", answer=1) for i in range(8)]
+    made = [right_or_wrong(doc, i % 2 > 0) for i, doc in enumerate(docs)]
+    made[3] = sample(docs[3], [float("nan"), -1.0, -2.0, -3.0], acc=acc)
+    write_run(tmp_path, {"xling_atlas_en_en": made})
+    (evaluation,), notes = read_runs([tmp_path])
+    assert [note.kind for note in notes] == ["suspect"] and evaluation.samples is not None
+    assert np.nanmean(evaluation.samples.metrics["acc"]) == 3 / 7
+    assert np.flatnonzero(np.isnan(evaluation.samples.metrics["acc"])).tolist() == [3]
+
+
 def test_runs_without_samples_give_aggregates(tmp_path: Path) -> None:
     write_run(tmp_path, {"xling_atlas_de_en": rows(asked="de")}, samples=False)
     (evaluation,), notes = read_runs([tmp_path])
