@@ -8,7 +8,7 @@ batch of its own: it ends at its own stop, not at the last one of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,37 +18,12 @@ from torch.nn.functional import pad
 
 from lm_eval_xling.scoring.prefix_cache import GrowingCache
 
-__all__ = ["Ending", "depends_on_the_prompt", "generate_continuously"]
+__all__ = ["Ending", "generate_continuously"]
 
 _TOKENS_AT_ONCE = 8
 """Tokens of a call of ``generate``: of a row that ends within them, the rest is computed in vain."""
 _STARTED_AT_ONCE = 16
 """Prompts that are read in one pass: the fewer, the more alike are their lengths, and the less padding is read."""
-
-_OF_EACH_TOKEN = frozenset(
-    {
-        "attention_mask", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample",
-        "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "max_length",
-        "use_cache", "cache_implementation", "repetition_penalty", "suppress_tokens", "bad_words_ids",
-        "transformers_version",
-    }
-)  # fmt: skip
-"""Settings of ``generate`` that say nothing about where the prompt ends, or nothing about greedy generation."""
-
-
-def depends_on_the_prompt(model: Any, options: Mapping[str, Any]) -> bool:
-    """Whether options of ``generate``, given or the model's defaults, may make use of where the prompt ends.
-
-    Then what was generated cannot become the prompt of the next call, as with ``min_new_tokens``. An end of texts and a
-    greatest length of a request's own count as such.
-    """
-    defaults = model.generation_config.to_diff_dict()
-    given = {
-        name
-        for name, value in {**defaults, **options}.items()
-        if value is not None and value is not False and name[0] != "_"
-    }
-    return bool(given - _OF_EACH_TOKEN) or not options.keys().isdisjoint({"eos_token_id", "max_length"})
 
 
 class Ending:

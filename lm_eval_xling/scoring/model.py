@@ -20,7 +20,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
 from lm_eval_xling.scoring.answer_store import AnswerStore
 from lm_eval_xling.scoring.execution import Executor
-from lm_eval_xling.scoring.generating import GeneratingLM
+from lm_eval_xling.scoring.generating_model import GeneratingLM
 from lm_eval_xling.scoring.next_token import answer_tokens
 from lm_eval_xling.scoring.one_load import adapter_weights, current_load
 from lm_eval_xling.scoring.plan import Costs, make_plan

@@ -8,12 +8,13 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from lm_eval_xling.scoring.decoding import Ending, depends_on_the_prompt
+from lm_eval_xling.scoring.decoding import Ending
+from lm_eval_xling.scoring.generation_settings import depends_on_the_prompt
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from lm_eval_xling.scoring.prefix_cache import GrowingCache
 from tests import tiny
 from tests.scoring.prompts import decided_model
-from tests.scoring.test_generation import contexts, generation
+from tests.scoring.test_generating_model import contexts, generation
 
 STOPS = ["&", "v"]
 """With these the tiny model's texts end after 9 to 60 tokens, most of them at different places."""

@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.scoring.answer_store import AnswerStore, is_sampled
-from lm_eval_xling.scoring.decoding import Ending, depends_on_the_prompt, generate_continuously
+from lm_eval_xling.scoring.decoding import Ending, generate_continuously
 from lm_eval_xling.scoring.execution import Executor, free_memory, is_out_of_memory
-from lm_eval_xling.scoring.generation import PromptPlan, PromptPrefixes, has_own_cache, plan_prompts, without_own_cache
+from lm_eval_xling.scoring.generation_settings import depends_on_the_prompt, has_own_cache, without_own_cache
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import GrowingCache
+from lm_eval_xling.scoring.prompt_prefixes import PromptPlan, PromptPrefixes, plan_prompts
 from lm_eval_xling.scoring.self_check import SelfCheck
 
 __all__ = ["GeneratingLM"]
