@@ -105,6 +105,7 @@ def generate_continuously(
     context: Tensor,
     attention_mask: Tensor,
     *,
+    order: Sequence[int],
     most: int,
     rows: int,
     ending: Ending,
@@ -118,6 +119,7 @@ def generate_continuously(
     Args:
         context: token ids of the prompts, padded on the left, shape (prompts, width).
         attention_mask: 0 at padding and else 1, same shape.
+        order: of the prompts, in which they begin.
         most: tokens generated from each, at least 1.
         rows: prompts in the batch at a time.
         ending: of each text.
@@ -129,7 +131,7 @@ def generate_continuously(
     Returns:
         Prompts and texts, padded on the right, shape (prompts, width and longest text).
     """
-    waiting = list(range(len(context)))
+    waiting = list(order)
     texts: list[list[int]] = [[] for _ in waiting]
     running: _Batch | None = None
 

@@ -101,7 +101,8 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
             members.setdefault(plan.prefix_of[index], []).append(index)
         # Prefixes of less than a batch of prompts are generated from together, as far as they fit.
         small = [prefix for prefix, indices in members.items() if len(indices) < self.batch_size]
-        # One after the other, so that each is computed once, however few stay cached.
+        # One after the other, as a continuous batch takes them, so that each is computed once, however few stay cached.
+        small.sort(key=lambda prefix: -1 if prefix is None else prefix)
         joined = [index for prefix in small for index in members.pop(prefix)]
         results = [""] * len(requests)
         finished = 0
@@ -256,6 +257,7 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         return generate_continuously(
             context,
             options["attention_mask"],
+            order=prefixes.in_order(context, options["attention_mask"]),
             most=max_length - context.shape[1],
             rows=rows,
             ending=Ending(self.tokenizer, stop, end if isinstance(end, list) else [] if end is None else [end]),

@@ -90,6 +90,11 @@ class PromptPrefixes:
         prefixes = [None if index is None else self._computed(index) for index in found]
         return GrowingCache(prefixes, padding, padding + lengths.to(padding.device), context.shape[1])
 
+    def in_order(self, context: Tensor, attention_mask: Tensor) -> list[int]:
+        """Return the indices of a batch of prompts, as ``cache`` takes them, those of one prefix after each other."""
+        found = [-1 if index is None else index for index in self._found(context, attention_mask)]
+        return sorted(range(len(found)), key=found.__getitem__)
+
     def _found(self, context: Tensor, attention_mask: Tensor) -> list[int | None]:
         padding = (attention_mask == 0).sum(dim=1)
         return [self._longest(row[pad:]) for row, pad in zip(context.tolist(), padding.tolist(), strict=True)]
