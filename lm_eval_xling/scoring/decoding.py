@@ -31,14 +31,14 @@ class Ending:
 
     Args:
         tokenizer: decodes tokens.
-        stops: strings that end a text.
+        stops: strings that end a text; an empty one, which every text has, ends it after its first token.
         end_tokens: ids of tokens that end a text.
     """
 
     def __init__(self, tokenizer: Any, stops: Sequence[str], end_tokens: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         # As many tokens are decoded as in the harness's MultiTokenEOSCriteria, because what they read as depends on it.
-        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops if stop]
+        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops]
         self._end_tokens = frozenset(end_tokens)
 
     def find(self, tokens: Sequence[int], checked: int) -> int | None:

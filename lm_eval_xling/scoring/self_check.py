@@ -118,7 +118,7 @@ class SelfCheck:
 
     def _lengths(self) -> Iterator[int]:
         """Of the prefix: a short one, and one that is longer than the sliding window where that is short."""
-        yield min(24, self._max_length - 16)
+        yield max(1, min(24, self._max_length - 16))
         spans = [
             getattr(config, name, None)
             for config in attention_configs(self._model)
