@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["OnDemand"]
 
 S = TypeVar("S")
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -34,9 +38,19 @@ class OnDemand(Sequence[T_co], Generic[S, T_co]):
     @overload
     def __getitem__(self, place: int) -> T_co: ...
     @overload
-    def __getitem__(self, place: slice) -> OnDemand[S, T_co]: ...
-    def __getitem__(self, place: int | slice) -> T_co | OnDemand[S, T_co]:
-        """Return the item at a place, or those of a slice, still unmade."""
+    def __getitem__(self, place: slice) -> Self: ...
+    def __getitem__(self, place: int | slice) -> T_co | Self:
+        """Return the item at a place, or those of a slice, still unmade, with the methods of the whole."""
         if isinstance(place, slice):
-            return OnDemand(self._sources[place], self._make)
+            part = object.__new__(type(self))
+            part._sources, part._make = self._sources[place], self._make
+            return part
         return self._make(self._sources[place])
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the items made: what makes them is often a function inside another, which cannot be pickled."""
+        return {"_sources": list(self), "_make": _itself}
+
+
+def _itself(item: T) -> T:
+    return item

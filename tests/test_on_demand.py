@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from lm_eval_xling.on_demand import OnDemand
@@ -30,3 +33,23 @@ def test_an_error_of_making_is_no_end_of_the_sequence() -> None:
         list(OnDemand(["ab", "", "c"], lambda word: word[0]))
     with pytest.raises(RuntimeError, match="StopIteration"):
         list(OnDemand(["ab", "", "c"], lambda word: next(iter(word))))
+
+
+class Loud(OnDemand[str, str]):
+    """With a method of its own, as the harness's rows have ``features``."""
+
+    def first(self) -> str:
+        return self[0]
+
+
+def test_a_slice_keeps_the_methods_of_the_whole() -> None:
+    words = Loud(["one", "two", "three", "four"], str.upper)
+    assert words[1:].first() == "TWO" and words[::-1][-2:].first() == "TWO"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda items: pickle.loads(pickle.dumps(items))])
+def test_items_are_copied_and_pickled_as_those_of_a_list(copied: object) -> None:
+    words = Loud(OnDemand(["one", "two"], lambda word: word[::-1]), lambda word: word.upper())
+    again = copied(words)  # type: ignore[operator]
+    assert list(again) == ["ENO", "OWT"] and again.first() == "ENO" and again[1:].first() == "OWT"
+    assert list(words) == ["ENO", "OWT"]

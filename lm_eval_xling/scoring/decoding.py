@@ -8,7 +8,7 @@ batch of its own: it ends at its own stop, not at the last one of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,37 +18,12 @@ from torch.nn.functional import pad
 
 from lm_eval_xling.scoring.prefix_cache import GrowingCache
 
-__all__ = ["Ending", "depends_on_the_prompt", "generate_continuously"]
+__all__ = ["Ending", "generate_continuously"]
 
 _TOKENS_AT_ONCE = 8
 """Tokens of a call of ``generate``: of a row that ends within them, the rest is computed in vain."""
 _STARTED_AT_ONCE = 16
 """Prompts that are read in one pass: the fewer, the more alike are their lengths, and the less padding is read."""
-
-_OF_EACH_TOKEN = frozenset(
-    {
-        "attention_mask", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample",
-        "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "max_length",
-        "use_cache", "cache_implementation", "repetition_penalty", "suppress_tokens", "bad_words_ids",
-        "transformers_version",
-    }
-)  # fmt: skip
-"""Settings of ``generate`` that say nothing about where the prompt ends, or nothing about greedy generation."""
-
-
-def depends_on_the_prompt(model: Any, options: Mapping[str, Any]) -> bool:
-    """Whether options of ``generate``, given or the model's defaults, may make use of where the prompt ends.
-
-    Then what was generated cannot become the prompt of the next call, as with ``min_new_tokens``. An end of texts and a
-    greatest length of a request's own count as such.
-    """
-    defaults = model.generation_config.to_diff_dict()
-    given = {
-        name
-        for name, value in {**defaults, **options}.items()
-        if value is not None and value is not False and name[0] != "_"
-    }
-    return bool(given - _OF_EACH_TOKEN) or not options.keys().isdisjoint({"eos_token_id", "max_length"})
 
 
 class Ending:
@@ -56,14 +31,14 @@ class Ending:
 
     Args:
         tokenizer: decodes tokens.
-        stops: strings that end a text.
+        stops: strings that end a text; an empty one, which every text has, ends it after its first token.
         end_tokens: ids of tokens that end a text.
     """
 
     def __init__(self, tokenizer: Any, stops: Sequence[str], end_tokens: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         # As many tokens are decoded as in the harness's MultiTokenEOSCriteria, because what they read as depends on it.
-        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops if stop]
+        self._stops = [(stop, len(tokenizer.encode(stop, add_special_tokens=False)) + 2) for stop in stops]
         self._end_tokens = frozenset(end_tokens)
 
     def find(self, tokens: Sequence[int], checked: int) -> int | None:
@@ -130,6 +105,7 @@ def generate_continuously(
     context: Tensor,
     attention_mask: Tensor,
     *,
+    order: Sequence[int],
     most: int,
     rows: int,
     ending: Ending,
@@ -143,6 +119,7 @@ def generate_continuously(
     Args:
         context: token ids of the prompts, padded on the left, shape (prompts, width).
         attention_mask: 0 at padding and else 1, same shape.
+        order: of the prompts, in which they begin.
         most: tokens generated from each, at least 1.
         rows: prompts in the batch at a time.
         ending: of each text.
@@ -154,7 +131,7 @@ def generate_continuously(
     Returns:
         Prompts and texts, padded on the right, shape (prompts, width and longest text).
     """
-    waiting = list(range(len(context)))
+    waiting = list(order)
     texts: list[list[int]] = [[] for _ in waiting]
     running: _Batch | None = None
 

@@ -20,7 +20,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
 from lm_eval_xling.scoring.answer_store import AnswerStore
 from lm_eval_xling.scoring.execution import Executor
-from lm_eval_xling.scoring.generating import GeneratingLM
+from lm_eval_xling.scoring.generating_model import GeneratingLM
 from lm_eval_xling.scoring.next_token import answer_tokens
 from lm_eval_xling.scoring.one_load import adapter_weights, current_load
 from lm_eval_xling.scoring.plan import Costs, make_plan
@@ -129,6 +129,9 @@ class SharedPrefixLM(GeneratingLM):
             whole = iter(self.loglikelihood([request for request in requests if len(request.args) == 2], disable_tqdm))
             tokens = self._next_tokens([request.args for request in by_token], disable_tqdm)
             return [next(tokens if len(request.args) == 3 else whole) for request in requests]
+        for context, continuation in (request.args for request in requests):
+            if not context and not self.tok_encode(continuation, add_special_tokens=False):
+                raise self._without_tokens("continuation", (context, continuation))
         if self.fallback_reason is None:
             pairs = [request.args for request in requests if request.args[0]]
             # The harness encodes the context anew for each of its continuations. Lists are shared between requests
@@ -193,7 +196,9 @@ class SharedPrefixLM(GeneratingLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[_Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[_Answer]:
-        for text, _, continuation in requests:
+        for text, context, continuation in requests:
+            if not context or not continuation:
+                raise self._without_tokens("continuation" if context else "context", text)
             if len(continuation) > self.max_length:
                 raise UserError(
                     f"continuation of {len(continuation)} tokens is longer than the model's {self.max_length}",
@@ -222,7 +227,7 @@ class SharedPrefixLM(GeneratingLM):
         self, requests: Sequence[_Request], show: Callable[[int, int], None], override_bs: int | None = None
     ) -> list[_Answer]:
         """Score requests; ``show`` is given the tokens computed so far and in all, padding aside, after each layer."""
-        sequences = [self._sequence(*request) for request in requests]
+        sequences = [self._sequence(context, continuation) for _, context, continuation in requests]
         self._warn_of_truncation(requests)
         costs = self._costs(sequences, override_bs)
         plan = self._load.plan(sequences, costs) if self._load else make_plan(sequences, costs)
@@ -255,13 +260,15 @@ class SharedPrefixLM(GeneratingLM):
         assert all(index in known for index in np.flatnonzero(missing))
         return results
 
-    def _sequence(self, text: tuple[str, str] | None, context: list[int], continuation: list[int]) -> ScoredSequence:
-        if not context or not continuation:
-            raise UserError(
-                f"{'context' if not context else 'continuation'} without tokens",
-                where=None if text is None else f"context ending in {text[0][-60:]!r}, continuation {text[1]!r}",
-                fix="begin the continuation with a space or a newline, so that it has a token of its own",
-            )
+    @staticmethod
+    def _without_tokens(part: str, text: tuple[str, str] | None) -> UserError:
+        return UserError(
+            f"{part} without tokens",
+            where=None if text is None else f"context ending in {text[0][-60:]!r}, continuation {text[1]!r}",
+            fix="begin the continuation with a space or a newline, so that it has a token of its own",
+        )
+
+    def _sequence(self, context: list[int], continuation: list[int]) -> ScoredSequence:
         # The last token is only scored, never read; what is too long loses its beginning.
         tokens = np.asarray([*context, *continuation][-(self.max_length + 1) : -1], np.uint32)
         return ScoredSequence(tokens, continuation)

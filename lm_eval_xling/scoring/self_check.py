@@ -18,10 +18,11 @@ from torch import Tensor
 from lm_eval_xling.models.attention_switch import attention_configs
 from lm_eval_xling.scoring.exact import can_be_exact, in_float32
 from lm_eval_xling.scoring.execution import Executor, head_at, is_out_of_memory
-from lm_eval_xling.scoring.generation import PromptPrefixes, without_own_cache
+from lm_eval_xling.scoring.generation_settings import without_own_cache
 from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_attention import attending
 from lm_eval_xling.scoring.prefix_cache import UnsupportedModel
+from lm_eval_xling.scoring.prompt_prefixes import PromptPrefixes
 from lm_eval_xling.scoring.support import structural_reason
 from lm_eval_xling.scoring.tree import ScoredSequence
 
@@ -117,7 +118,7 @@ class SelfCheck:
 
     def _lengths(self) -> Iterator[int]:
         """Of the prefix: a short one, and one that is longer than the sliding window where that is short."""
-        yield min(24, self._max_length - 16)
+        yield max(1, min(24, self._max_length - 16))
         spans = [
             getattr(config, name, None)
             for config in attention_configs(self._model)

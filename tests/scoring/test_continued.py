@@ -10,7 +10,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 
-from lm_eval_xling.scoring import generating
+from lm_eval_xling.scoring import generating_model
 from lm_eval_xling.scoring import model as backend_module
 from lm_eval_xling.scoring.model import SharedPrefixLM
 from tests import tiny
@@ -45,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     """Answers to requests through the harness's cache, and the shapes of the forward passes."""
     monkeypatch.setattr(backend_module, "_NEXT_TOKENS_AT_ONCE", 2)
     monkeypatch.setattr(backend_module, "_TEXTS_AT_ONCE", 4)
-    monkeypatch.setattr(generating, "_WAITING", 1)
+    monkeypatch.setattr(generating_model, "_WAITING", 1)
     opened = []
 
     def answers(requests: list[Instance], cache: str, answers_before_kill: int = -1) -> tuple[list[Any], Batches]:

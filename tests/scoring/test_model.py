@@ -106,8 +106,17 @@ def test_no_requests_give_no_scores() -> None:
 
 def test_an_empty_continuation_is_the_users_error() -> None:
     backend = SharedPrefixLM(pretrained=tiny.model("llama"), tokenizer=tiny.tokenizer())
-    with pytest.raises(UserError, match="continuation without tokens"):
-        backend.loglikelihood(loglikelihood([("context", "")]))
+    for reason in (None, "hf's own code is used"):
+        backend.fallback_reason = reason
+        for context in ("context", ""):
+            with pytest.raises(UserError, match="continuation without tokens"):
+                backend.loglikelihood(loglikelihood([("context", "x"), (context, "")]))
+
+
+@pytest.mark.parametrize("max_length", [8, 12, 16])
+def test_a_model_that_reads_little_is_scored_by_shared_prefixes_too(max_length: int) -> None:
+    requests = [pair for pair in pairs(documents=6) if len(pair[1]) < max_length]
+    assert_as_hf(decided_model("llama"), requests, max_length=max_length, logits_cache=False)
 
 
 def test_the_model_is_left_as_it_was(tiny_model: torch.nn.Module) -> None:

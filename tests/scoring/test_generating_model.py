@@ -8,8 +8,8 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from lm_eval_xling.scoring.generation import plan_prompts
 from lm_eval_xling.scoring.model import SharedPrefixLM
+from lm_eval_xling.scoring.prompt_prefixes import plan_prompts
 from tests import tiny
 from tests.scoring.prompts import FURTHER_CONFIGS, decided_model
 

@@ -1,4 +1,4 @@
-"""Generation on top of cached prefixes: which prompts share which prefix, and the caches of one batch.
+"""Cached prefixes of prompts: which prompts share which, and the caches of a batch that continues them.
 
 The decoding itself stays transformers' ``generate``, called by the harness's own code; only the cache that it
 continues, and the attention over it, are ours.
@@ -7,10 +7,8 @@ continues, and the attention over it, are ours.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +20,7 @@ from lm_eval_xling.scoring.plan import Costs, make_plan
 from lm_eval_xling.scoring.prefix_cache import CachedPrefix, GrowingCache
 from lm_eval_xling.scoring.tree import ScoredSequence
 
-__all__ = ["PromptPlan", "PromptPrefixes", "has_own_cache", "plan_prompts", "without_own_cache"]
-
-_OWN_CACHE = ("assistant_model", "prompt_lookup_num_tokens", "prefill_chunk_size")
-"""Options of ``generate`` that bring or need a cache of their own."""
+__all__ = ["PromptPlan", "PromptPrefixes", "plan_prompts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +90,11 @@ class PromptPrefixes:
         prefixes = [None if index is None else self._computed(index) for index in found]
         return GrowingCache(prefixes, padding, padding + lengths.to(padding.device), context.shape[1])
 
+    def in_order(self, context: Tensor, attention_mask: Tensor) -> list[int]:
+        """Return the indices of a batch of prompts, as ``cache`` takes them, those of one prefix after each other."""
+        found = [-1 if index is None else index for index in self._found(context, attention_mask)]
+        return sorted(range(len(found)), key=found.__getitem__)
+
     def _found(self, context: Tensor, attention_mask: Tensor) -> list[int | None]:
         padding = (attention_mask == 0).sum(dim=1)
         return [self._longest(row[pad:]) for row, pad in zip(context.tolist(), padding.tolist(), strict=True)]
@@ -117,26 +117,3 @@ class PromptPrefixes:
 
     def _size(self) -> int:
         return sum(prefix.length for prefix in self._cached.values())
-
-
-def has_own_cache(model: Any, options: Mapping[str, Any]) -> bool:
-    """Whether options of ``generate``, given or the model's defaults, bring or need a cache of their own."""
-
-    def value(name: str) -> Any:
-        return options.get(name, getattr(getattr(model, "generation_config", None), name, None))
-
-    several = any((value(name) or 1) != 1 for name in ("num_beams", "num_return_sequences"))
-    # A kind of cache is a choice of the request's alone; a model's default is set aside by ``without_own_cache``.
-    given = "cache_implementation" in options or any(value(name) is not None for name in _OWN_CACHE)
-    return several or value("use_cache") is False or given
-
-
-@contextmanager
-def without_own_cache(model: Any) -> Iterator[None]:
-    """Set aside the kind of cache that a model's generation settings name, as Gemma's do; all kinds hold the same."""
-    settings = model.generation_config
-    before, settings.cache_implementation = settings.cache_implementation, None
-    try:
-        yield
-    finally:
-        settings.cache_implementation = before
