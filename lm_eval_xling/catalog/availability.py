@@ -120,7 +120,7 @@ def _unreachable(dataset: str, source: int) -> str | None:
 def commands(parts: Iterable[Lacking]) -> list[str]:
     """Return the commands that get these parts, or bring them in: one for all languages that lack the same splits.
 
-    Those that fetch can be pasted but for ``MIRROR``, which stands where ``XLING_DATA`` names no mirror.
+    Those that fetch can be pasted but for ``MIRROR``, which stands where ``XLING_DATA`` is not set and is set last.
 
     Raises:
         UserError: if ``XLING_DATA`` names something that is no mirror.
@@ -141,7 +141,8 @@ def commands(parts: Iterable[Lacking]) -> list[str]:
         f"xling data fetch {dataset} --languages {','.join(languages)} --splits {','.join(splits)} --to {folder}"
         for dataset, languages, splits in _together(published)
     )
-    return [*fetched, *found]
+    lines = [*fetched, *found]
+    return [*lines, "export XLING_DATA=MIRROR"] if mirror is None and any("MIRROR" in line for line in lines) else lines
 
 
 def lacks_in_words(parts: Iterable[Lacking]) -> str:

@@ -144,7 +144,9 @@ def test_without_a_mirror_a_source_must_answer_or_have_answered(monkeypatch: pyt
     assert [part.language for part in lacking("atlas", "test", ["ko"])] == ["ko"]
     (german,) = lacking("mmlu", "test", ["de"])
     assert german.why.startswith("hub:CohereLabs/Global-MMLU: ")
-    assert commands([german]) == ["xling data fetch mmlu --languages de --splits test --to MIRROR"]
+    fetched = "xling data fetch mmlu --languages de --splits test --to MIRROR"
+    assert commands([german]) == [fetched, "export XLING_DATA=MIRROR"]
+    assert commands(lacking("atlas", "test", ["ko"])) == ["xling data list"]
     (icelandic,) = lacking("mmlu", "test", ["is"])
     assert icelandic.why == "no source publishes it"
     monkeypatch.setattr(type(DATASETS["mmlu"].sources[0]), "at_hand", lambda source, part: part.language == "de")
@@ -160,6 +162,7 @@ def test_what_is_lacking_for_one_reason_is_one_command_and_one_sentence(monkeypa
         "xling data fetch mmlu --languages en --splits test,dev --to MIRROR",
         "xling data fetch mmlu --languages de,fr --splits test --to MIRROR",
         "xling data fetch mgsm --languages de --splits test --to MIRROR",
+        "export XLING_DATA=MIRROR",
     ]
     assert lacks_in_words([*parts, Lacking("hp", "test", "ko", "no source publishes it")]) == (
         "mmlu in en, splits test, dev and mmlu in de, fr, split test and mgsm in de, split test: no network; "
