@@ -42,10 +42,15 @@ def messages() -> Iterator[None]:
                 fix="check its folder; xling doctor --adapter ADAPTER --model MODEL says whether it fits the model",
             ) from None
         if passed.intersection(_LOADING):
+            from lm_eval_xling.models.embedded import EMBEDDED_MODELS
+
+            embedded = ", ".join(EMBEDDED_MODELS)
             raise UserError(
                 f"the model could not be loaded: {_first_line(error)}",
                 where="--model_args",
-                fix="check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
+                fix=f"check the network, or name a folder or a model that needs none: {embedded}"
+                if "couldn't connect to" in str(error)
+                else "check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
             ) from None
         if passed.intersection(_LOADING_DATA):
             raise UserError(

@@ -305,7 +305,7 @@ def adapter_of_another_size(model: Path, adapter: Path) -> str:
             "name the folder",
         ),
         (lambda model, adapter: "dtype=float32", "no model is named", "pretrained=MODEL"),
-        (lambda model, adapter: "pretrained=someone/nothing-that-exists", "the model could not be loaded", "check"),
+        (lambda model, adapter: "pretrained=some/model", "the model could not be loaded", "needs none: gemma-3-270m"),
         (lambda model, adapter: f"pretrained={model},dtype=float99", "the model could not be loaded", "check"),
         (lambda model, adapter: f"pretrained={model},no_such_argument=1", "the model could not be loaded", "check"),
     ],
