@@ -125,25 +125,26 @@ def new(
 
 
 def _list_available(name: str | None, *, only_missing: bool) -> None:
+    from lm_eval_xling.catalog import Lacking, commands, lacks_in_words
     from lm_eval_xling.families import FAMILIES, family_named
     from lm_eval_xling.families.available import missing_data
     from lm_eval_xling.families.leaf_words import leaf_in_words
 
-    commands: dict[str, None] = {}
+    lacked: list[Lacking] = []
     runs = total = 0
     for family in FAMILIES.values() if name is None else [family_named(name)]:
         for leaf in family.leaves:
             lacks = missing_data(family, leaf)
-            commands.update(dict.fromkeys(part.command for part in lacks))
+            lacked += lacks
             runs, total = runs + (not lacks), total + 1
             words = leaf_in_words(leaf)
             named = family.task(leaf) + (f" ({words})" if words else "")
             if not lacks and not only_missing:
                 print(f"{named}  can be evaluated")
-            for part in lacks:
-                print(f"{named}  lacks {part.dataset} in {part.language}, split {part.split}: {part.why}")
+            if lacks:
+                print(f"{named}  lacks {lacks_in_words(lacks)}")
     print(f"{runs} of {total} leaves can be evaluated")
-    for command in commands:
+    for command in commands(lacked):
         print(f"  {command}")
 
 

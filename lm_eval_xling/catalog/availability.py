@@ -12,7 +12,7 @@ from lm_eval_xling.catalog.loading import named_part
 from lm_eval_xling.catalog.mirror import Mirror, StoredPart, mirror_from_environment
 from lm_eval_xling.catalog.registry import DATASETS
 
-__all__ = ["Availability", "Lacking", "availability", "lacking"]
+__all__ = ["Availability", "Lacking", "availability", "commands", "lacking", "lacks_in_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,6 @@ class Lacking:
     """Language code."""
     why: str
     """What is in the way."""
-    command: str
-    """The command that gets the part, or brings it in; where it is published, it can be pasted but for ``MIRROR``."""
 
 
 def lacking(dataset: str, split: str, languages: Iterable[str]) -> list[Lacking]:
@@ -98,7 +96,7 @@ def lacking(dataset: str, split: str, languages: Iterable[str]) -> list[Lacking]
         entry = DATASETS[dataset]
         why = _why_lacking(entry, part, mirror)
         if why is not None:
-            found.append(Lacking(dataset, split, part.language, why, _command(entry, part, mirror)))
+            found.append(Lacking(dataset, split, part.language, why))
     return found
 
 
@@ -119,10 +117,55 @@ def _unreachable(dataset: str, source: int) -> str | None:
     return DATASETS[dataset].sources[source].unreachable()
 
 
-def _command(entry: Dataset, part: Part, mirror: Mirror | None) -> str:
+def commands(parts: Iterable[Lacking]) -> list[str]:
+    """Return the commands that get these parts, or bring them in: one for all languages that lack the same splits.
+
+    Those that fetch can be pasted but for ``MIRROR``, which stands where ``XLING_DATA`` is not set and is set last.
+
+    Raises:
+        UserError: if ``XLING_DATA`` names something that is no mirror.
+    """
+    mirror = mirror_from_environment()
     folder = "MIRROR" if mirror is None else str(mirror.folder)
-    if entry.built_in is not None:
-        return "xling data list"
-    if entry.source_of(part) is None:
-        return f"xling data import {entry.name} --from DIR --to {folder}"
-    return f"xling data fetch {entry.name} --languages {part.language} --splits {part.split} --to {folder}"
+    found: dict[str, None] = {}
+    published = []
+    for part in dict.fromkeys(parts):
+        entry = DATASETS[part.dataset]
+        if entry.built_in is not None:
+            found["xling data list"] = None
+        elif entry.source_of(Part(part.language, part.split)) is None:
+            found[f"xling data import {part.dataset} --from DIR --to {folder}"] = None
+        else:
+            published.append(part)
+    fetched = (
+        f"xling data fetch {dataset} --languages {','.join(languages)} --splits {','.join(splits)} --to {folder}"
+        for dataset, languages, splits in _together(published)
+    )
+    lines = [*fetched, *found]
+    return [*lines, "export XLING_DATA=MIRROR"] if mirror is None and any("MIRROR" in line for line in lines) else lines
+
+
+def lacks_in_words(parts: Iterable[Lacking]) -> str:
+    """Say which parts are lacking and why, as in ``mmlu in en, fr, splits test, dev: REASON; mgsm in …``."""
+    by_reason: dict[str, list[Lacking]] = {}
+    for part in dict.fromkeys(parts):
+        by_reason.setdefault(part.why, []).append(part)
+    return "; ".join(
+        " and ".join(
+            f"{dataset} in {', '.join(languages)}, {'split' if len(splits) == 1 else 'splits'} {', '.join(splits)}"
+            for dataset, languages, splits in _together(together)
+        )
+        + f": {why}"
+        for why, together in by_reason.items()
+    )
+
+
+def _together(parts: Iterable[Lacking]) -> list[tuple[str, list[str], list[str]]]:
+    """Datasets with their languages and splits: each language once, beside those with the same splits."""
+    splits: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        splits.setdefault((part.dataset, part.language), []).append(part.split)
+    languages: dict[tuple[str, frozenset[str]], list[str]] = {}
+    for (dataset, language), named in splits.items():
+        languages.setdefault((dataset, frozenset(named)), []).append(language)
+    return [(dataset, named, splits[dataset, named[0]]) for (dataset, _), named in languages.items()]

@@ -141,7 +141,7 @@ class Mirror:
         """What keeps a part from being read, as far as the size of its file shows; ``None`` if nothing does."""
         stored = self.parts.get((dataset, part))
         if stored is None:
-            return f"the mirror does not hold {part.language!r} {part.split!r} of dataset {dataset!r}"
+            return "the mirror does not hold it"
         path = self.folder / stored.file
         if not path.is_file():
             return f"the file is missing: {stored.file}"

@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lm_eval_xling.errors import UserError, unknown_name
 
@@ -29,15 +30,27 @@ def messages() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        passed = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        frames = traceback.extract_tb(error.__traceback__)
+        passed = {frame.name for frame in frames}
         _LOGGER.debug("raised by the harness", exc_info=True)
         if str(error).startswith("Tasks not found: "):
             raise _unknown_task(str(error).removeprefix("Tasks not found: ").split(", ")[0]) from None
+        if passed.intersection(_LOADING) and any("peft" in Path(frame.filename).parts for frame in frames):
+            raise UserError(
+                f"the adapter could not be loaded: {_first_line(error)}",
+                where="peft in --model_args",
+                fix="check its folder; xling doctor --adapter ADAPTER --model MODEL says whether it fits the model",
+            ) from None
         if passed.intersection(_LOADING):
+            from lm_eval_xling.models.embedded import EMBEDDED_MODELS
+
+            embedded = ", ".join(EMBEDDED_MODELS)
             raise UserError(
                 f"the model could not be loaded: {_first_line(error)}",
                 where="--model_args",
-                fix="check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
+                fix=f"check the network, or name a folder or a model that needs none: {embedded}"
+                if "couldn't connect to" in str(error)
+                else "check the name, the files and the arguments; LMEVAL_LOG_LEVEL=DEBUG shows where it failed",
             ) from None
         if passed.intersection(_LOADING_DATA):
             raise UserError(
@@ -61,6 +74,8 @@ def messages() -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = lines[0].strip() if lines else ""
+    if text.endswith(":") and lines[1:]:
+        text = f"{text} {lines[1].strip()}"
     return (
         f"{type(error).__name__}: {text}"
         if text and not isinstance(error, ValueError | OSError)

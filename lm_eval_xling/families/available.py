@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lm_eval_xling.catalog import Lacking, lacking
+from lm_eval_xling.catalog import Lacking, commands, lacking, lacks_in_words
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families import FAMILIES, Family, Leaf
 from lm_eval_xling.families.parameters import configure
@@ -46,11 +46,10 @@ def missing_data(family: Family, leaf: Leaf, parameters: Mapping[str, Any] | Non
 
 def missing_error(missing: Mapping[str, list[Lacking]]) -> UserError:
     """Return the error that lists every leaf without its data, and the commands that get it."""
-    lacked = list(dict.fromkeys(part for parts in missing.values() for part in parts))
-    why = (f"{part.dataset} in {part.language}, split {part.split}: {part.why}" for part in lacked)
-    commands = "\n    ".join(dict.fromkeys(part.command for part in lacked))
+    lacked = [part for parts in missing.values() for part in parts]
+    lines = "\n    ".join(commands(lacked))
     return UserError(
         f"{len(missing)} of the tasks lack data: {', '.join(missing)}",
-        where="; ".join(why),
-        fix=f"run\n    {commands}\n  or leave these tasks out: xling eval --skip-missing",
+        where=lacks_in_words(lacked),
+        fix=f"run\n    {lines}\n  or leave these tasks out: xling eval --skip-missing",
     )

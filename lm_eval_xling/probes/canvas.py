@@ -13,7 +13,7 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
-from lm_eval_xling.probes.probe import Measure, Picture, Quantity
+from lm_eval_xling.probes.probe import ALL_LANGUAGES, Measure, Picture, Quantity
 from lm_eval_xling.probes.probed_model import BASE
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def views(measures: Sequence[Measure]) -> list[View]:
 
 def language_name(code: str) -> str:
     """Return the English name, and the native one where it differs: ``Chinese (中文)``."""
+    if code == ALL_LANGUAGES:
+        return "all languages"
     try:
         language = identify(code)
     except UserError:

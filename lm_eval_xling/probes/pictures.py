@@ -143,7 +143,8 @@ def _shares(measures: Sequence[Measure], view: View, folder: Path, model: str, p
             figure,
             folder / f"language-share{view.suffix}.png",
             "Share of each layer's next-token probability on tokens of each language, assigned by script and lexicon. "
-            f"{_BAND} Grey: tokens that no language or several claim, and tokens without letters.",
+            f"{_BAND} Grey: tokens that no language or several claim (--lexicons tells languages of one script apart), "
+            "and tokens without letters.",
         )
 
 

@@ -16,7 +16,21 @@ if TYPE_CHECKING:
 
     from lm_eval_xling.probes.probed_model import ProbedModel
 
-__all__ = ["Findings", "Measure", "Picture", "Point", "Probe", "Prompt", "Quantity", "one_of", "setting"]
+__all__ = [
+    "ALL_LANGUAGES",
+    "Findings",
+    "Measure",
+    "Picture",
+    "Point",
+    "Probe",
+    "Prompt",
+    "Quantity",
+    "one_of",
+    "setting",
+]
+
+ALL_LANGUAGES = "all"
+"""What stands for a language where all are counted together; as a code it would be Allar's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ class Measure:
     minus: str | None
     """Variant that was subtracted, item by item; ``None`` for a level."""
     language: str
-    """Language code of the prompts, or of the first of two languages."""
+    """Language code of the prompts, or of the first of two languages, or ``ALL_LANGUAGES``."""
     other: str | None
     """Second language of a pair, or the control that a similarity is compared with."""
     layer: int | None

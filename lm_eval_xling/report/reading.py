@@ -284,13 +284,17 @@ def _newest(read: Sequence[_Read], notes: list[Note]) -> list[_Read]:
     for one in read:
         groups[one.evaluation.model, one.evaluation.task, one.changed, one.evaluation.setting].append(one)
     kept = []
+    # One note a file that gave way: a run of a family has a task for every condition.
+    superseded: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for (model, task, _, setting), group in groups.items():
         group.sort(key=lambda one: (one.evaluation.date, one.evaluation.path))
         kept.append(group[-1])
-        newest = group[-1].evaluation.date
         for older in group[:-1]:
-            text = f"{task} ({setting.label}) of {model.label} was run again on {newest}: the newer run counts"
-            notes.append(Note("superseded", text, older.evaluation.path))
+            superseded[older.evaluation.path, setting.label, model.label, group[-1].evaluation.date].append(task)
+    for (path, setting_label, model_label, newest), tasks in superseded.items():
+        named = f"{tasks[0]} and {len(tasks) - 1} more tasks" if len(tasks) > 1 else tasks[0]
+        text = f"{named} ({setting_label}) of {model_label}, run again on {newest}: the newer run counts"
+        notes.append(Note("superseded", text, path))
     return kept
 
 

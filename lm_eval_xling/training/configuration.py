@@ -291,10 +291,13 @@ def load_config(kind: type[AnyConfig], path: Path | None, overrides: Sequence[st
         overrides: ``key=value`` with dots between levels, such as ``lora.r=16``; values are YAML.
 
     Raises:
-        UserError: if a key is unknown, a value is of the wrong type, or ``output`` is missing.
+        UserError: if there is no such file, a key is unknown, a value is of the wrong type, or ``output`` is missing.
     """
-    if path is not None and not path.exists() and (SHIPPED / path.name).is_file() and path.name == str(path):
-        path = SHIPPED / path
+    if path is not None and not path.exists() and path.name == str(path):
+        shipped = {file.name: file for file in sorted(SHIPPED.glob("*.yaml"))}
+        if path.name not in shipped:
+            raise unknown_name("configuration", path.name, shipped, where="--config, no file here and none of ours")
+        path = shipped[path.name]
     values: dict[str, Any] = {} if path is None else _read(path)
     for override in overrides:
         key, sign, text = override.partition("=")

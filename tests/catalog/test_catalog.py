@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_eval_xling.catalog import DATASETS, Lacking, availability, lacking, load_rows, loading
+from lm_eval_xling.catalog import DATASETS, Lacking, availability, commands, lacking, lacks_in_words, load_rows, loading
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
 
@@ -123,18 +123,11 @@ def test_a_mirror_lacks_what_it_does_not_hold_or_holds_in_part(
     folder = tmp_path / "mirror"
     monkeypatch.setenv("XLING_DATA", str(folder))
     assert lacking("hp", "test", ["en", "German"]) == []
-    assert lacking("mgsm", "test", ["deu_Latn"]) == [
-        Lacking(
-            "mgsm",
-            "test",
-            "de",
-            "the mirror does not hold 'de' 'test' of dataset 'mgsm'",
-            f"xling data fetch mgsm --languages de --splits test --to {folder}",
-        )
-    ]
+    german = lacking("mgsm", "test", ["deu_Latn"])
+    assert german == [Lacking("mgsm", "test", "de", "the mirror does not hold it")]
+    assert commands(german) == [f"xling data fetch mgsm --languages de --splits test --to {folder}"]
     # Nobody publishes the quiz in Korean.
-    (korean,) = lacking("hp", "test", ["ko"])
-    assert korean.command == f"xling data import hp --from DIR --to {folder}"
+    assert commands(lacking("hp", "test", ["ko"])) == [f"xling data import hp --from DIR --to {folder}"]
     with (folder / "hp" / "test" / "de.jsonl").open("ab") as out:
         out.write(b"{}\n")
     (folder / "hp" / "test" / "fr.jsonl").unlink()
@@ -151,11 +144,30 @@ def test_without_a_mirror_a_source_must_answer_or_have_answered(monkeypatch: pyt
     assert [part.language for part in lacking("atlas", "test", ["ko"])] == ["ko"]
     (german,) = lacking("mmlu", "test", ["de"])
     assert german.why.startswith("hub:CohereLabs/Global-MMLU: ")
-    assert german.command == "xling data fetch mmlu --languages de --splits test --to MIRROR"
+    fetched = "xling data fetch mmlu --languages de --splits test --to MIRROR"
+    assert commands([german]) == [fetched, "export XLING_DATA=MIRROR"]
+    assert commands(lacking("atlas", "test", ["ko"])) == ["xling data list"]
     (icelandic,) = lacking("mmlu", "test", ["is"])
     assert icelandic.why == "no source publishes it"
     monkeypatch.setattr(type(DATASETS["mmlu"].sources[0]), "at_hand", lambda source, part: part.language == "de")
     assert [part.language for part in lacking("mmlu", "test", ["de", "fr"])] == ["fr"]
+
+
+def test_what_is_lacking_for_one_reason_is_one_command_and_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Languages that lack the same splits go together, so that a command gets no split that was not asked for."""
+    monkeypatch.delenv("XLING_DATA", raising=False)
+    asked = [("mmlu", "test", "en"), ("mmlu", "test", "de"), ("mmlu", "dev", "en"), ("mmlu", "test", "fr")]
+    parts = [Lacking(*part, "no network") for part in [*asked, asked[0], ("mgsm", "test", "de")]]
+    assert commands(parts) == [
+        "xling data fetch mmlu --languages en --splits test,dev --to MIRROR",
+        "xling data fetch mmlu --languages de,fr --splits test --to MIRROR",
+        "xling data fetch mgsm --languages de --splits test --to MIRROR",
+        "export XLING_DATA=MIRROR",
+    ]
+    assert lacks_in_words([*parts, Lacking("hp", "test", "ko", "no source publishes it")]) == (
+        "mmlu in en, splits test, dev and mmlu in de, fr, split test and mgsm in de, split test: no network; "
+        "hp in ko, split test: no source publishes it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,12 @@ def adapter_of_another_model(model: Path, adapter: Path) -> str:
     return f"pretrained={model},peft={adapter}"
 
 
+def adapter_of_another_size(model: Path, adapter: Path) -> str:
+    file = adapter / "adapter_model.safetensors"
+    save_file({name: weight.repeat(2, 2) for name, weight in load_file(file).items()}, file)
+    return f"pretrained={model},peft={adapter}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "message", "fix"),
@@ -288,7 +294,8 @@ def adapter_of_another_model(model: Path, adapter: Path) -> str:
         (broken_configuration, "config.json cannot be read", "again"),
         (broken_tokenizer, "the model could not be loaded", "check"),
         (another_architecture, "the model could not be loaded", "check"),
-        (adapter_of_another_model, "the model could not be loaded", "check"),
+        (adapter_of_another_model, "the adapter could not be loaded: Target modules", "xling doctor --adapter"),
+        (adapter_of_another_size, "size mismatch for base_model.model", "xling doctor --adapter"),
         (lambda model, adapter: f"pretrained={adapter}", "names an adapter, not a model", "pretrained=BASE,peft="),
         (lambda model, adapter: f"pretrained={model}-x", "names a folder that does not exist", "check the path"),
         (lambda model, adapter: f"pretrained={model / 'config.json'}", "names a file", "pretrained="),
@@ -298,7 +305,7 @@ def adapter_of_another_model(model: Path, adapter: Path) -> str:
             "name the folder",
         ),
         (lambda model, adapter: "dtype=float32", "no model is named", "pretrained=MODEL"),
-        (lambda model, adapter: "pretrained=someone/nothing-that-exists", "the model could not be loaded", "check"),
+        (lambda model, adapter: "pretrained=some/model", "the model could not be loaded", "needs none: gemma-3-270m"),
         (lambda model, adapter: f"pretrained={model},dtype=float99", "the model could not be loaded", "check"),
         (lambda model, adapter: f"pretrained={model},no_such_argument=1", "the model could not be loaded", "check"),
     ],

@@ -88,7 +88,8 @@ def test_a_leaf_that_is_said_to_be_there_has_its_first_document_and_another_rais
             with pytest.raises(UserError) as error:
                 first_document(family, leaf, str(folder))
             files = [f"{part.dataset}/{part.split}/{part.language}.jsonl" for part in lacks]
-            signs = [*files, *(part.why for part in lacks)]
+            absent = [f"does not hold {part.language!r} {part.split!r} of dataset {part.dataset!r}" for part in lacks]
+            signs = [*files, *absent, *(part.why for part in lacks)]
             assert any(sign in str(error.value) for sign in signs), f"{family.task(leaf)}: {error.value}"
     # Holes in every family but those whose data is part of the package; a family that is all of one dataset, whose
     # gold labels are the English rows', has no leaf left without them.

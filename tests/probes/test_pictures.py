@@ -12,7 +12,7 @@ from matplotlib import ft2font
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.probes import PROBES, Findings, canvas, fonts, pictures
 from lm_eval_xling.probes.kinds.similarity import CONTROLS, TRANSLATIONS
-from lm_eval_xling.probes.probe import Measure, Picture, Point
+from lm_eval_xling.probes.probe import ALL_LANGUAGES, Measure, Picture, Point
 from lm_eval_xling.probes.run_page import write_page
 from lm_eval_xling.probes.runs import Run
 from tests.generators.fonts import needed
@@ -156,6 +156,29 @@ def test_the_page_is_self_contained_and_escapes_what_it_shows(page: Path) -> Non
 def test_the_page_brings_the_fonts_of_its_languages(tmp_path: Path) -> None:
     write_page(tmp_path / "index.html", PROBES["mexa"], measures(["mexa"], ["zh", "th"], ["en"]), [], {"model": "m"})
     assert (tmp_path / "index.html").read_text().count("@font-face") == 2
+
+
+def test_what_is_counted_over_all_languages_is_no_language(tmp_path: Path) -> None:
+    """``all`` is the code of Allar."""
+    rows = measures(["explained_variance"], [ALL_LANGUAGES], [None])
+    write_page(tmp_path / "index.html", PROBES["pca"], rows, [], {"model": "m"})
+    text = (tmp_path / "index.html").read_text()
+    assert "all languages" in text and "Allar" not in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
+def test_a_picture_of_one_panel_is_not_enlarged(tmp_path: Path) -> None:
+    from matplotlib.image import imsave
+
+    imsave(tmp_path / "p.png", [[0.0] * 630] * 480)
+    picture = Picture(tmp_path / "p.png", "one panel")
+    write_page(tmp_path / "index.html", PROBES["mexa"], measures(["mexa"], ["de"], ["en"]), [picture], {"model": "m"})
+    browser = Browser()
+    try:
+        browser.open(tmp_path / "index.html")
+        assert browser.run("[document.images[0].clientWidth, document.images[0].naturalWidth]") == [630, 630]
+    finally:
+        browser.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")

@@ -90,6 +90,17 @@ def test_the_newest_run_of_a_task_counts(tmp_path: Path) -> None:
     assert len(again) == 1 and not notes
 
 
+def test_a_run_that_was_made_again_is_one_note(tmp_path: Path) -> None:
+    tasks = {f"xling_atlas_{pair}": rows() for pair in ("en_en", "en_de", "de_en")}
+    first = write_run(tmp_path, tasks)
+    write_run(tmp_path, tasks, date=LATER)
+    evaluations, (note,) = read_runs([tmp_path])
+    assert len(evaluations) == 3 and note.where == str(first)
+    assert (
+        note.text == f"xling_atlas_en_en and 2 more tasks (0-shot) of base, run again on {LATER}: the newer run counts"
+    )
+
+
 def test_settings_and_models_are_told_apart(tmp_path: Path) -> None:
     for index, (arguments, shots) in enumerate(
         [

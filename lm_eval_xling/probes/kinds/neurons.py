@@ -15,14 +15,11 @@ from lm_eval_xling.probes.language_neurons import language_neurons
 from lm_eval_xling.probes.measures import levels_and_differences
 from lm_eval_xling.probes.neuron_activity import activation_counts, losses
 from lm_eval_xling.probes.neuron_pictures import draw_neurons
-from lm_eval_xling.probes.probe import Findings, Measure, Picture, Probe, Prompt, Quantity, setting
+from lm_eval_xling.probes.probe import ALL_LANGUAGES, Findings, Measure, Picture, Probe, Prompt, Quantity, setting
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
 from lm_eval_xling.probes.prompt_sources import common_items
 
 __all__ = ["PROBE", "NeuronsSettings", "neurons"]
-
-ALL = "all"
-"""What stands for a language where all are counted together."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -164,7 +161,7 @@ def _counted(
             layers = range(len(value) - 1)
             for ending, rows in (("", layers), ("_total", [len(layers)])):
                 columns = [(f"neurons{ending}", language) for language in languages]
-                columns += [(f"shared{ending}.{k}", ALL) for k in shares]
+                columns += [(f"shared{ending}.{k}", ALL_LANGUAGES) for k in shares]
                 measures += [
                     Measure(
                         quantity=name,

@@ -14,7 +14,18 @@ from lm_eval_xling.probes import bands, geometry
 from lm_eval_xling.probes.activations import representations
 from lm_eval_xling.probes.kernel_alignment import cka_leaving_out
 from lm_eval_xling.probes.measures import levels_and_differences, to_measures
-from lm_eval_xling.probes.probe import Findings, Measure, Picture, Point, Probe, Prompt, Quantity, one_of, setting
+from lm_eval_xling.probes.probe import (
+    ALL_LANGUAGES,
+    Findings,
+    Measure,
+    Picture,
+    Point,
+    Probe,
+    Prompt,
+    Quantity,
+    one_of,
+    setting,
+)
 from lm_eval_xling.probes.probed_model import BASE, ProbedModel
 from lm_eval_xling.probes.prompt_sources import common_items
 
@@ -82,7 +93,7 @@ def pca(
             ["explained_variance"],
             variant=variant,
             minus=None,
-            language="all",
+            language=ALL_LANGUAGES,
             counts=len(ids) * len(languages),
         )
     for one, other in combinations(range(len(languages)), 2):
