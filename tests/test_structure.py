@@ -28,6 +28,7 @@ LAYERS = (
     "literals",
     "splitting",
     "statistics",
+    "linear_models",
     "models",
     "harness",
     "catalog",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lm_eval_xling.linear_models import two_way
 from lm_eval_xling.report.blocks import Array, Block, matrix_of, reference_row
 from lm_eval_xling.report.conditions import BASE
 from lm_eval_xling.report.evaluations import Note
@@ -20,7 +21,6 @@ from lm_eval_xling.statistics import (
     paired_difference,
     proportion,
     rank_consistency,
-    two_way,
 )
 
 __all__ = ["agreement_rows", "consistency_rows", "effect_rows", "lone_option_rows"]

@@ -11,12 +11,13 @@ import numpy as np
 
 from lm_eval_xling.composing import PLACEMENTS
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.linear_models import linear_regression
 from lm_eval_xling.report.blocks import Array, Block, contrasts
 from lm_eval_xling.report.conditions import BASE, LoggedCondition
 from lm_eval_xling.report.evaluations import Note
 from lm_eval_xling.report.schema import BarrierRow, FactorRow, LanguageRow
 from lm_eval_xling.report.token_counts import local_tokenizer, texts_in, tokens_per_word
-from lm_eval_xling.statistics import benjamini_hochberg, linear_regression
+from lm_eval_xling.statistics import benjamini_hochberg
 
 __all__ = ["FEWEST_LANGUAGES", "counted", "factor_rows", "is_indo_european", "language_rows"]
 
