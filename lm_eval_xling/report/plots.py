@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["bars", "heat_map", "points", "save", "slope", "svg", "themed"]
 _INK = "#22262b"
 _FAINT = "#b9bec6"
 _MOST_NUMBERS = 150
+_LETTER = 0.085
+"""Inches that a letter of a title takes, at most on average."""
 _STYLE = {
     "font.size": 9,
     "font.family": "sans-serif",
@@ -37,7 +40,8 @@ _STYLE = {
     "ytick.color": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "figure.titlesize": 10,
+    "figure.labelsize": 9,
     # A model's name may hold a dollar sign, which is no formula.
     "text.parse_math": False,
     "svg.fonttype": "none",
@@ -52,6 +56,17 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _lines(figure: Figure, text: str) -> str:
+    """The text in lines that the figure is wide enough for."""
+    return fill(text, int(figure.get_figwidth() / _LETTER))
+
+
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    """Say below the figure what the colours mean, in as many columns as fit."""
+    across = int(figure.get_figwidth() / (_LETTER * max(map(len, names)) + 0.6))
+    figure.legend(loc="outside lower center", ncols=max(1, min(3, across, len(names))), frameon=False)
 
 
 def _styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
@@ -121,7 +136,9 @@ def heat_map(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set(xlabel=column_label, ylabel=row_label, title=title)
+    axes.set(xlabel=column_label, ylabel=row_label)
+    # Of the figure, not of the axes, which may be too narrow for it.
+    figure.suptitle(_lines(figure, title))
     if path is not None:
         save(figure, path)
     return figure
@@ -157,11 +174,12 @@ def bars(
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_yticks(range(len(conditions)), labels=conditions)
     axes.set_ylim(len(conditions) - 0.4, -0.6)
-    axes.set(xlabel=value_label, title=title)
+    figure.suptitle(_lines(figure, title))
+    figure.supxlabel(_lines(figure, value_label))
     axes.grid(axis="x", color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     if len(series) > 1:
-        figure.legend(loc="outside lower center", ncols=min(3, len(series)), frameon=False)
+        _legend(figure, list(series))
     return figure
 
 
@@ -188,7 +206,8 @@ def slope(
         axes.annotate(condition, (1, pairs[condition][1]), xytext=(1.06, y), fontsize=7, va="center")
     axes.set_xlim(-0.1, 1.5)
     axes.set_xticks([0, 1], labels=list(names))
-    axes.set(ylabel=value_label, title=title)
+    axes.set(ylabel=value_label)
+    figure.suptitle(_lines(figure, title))
     return figure
 
 
@@ -227,10 +246,11 @@ def points(
         axes.plot([], [], color=colour, marker=marker, markersize=4, linestyle="", label=group)
     axes.axhline(0, color=_INK, linewidth=0.8)
     axes.set_xticks(sorted(taken))
-    axes.set(xlabel=place_label, ylabel=value_label, title=title)
+    axes.set(xlabel=place_label, ylabel=value_label)
+    figure.suptitle(_lines(figure, title))
     axes.grid(axis="y", color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=min(3, max(1, len(groups))), frameon=False)
+    _legend(figure, list(groups))
     return figure
 
 
