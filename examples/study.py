@@ -42,7 +42,7 @@ def main() -> None:
     prepare(study, output)
     adapters = {name: train(name, settings, study) for name, settings in study["adapters"].items()}
     scores = {name: evaluate(name, adapter, study) for name, adapter in {"base": None, **adapters}.items()}
-    results = compare(scores, study["groups"], study.get("pairs") or every_pair(list(scores)))
+    results = compare(scores, study["groups"])
     (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     (output / "results.md").write_text(table(results, study), encoding="utf-8")
     print(table(results, study))
@@ -114,24 +114,19 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
     return scores
 
 
-def every_pair(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the base model with each adapter, then the adapters with one another."""
-    between = [(first, second) for i, first in enumerate(names[1:], 1) for second in names[i + 1 :]]
-    return [(names[0], name) for name in names[1:]] + between
-
-
-def compare(
-    scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]], pairs: Sequence[tuple[str, str]]
-) -> list[dict[str, Any]]:
+def compare(scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Return one row a group of tasks and a pair of models: accuracies, difference and its interval.
 
     A group's items are resampled by document id, because the same question in two languages is not two questions.
     """
+    names = list(scores)
+    pairs = [("base", name) for name in names[1:]]
+    pairs += [(first, second) for i, first in enumerate(names[1:], 1) for second in names[i + 1 :]]
     rows = []
     for group, tasks in groups.items():
         items = [(task, key) for task in tasks for key in scores["base"][task]]
         clusters = np.array([key for _, key in items])
-        values = {name: np.array([known[task][key] for task, key in items]) for name, known in scores.items()}
+        values = {name: np.array([scores[name][task][key] for task, key in items]) for name in names}
         for first, second in pairs:
             found = paired_difference(values[second], values[first], clusters)
             rows.append(

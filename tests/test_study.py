@@ -70,7 +70,6 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
         f"output={tmp_path}",
         f"model={tiny('llama')}",
         'adapters={"mixed": {"recipe": "mixed", "with": {}}}',
-        'pairs=[["base", "mixed"]]',
         'evaluations=[{"tasks": ["xling_atlas_en_es"], "limit": 4}]',
         'groups={"atlas": ["xling_atlas_en_es"]}',
     ]
