@@ -158,3 +158,5 @@ def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
     assert {task for group in content["groups"].values() for task in group} <= tasks
     for settings in content["adapters"].values():
         load(settings["recipe"], {**content["training"], **settings["with"]})
+    if path.stem == "question_alignment_full":  # the paper's Table 2: pairs of the task that is asked
+        assert all(content["training"]["data.split"] in task for task in tasks)
