@@ -60,7 +60,8 @@ class GeneratingLM(HFLM):  # type: ignore[misc]  # the harness is not typed
         The contexts of a prefix are generated from together. Because its keys and values are in memory once, more
         rows than ``batch_size`` take no more memory than that many rows of ``hf``.
         """
-        options = [request.args[1] for request in requests]
+        # Each once: a task's requests have the same, and looking at the model's defaults takes a while.
+        options = list({repr(request.args[1]): request.args[1] for request in requests}.values())
         if requests and not self._computes_numbers:
             raise UserError(
                 "the model's log-probabilities are no numbers",
