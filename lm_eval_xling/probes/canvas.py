@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lm_eval_xling.drawing.titles import in_lines
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import identify
 from lm_eval_xling.probes import fonts
@@ -35,6 +36,9 @@ __all__ = [
     "unit_label",
     "views",
 ]
+
+_TITLE_SIZE = 10.8
+"""In points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def canvas(texts: Sequence[str], rows: int, columns: int, size: tuple[float, flo
     settings = {
         "font.family": fonts.families(written),
         "font.size": 9,
+        "figure.titlesize": _TITLE_SIZE,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
@@ -114,6 +119,8 @@ def canvas(texts: Sequence[str], rows: int, columns: int, size: tuple[float, flo
 def save(figure: Figure, path: Path, caption: str) -> Picture:
     """Write a figure as PNG and SVG and return where it stands."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A model's name may be long.
+    figure.suptitle(in_lines(figure, figure.get_suptitle(), size=_TITLE_SIZE))
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     figure.savefig(path, dpi=150)
     return Picture(path, caption)

@@ -10,13 +10,13 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
 
 from lm_eval_xling.drawing import PALETTE
+from lm_eval_xling.drawing.titles import in_lines
 from lm_eval_xling.files import write_atomically
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ __all__ = ["bars", "heat_map", "points", "save", "slope", "svg", "themed"]
 _INK = "#22262b"
 _FAINT = "#b9bec6"
 _MOST_NUMBERS = 150
-_LETTER = 0.085
-"""Inches that a letter of a title takes, at most on average."""
+_LETTER = 0.08
+"""Inches that a letter of a legend takes, at most on average."""
 _STYLE = {
     "font.size": 9,
     "font.family": "sans-serif",
@@ -56,11 +56,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _lines(figure: Figure, text: str) -> str:
-    """The text in lines that the figure is wide enough for."""
-    return fill(text, int(figure.get_figwidth() / _LETTER))
 
 
 def _legend(figure: Figure, names: Sequence[str]) -> None:
@@ -138,7 +133,7 @@ def heat_map(
         spine.set_visible(False)
     axes.set(xlabel=column_label, ylabel=row_label)
     # Of the figure, not of the axes, which may be too narrow for it.
-    figure.suptitle(_lines(figure, title))
+    figure.suptitle(in_lines(figure, title, size=10))
     if path is not None:
         save(figure, path)
     return figure
@@ -174,8 +169,8 @@ def bars(
     axes.axvline(0, color=_INK, linewidth=0.8)
     axes.set_yticks(range(len(conditions)), labels=conditions)
     axes.set_ylim(len(conditions) - 0.4, -0.6)
-    figure.suptitle(_lines(figure, title))
-    figure.supxlabel(_lines(figure, value_label))
+    figure.suptitle(in_lines(figure, title, size=10))
+    figure.supxlabel(in_lines(figure, value_label, size=9))
     axes.grid(axis="x", color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     if len(series) > 1:
@@ -207,7 +202,7 @@ def slope(
     axes.set_xlim(-0.1, 1.5)
     axes.set_xticks([0, 1], labels=list(names))
     axes.set(ylabel=value_label)
-    figure.suptitle(_lines(figure, title))
+    figure.suptitle(in_lines(figure, title, size=10))
     return figure
 
 
@@ -247,7 +242,7 @@ def points(
     axes.axhline(0, color=_INK, linewidth=0.8)
     axes.set_xticks(sorted(taken))
     axes.set(xlabel=place_label, ylabel=value_label)
-    figure.suptitle(_lines(figure, title))
+    figure.suptitle(in_lines(figure, title, size=10))
     axes.grid(axis="y", color=_FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     _legend(figure, list(groups))

@@ -96,6 +96,23 @@ def test_pictures_of_every_probe_and_view(tmp_path: Path) -> None:
     assert (tmp_path / "mexa.svg").read_bytes() == once, "the same numbers give the same picture"
 
 
+def test_a_long_name_of_a_model_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    widths: list[tuple[float, float, float]] = []
+    write = Figure.savefig
+
+    def measured(figure: Figure, path: Path, **options: Any) -> None:
+        write(figure, path, **options)
+        box = figure.get_tightbbox()
+        widths.append((box.x0, box.x1, figure.get_figwidth()))
+
+    monkeypatch.setattr(Figure, "savefig", measured)
+    aligned = measures(["mexa", "retrieval_to", "retrieval_from"], ["ja", "te"], ["en"])
+    pictures.draw_mexa(aligned, tmp_path, probe=PROBES["mexa"], model="llama-3-8b-" + "mixed-sentences-" * 8)
+    assert widths and all(left >= 0 and right <= width for left, right, width in widths)
+
+
 def test_numbers_are_the_same_in_both_formats(tmp_path: Path) -> None:
     import numpy as np
 
