@@ -193,6 +193,8 @@ def sweep(
     import torch
     from tqdm import tqdm
 
+    from lm_eval_xling.models.float32_products import float32_products
+
     parts = {"variant": variant, "shape": shape, **key}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for item in items:
@@ -216,6 +218,7 @@ def sweep(
         done_path.open("a", encoding="ascii") as journal,
         model.use(variant),
         torch.inference_mode(),
+        float32_products(model.model.device),
         tqdm(total=len(items), desc=f"{name} [{variant}]", unit="text", disable=None) as progress,
     ):
         for planned in batches:

@@ -24,8 +24,9 @@ _LOGGER = logging.getLogger(__name__)
 TokenScore = tuple[ScoredToken, float, bool]
 """A target, its log-probability in nats, and whether it is the most probable token."""
 
-_NORMALISED_AT_ONCE = 1 << 24
-"""Logits normalised at a time: a second copy of all of them would double the memory."""
+_NORMALISED_AT_ONCE = {"cpu": 1 << 21, "cuda": 1 << 24}
+"""Logits normalised at a time: a second copy of all of them would double the memory, and on a CPU a copy of more than
+some megabytes is memory that the system gives anew each time, which takes longer than the normalisation."""
 
 
 def _show_nothing(done: int) -> None:
@@ -154,7 +155,7 @@ class Executor:
         """Read targets off the logits, shape (scored places, vocabulary); each comes with its place."""
         targets.sort(key=lambda pair: pair[0])
         scores: list[TokenScore] = []
-        step = max(1, _NORMALISED_AT_ONCE // max(1, logits.shape[-1]))
+        step = max(1, _NORMALISED_AT_ONCE.get(logits.device.type, 1 << 24) // max(1, logits.shape[-1]))
         first = 0
         for start in range(0, len(logits), step):
             last = first
@@ -165,9 +166,17 @@ class Executor:
             self.score_dtype = normalised.dtype
             lines = torch.tensor([place - start for place, _ in targets[first:last]], device=logits.device)
             wanted = torch.tensor([target.token for _, target in targets[first:last]], device=logits.device)
-            values = normalised[lines, wanted].tolist()
-            greedy = (normalised.argmax(dim=-1)[lines] == wanted).tolist()
-            for (_, target), value, is_greedy in zip(targets[first:last], values, greedy, strict=True):
+            values = normalised[lines, wanted]
+            most = normalised.amax(dim=-1)[lines]
+            # The first of equal logits, which half precision has, is the greedy one. `argmax` would take longer than
+            # everything else here: torch looks for a place one element at a time, unlike for the number.
+            greedy = [
+                is_most and (target.token == 0 or bool(normalised[line, : target.token].amax() < value))
+                for (_, target), line, value, is_most in zip(
+                    targets[first:last], lines.tolist(), values, (values == most).tolist(), strict=True
+                )
+            ]
+            for (_, target), value, is_greedy in zip(targets[first:last], values.tolist(), greedy, strict=True):
                 scores.append((target, value, is_greedy))
             first = last
         return scores

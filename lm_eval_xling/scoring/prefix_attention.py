@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from lm_eval_xling.models.attention_switch import attention_implementation
+from lm_eval_xling.models.float32_products import float32_products
 from lm_eval_xling.scoring.architectures import own_attention, position_scale
 from lm_eval_xling.scoring.output_product import head_in_blocks
 from lm_eval_xling.scoring.prefix_cache import Reach, SharedPrefixCache, UnsupportedModel
@@ -45,8 +46,14 @@ _ACTIVE: ContextVar[SharedPrefixCache] = ContextVar("shared prefix cache of the 
 def attending(model: torch.nn.Module, cache: SharedPrefixCache) -> Iterator[None]:
     """Let a model compute its attention through a cache, which the caller also passes to it, and logits in blocks."""
     token = _ACTIVE.set(cache)
+    device = next(model.parameters()).device
     try:
-        with attention_implementation(model, NAME), own_attention(model, _attend), head_in_blocks(model):
+        with (
+            attention_implementation(model, NAME),
+            own_attention(model, _attend),
+            head_in_blocks(model),
+            float32_products(device),
+        ):
             yield
     finally:
         _ACTIVE.reset(token)

@@ -19,6 +19,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
+from lm_eval_xling.models.float32_products import float32_products
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
 from lm_eval_xling.training.configuration import Config
@@ -134,7 +135,8 @@ def fit(
         # what was cut off before the others look.
         with arguments.main_process_first(local=False, desc="looking for checkpoints"):
             checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
-        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with float32_products(model.device):
+            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         scores = {"steps": float(outcome.global_step)}
         if validation:
             scores["validation_loss"] = _losses(trainer, {"": validation})[""]
