@@ -71,8 +71,13 @@ benchmarks: $(VENV)/.test
 	$(BENCHMARK).scoring --model qwen2.5-coder-1.5b-instruct --dtype all --documents 16 --hf-documents 1 --rounds 1 \
 	  --workload "SNLI 6-shot" "MMLU 5-shot" "sentiment 2-shot" --output $(RESULTS)/scoring
 	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
-	OMP_NUM_THREADS=1 $(BENCHMARK).shares --model gemma-3-270m --write docs/scoring.md
-	for table in "training --pairs $(PAIRS)" start probes probe_growth "report --dir build/report" mixing translation; do \
+	$(BENCHMARK).training --pairs $(PAIRS) --precision all --steps 8 --output $(RESULTS)/training
+	$(BENCHMARK).training --pairs $(PAIRS) --precision all --steps 3 --rounds 1 --model qwen2.5-coder-1.5b-instruct \
+	  --output $(RESULTS)/training --write docs/training.md
+	for dtype in float32 bfloat16; do \
+	  OMP_NUM_THREADS=1 $(BENCHMARK).shares --model gemma-3-270m --dtype $$dtype --write docs/scoring.md || exit 1; \
+	done
+	for table in start probes mixing translation probe_growth "report --dir build/report"; do \
 	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
 	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \
 	done

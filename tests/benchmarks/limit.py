@@ -8,14 +8,18 @@ norms, activations and all that Python does count as nothing.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lm_eval_xling.models.float32_products import float32_products
 from lm_eval_xling.scoring.output_product import gains_from_blocks, product_in_blocks
 from lm_eval_xling.scoring.tree import ScoredSequence, build_tree
 
@@ -132,18 +136,19 @@ def _is_product(module: torch.nn.Module) -> bool:
 
 @torch.inference_mode()
 def _of_a_product(weight: Tensor, rows: int) -> dict[str, float]:
-    """Seconds of one product of so many rows, the fastest of three, at once or in blocks."""
+    """Seconds of one product of so many rows, the fastest of three: at once or in blocks, by either library."""
     states = torch.randn(rows, weight.shape[1], dtype=torch.float32).to(weight.device, weight.dtype)
     products = [torch.nn.functional.linear, *([product_in_blocks] if gains_from_blocks(weight) else [])]
     runs = []
-    for product in products:
-        product(states, weight)
-        for _ in range(3):
-            _wait(weight.device)
-            clock, processor = time.perf_counter(), time.process_time()
+    for library, product in itertools.product((nullcontext, partial(float32_products, weight.device)), products):
+        with library():
             product(states, weight)
-            _wait(weight.device)
-            runs.append((time.perf_counter() - clock, time.process_time() - processor))
+            for _ in range(3):
+                _wait(weight.device)
+                clock, processor = time.perf_counter(), time.process_time()
+                product(states, weight)
+                _wait(weight.device)
+                runs.append((time.perf_counter() - clock, time.process_time() - processor))
     return {"seconds": min(run[0] for run in runs), "processor": min(run[1] for run in runs)}
 
 

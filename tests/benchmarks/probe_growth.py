@@ -100,7 +100,7 @@ def save(folder: Path) -> Path:
         intermediate_size=256,
         num_hidden_layers=4,
         num_attention_heads=4,
-        max_position_embeddings=512,
+        max_position_embeddings=4096,
         bos_token_id=256,
         eos_token_id=257,
         pad_token_id=258,

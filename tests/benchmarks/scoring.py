@@ -13,8 +13,11 @@ down. For the same reason a second is one of a processor core, but on an acceler
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,7 +114,7 @@ class Bench:
         if not made[0].continuations:
             return [ScoredSequence(self.shared.tok_encode(request.context), [0]) for request in made]
         pairs = [self.shared._encode_pair(request.context, text) for request in made for text in request.continuations]
-        return [self.shared._sequence(None, context, continuation) for context, continuation in pairs]
+        return [self.shared._sequence(context, continuation) for context, continuation in pairs]
 
     def compare(self, name: str, documents: int, hf_documents: int, rounds: int) -> dict[str, Any]:
         """Alternate the variants over one workload; the figures are of the fastest round."""
@@ -162,6 +165,11 @@ def speed(result: dict[str, Any], variant: str) -> float:
     return figures["per_second" if "accelerator" in result["machine"] else "per_processor_second"]
 
 
+def figure(value: float) -> str:
+    """A speed with at least two digits."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def table(results: Sequence[dict[str, Any]]) -> str:
     lines = [
         "| Model | Type | Prompts | Tokens (computed) | `hf` | `hf-shared-prefix` | Times `hf` | Limit "
@@ -172,7 +180,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         hf, shared, most = (speed(result, variant) for variant in ("hf", "shared", "limit"))
         lines.append(
             f"| {result['model']} | {result['dtype']} | {result['workload']} | {result['length']} ({result['tree']}) "
-            f"| {hf:.2g} | {shared:.2g} | {shared / hf:.1f} | {most:.2g} | {shared / most:.0%} "
+            f"| {figure(hf)} | {figure(shared)} | {shared / hf:.1f} | {figure(most)} | {shared / most:.0%} "
             f"| {result['hf']['peak'] / 2**30:.1f} / {result['shared']['peak'] / 2**30:.1f} GiB |"
         )
     return "\n".join(lines)
@@ -191,19 +199,21 @@ def plot(results: Sequence[dict[str, Any]], target: Path) -> None:
         ("shared", "hf-shared-prefix", "#0072B2"),
         ("limit", "the machine's limit: the products alone", "#E69F00"),
     )
-    models = list(dict.fromkeys((result["model"], result["dtype"]) for result in results))
+    names = list(dict.fromkeys(result["model"] for result in results))
+    types = list(dict.fromkeys(result["dtype"] for result in results))
+    size = (4.5 * len(names), 0.6 + 2.6 * len(types))
     figure, axes = pyplot.subplots(
-        1, len(models), figsize=(4.5 * len(models), 3.2), sharey=True, squeeze=False, layout="constrained"
+        len(types), len(names), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, model in zip(axes[0], models, strict=True):
-        mine = [result for result in results if (result["model"], result["dtype"]) == model]
+    for axis, (dtype, name) in zip(axes.flat, itertools.product(types, names), strict=True):
+        mine = [result for result in results if (result["model"], result["dtype"]) == (name, dtype)]
         for offset, (variant, label, colour) in enumerate(bars):
             places = [index + 0.27 * (offset - 1) for index in range(len(mine))]
             axis.bar(places, [speed(result, variant) for result in mine], 0.25, label=label, color=colour)
         axis.set_xticks(range(len(mine)), [result["workload"].replace(" ", "\n", 1) for result in mine], fontsize=8)
         axis.set_yscale("log")
-        axis.set_title(", ".join(model), fontsize=10)
-    axes[0][0].set_ylabel("documents per second and core")
+        axis.set_title(f"{name}, {dtype}", fontsize=10)
+    figure.supylabel("documents per second and core", fontsize=10)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
@@ -235,6 +245,13 @@ def main() -> None:
     types = [arguments.dtype]
     if arguments.dtype == "all":
         types = ["float32", "bfloat16"] if computes_in_bfloat16() else ["float32"]
+    if len(types) > 1 and arguments.model:
+        # Each in a process of its own, whose peak of memory holds no other model.
+        for dtype in types:
+            subprocess.run(
+                [sys.executable, "-m", "tests.benchmarks.scoring", *sys.argv[1:], "--dtype", dtype], check=True
+            )
+        return
     for dtype in types if arguments.model else ():
         bench = Bench(arguments.model, arguments.device, dtype)
         name = Path(arguments.model).name

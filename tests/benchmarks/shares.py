@@ -150,7 +150,7 @@ def main() -> None:
         print(f"{name}: {sum(found[name].values()):.2f} s of the processor", flush=True)
     print(table(found))
     for target in arguments.write:
-        write_between("shares", table(found), target)
+        write_between(f"shares-{arguments.dtype}", table(found), target)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ The same pairs in the same order, model, adapters and optimiser; every run is a 
 alternate, and losses are compared step by step. The limit (``tests/benchmarks/limit.py``) is the time that the products
 with the frozen weights take alone, forward and backward, at the places that need them, measured in the same process::
 
-    python -m tests.benchmarks.training --pairs snli_de_train_question_first2000.json --steps 12 --rounds 3
+    python -m tests.benchmarks.training --pairs snli_de_train_question_first2000.json --output build/train
+    python -m tests.benchmarks.training --output build/train --write docs/training.md
 """
 
 from __future__ import annotations
@@ -16,59 +17,91 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from lm_eval_xling.models import computes_in_bfloat16
+from tests.benchmarks.machine import machine
+from tests.benchmarks.marks import write_between
+from tests.benchmarks.scoring import save
 
 BATCH = 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, required=True, help="file in the published format")
+    parser.add_argument("--pairs", type=Path, help="file in the published format; without it, only --write")
     parser.add_argument("--model", default="gemma-3-270m")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "all"), default="fp32",
+                        help="all: fp32, and bf16 if this machine has instructions for it")  # fmt: skip
     parser.add_argument("--steps", type=int, default=12, help="optimiser steps a run; the first is not timed")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results, one file each")
+    parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
     parser.add_argument("--only", choices=("plain", "ours"), help="one run in this process, result as JSON")
     arguments = parser.parse_args()
     if arguments.only is not None:
         print(json.dumps(measure(arguments.only, arguments)))
         return
+    types = [arguments.precision]
+    if arguments.precision == "all":
+        types = ["fp32", "bf16"] if computes_in_bfloat16() else ["fp32"]
+    for precision in types if arguments.pairs else ():
+        save(compare(precision, arguments), arguments.output / f"{Path(arguments.model).name}-{precision}.json")
+    results = [json.loads(path.read_text()) for path in sorted(arguments.output.glob("*.json"))]
+    results.sort(key=lambda result: (result["model"], result["precision"] != "fp32"))
+    print(table(results))
+    for target in arguments.write:
+        write_between("training-speed", table(results), target)
+
+
+def compare(precision: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Alternate the two kinds of run; the figures are medians."""
     runs: dict[str, list[dict[str, Any]]] = {"plain": [], "ours": []}
+    words = ["--pairs", str(arguments.pairs), "--model", arguments.model, "--precision", precision]
+    words += ["--steps", str(arguments.steps), "--output", str(arguments.output)]
     for number in range(arguments.rounds):
         for kind in ("plain", "ours") if number % 2 == 0 else ("ours", "plain"):
-            output = subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.training", *sys.argv[1:], "--only", kind],
-                stdout=subprocess.PIPE,
-                check=True,
-            ).stdout
+            command = [sys.executable, "-m", "tests.benchmarks.training", *words, "--only", kind]
+            output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
             runs[kind].append(json.loads(output.splitlines()[-1]))
             print(f"round {number + 1}: {kind}: {runs[kind][-1]['tokens_per_second']:.1f} tokens/s", file=sys.stderr)
-    print(table(runs, arguments.model))
-
-
-def table(runs: dict[str, list[dict[str, Any]]], model: str) -> str:
-    """Return the result in Markdown."""
-    speed = {kind: statistics.median(run["tokens_per_second"] for run in found) for kind, found in runs.items()}
-    memory = {kind: statistics.median(run["peak_mib"] for run in found) for kind, found in runs.items()}
-    # Of the processor, because the clock also counts other work on the machine.
-    share = {kind: statistics.median(run["of_limit"] for run in found) for kind, found in runs.items()}
     losses = list(zip(runs["plain"][0]["losses"], runs["ours"][0]["losses"], strict=True))
-    difference = max(abs(plain - ours) for plain, ours in losses)
-    rows = [
-        f"| {name} | {speed[kind]:.0f} | {min(r['tokens_per_second'] for r in runs[kind]):.0f} to "
-        f"{max(r['tokens_per_second'] for r in runs[kind]):.0f} | {share[kind]:.0%} | {memory[kind]:.0f} |"
-        for kind, name in (("plain", "`transformers.Trainer`"), ("ours", "`xling train align`"))
+    result: dict[str, Any] = {
+        "model": arguments.model, "precision": precision, "rounds": arguments.rounds, "steps": len(losses),
+        "loss_difference": max(abs(plain - ours) for plain, ours in losses), "machine": machine(),
+    }  # fmt: skip
+    for kind, found in runs.items():
+        # The share is of the processor's time, because the clock also counts other work on the machine.
+        for name in ("tokens_per_second", "of_limit", "peak_mib"):
+            result[f"{kind}_{name}"] = statistics.median(run[name] for run in found)
+        speeds = [run["tokens_per_second"] for run in found]
+        result[f"{kind}_range"] = [min(speeds), max(speeds)]
+    return result
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Return the results in Markdown."""
+    lines = [
+        "| Model | Precision | `Trainer`, tokens/s | `xling train align`, tokens/s | Times "
+        "| Of the machine's limit, `Trainer` / ours | Peak memory, `Trainer` / ours "
+        "| Greatest difference of a step's loss |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join(
-        [
-            f"| {model}, batch {BATCH} | tokens/s (median) | range | of the limit, processor time | peak memory, MiB |",
-            "|---|---|---|---|---|",
-            *rows,
-            f"| ratio | {speed['ours'] / speed['plain']:.2f} | | | {memory['ours'] / memory['plain']:.2f} |",
-            "",
-            f"Greatest difference of the loss of a step: {difference:.1e} over {len(losses)} steps.",
-        ]
-    )
+    for result in results:
+        cells = []
+        for kind in ("plain", "ours"):
+            low, high = result[f"{kind}_range"]
+            cells.append(f"{result[f'{kind}_tokens_per_second']:.0f} ({low:.0f} to {high:.0f})")
+        times = result["ours_tokens_per_second"] / result["plain_tokens_per_second"]
+        lines.append(
+            f"| {Path(result['model']).name} | {result['precision']} | {' | '.join(cells)} | {times:.1f} "
+            f"| {result['plain_of_limit']:.0%} / {result['ours_of_limit']:.0%} "
+            f"| {result['plain_peak_mib'] / 1024:.1f} / {result['ours_peak_mib'] / 1024:.1f} GiB "
+            f"| {result['loss_difference']:.1e} |"
+        )
+    return "\n".join(lines)
 
 
 def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -101,6 +134,7 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
             None,
             [
                 f"model={arguments.model}",
+                f"precision={arguments.precision}",
                 f"output={folder}/run",
                 "validation=0",
                 f"training.max_steps={arguments.steps}",
