@@ -115,7 +115,11 @@ def fit(
     metrics = MetricsCallback(config.output / "metrics.jsonl")
     collator = PackedCollator() if config.batching == "packed" else PaddedCollator(tokenizer.pad_token_id or 0)
     base = model.get_base_model() if config.lora is not None else model
-    with supervised_forward(base, packed=config.batching == "packed"), disk_errors(config.output):
+    with (
+        supervised_forward(base, packed=config.batching == "packed"),
+        float32_products(model.device),
+        disk_errors(config.output),
+    ):
         trainer = _Trainer(
             model=model,
             args=arguments,
@@ -135,8 +139,7 @@ def fit(
         # what was cut off before the others look.
         with arguments.main_process_first(local=False, desc="looking for checkpoints"):
             checkpoint = complete_checkpoint(Path(arguments.output_dir), say=print)
-        with float32_products(model.device):
-            outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         scores = {"steps": float(outcome.global_step)}
         if validation:
             scores["validation_loss"] = _losses(trainer, {"": validation})[""]
