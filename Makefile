@@ -42,7 +42,8 @@ test-fast: $(VENV)/.test
 
 # Numbers must not depend on the processor's instructions or on how a sum is parted among threads.
 NUMERIC := tests/scoring/test_model.py tests/scoring/test_self_check.py tests/training/test_supervised_loss.py \
-  tests/models/test_adapted.py tests/models/test_layers.py tests/models/test_output_path.py \
+  tests/models/test_adapted.py tests/models/test_float32_products.py tests/models/test_layers.py \
+  tests/models/test_output_path.py tests/scoring/test_execution.py \
   $(addprefix tests/probes/test_,activations.py comparisons.py logit_lens.py probed_model.py)
 # `avx512` only where the processor has it: torch does not ask before it uses it.
 SETTINGS := default:1 default:2 avx2:2 $(shell grep -q avx512f /proc/cpuinfo && echo avx512:2)
