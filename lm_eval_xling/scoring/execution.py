@@ -166,17 +166,10 @@ class Executor:
             self.score_dtype = normalised.dtype
             lines = torch.tensor([place - start for place, _ in targets[first:last]], device=logits.device)
             wanted = torch.tensor([target.token for _, target in targets[first:last]], device=logits.device)
-            values = normalised[lines, wanted]
-            most = normalised.amax(dim=-1)[lines]
-            # The first of equal logits, which half precision has, is the greedy one. `argmax` would take longer than
-            # everything else here: torch looks for a place one element at a time, unlike for the number.
-            greedy = [
-                is_most and (target.token == 0 or bool(normalised[line, : target.token].amax() < value))
-                for (_, target), line, value, is_most in zip(
-                    targets[first:last], lines.tolist(), values, (values == most).tolist(), strict=True
-                )
-            ]
-            for (_, target), value, is_greedy in zip(targets[first:last], values.tolist(), greedy, strict=True):
+            values = normalised[lines, wanted].tolist()
+            # `argmax` finds the same place, the first of equal ones, in six times the time in bfloat16 on a CPU.
+            greedy = (normalised.max(dim=-1).indices[lines] == wanted).tolist()
+            for (_, target), value, is_greedy in zip(targets[first:last], values, greedy, strict=True):
                 scores.append((target, value, is_greedy))
             first = last
         return scores

@@ -84,6 +84,8 @@ def main() -> None:
         print(
             f"peak memory, GB: {quarter:.2f} for a quarter of the prompts, {whole:.2f} for all, {peak():.2f} for loop"
         )
+        if difference > 1e-5:
+            raise SystemExit("the probabilities differ")
 
 
 if __name__ == "__main__":

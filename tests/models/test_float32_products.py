@@ -46,6 +46,14 @@ def test_the_setting_holds_inside_the_block_only(monkeypatch: pytest.MonkeyPatch
     assert SETTING.fp32_precision == "none"
 
 
+def test_the_precision_can_be_read_as_the_compiler_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_error", lambda shape, draw: 1e-7)
+    before = torch.get_float32_matmul_precision()
+    with float32_products(CPU):
+        assert torch.get_float32_matmul_precision() == "medium"
+    assert torch.get_float32_matmul_precision() == before == "highest"
+
+
 def test_inexact_products_are_left_to_the_usual_library(monkeypatch: pytest.MonkeyPatch) -> None:
     # What a processor with AMX does, which rounds to bfloat16.
     def rounded(self: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
