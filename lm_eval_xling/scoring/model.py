@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import choose_device
+from lm_eval_xling.models.process_group import leave_process_group_at_exit
 from lm_eval_xling.scoring.answer_store import AnswerStore
 from lm_eval_xling.scoring.execution import Executor
 from lm_eval_xling.scoring.generating_model import GeneratingLM
@@ -57,6 +58,7 @@ class SharedPrefixLM(GeneratingLM):
     def __init__(self, pretrained: Any, *args: Any, device: str | None = None, **kwargs: Any) -> None:
         self._load = current_load()
         super().__init__(pretrained, *args, device=choose_device(device), **kwargs)
+        leave_process_group_at_exit()
         if kwargs.get("tp_plan") is None and hasattr(self, "accelerator"):
             # The harness shares work out only among several accelerators of one machine: on machines with one each,
             # or on CPUs, every process would do all of it, and with several each machine would count from 0.

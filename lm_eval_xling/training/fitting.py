@@ -20,6 +20,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import write_atomically
 from lm_eval_xling.models.float32_products import float32_products
+from lm_eval_xling.models.process_group import leave_process_group_at_exit
 from lm_eval_xling.training.batching import Example, PackedCollator, PaddedCollator
 from lm_eval_xling.training.checkpoints import complete_checkpoint, seal
 from lm_eval_xling.training.configuration import Config
@@ -128,6 +129,7 @@ def fit(
             eval_dataset=validation or None,
             callbacks=[metrics, *callbacks],
         )
+        leave_process_group_at_exit()
         trainer.metrics = metrics
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(ProgressBar())
