@@ -71,14 +71,18 @@ benchmarks: $(VENV)/.test
 	done
 	$(BENCHMARK).scoring --model qwen2.5-coder-1.5b-instruct --dtype all --documents 16 --hf-documents 1 --rounds 1 \
 	  --workload "SNLI 6-shot" "MMLU 5-shot" "sentiment 2-shot" --output $(RESULTS)/scoring
-	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --plot docs/images/scoring.svg
+	$(BENCHMARK).scoring --output $(RESULTS)/scoring --write docs/scoring.md --excerpt README.md \
+	  --plot docs/images/scoring.svg
 	$(BENCHMARK).training --pairs $(PAIRS) --precision all --steps 8 --output $(RESULTS)/training
 	$(BENCHMARK).training --pairs $(PAIRS) --precision all --steps 3 --rounds 1 --model qwen2.5-coder-1.5b-instruct \
 	  --output $(RESULTS)/training --write docs/training.md
 	for dtype in float32 bfloat16; do \
 	  OMP_NUM_THREADS=1 $(BENCHMARK).shares --model gemma-3-270m --dtype $$dtype --write docs/scoring.md || exit 1; \
 	done
-	for table in start probes mixing translation probe_growth "report --dir build/report"; do \
+	OMP_NUM_THREADS=1 $(BENCHMARK).training_shares --pairs $(PAIRS) --models gemma-3-270m qwen2.5-coder-1.5b-instruct \
+	  --write docs/training.md
+	for table in "start --write docs/scoring.md" probes mixing translation "probe_growth --write docs/probes.md" \
+	  "report --dir build/report"; do \
 	  file=$(RESULTS)/$${table%% *}.txt; $(BENCHMARK).machine > $$file; \
 	  $(BENCHMARK).$$table >> $$file || exit 1; cat $$file; \
 	done

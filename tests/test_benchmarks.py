@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.benchmarks import scoring
 from tests.benchmarks.probe_growth import save
 from tests.conftest import FIXTURES
 from tests.generators.rows import write_published
@@ -72,6 +74,15 @@ def test_scoring(run: Callable[..., str], model: Path, tmp_path: Path) -> None:
     assert all(result["machine"]["threads"] > 0 and result["shared"]["peak"] > 0 for result in results)
 
 
+def test_the_excerpt_has_the_tables_figures() -> None:
+    key = scoring.EXCERPT[0]
+    result: dict[str, Any] = dict(zip(("model", "dtype", "workload"), key, strict=True), machine={})
+    speeds = {"hf": 0.25, "shared": 20.0, "limit": 40.0}
+    result |= {name: {"per_processor_second": value, "per_second": 1.0} for name, value in speeds.items()}
+    other = {**result, "model": "another"}
+    assert cells(scoring.excerpt([other, result])) == [[", ".join(key), "0.25", "20", "50%"]]
+
+
 def test_shares(run: Callable[..., str], model: Path, tmp_path: Path) -> None:
     page = marked(tmp_path / "page.md", "shares-float32")
     run("shares", "--model", model, "--workload", "SNLI 6-shot", "--documents", 2, "--write", page)
@@ -80,13 +91,20 @@ def test_shares(run: Callable[..., str], model: Path, tmp_path: Path) -> None:
     assert sum(float(row[1].strip("%")) for row in rows) == pytest.approx(100, abs=1)
 
 
-def test_training(run: Callable[..., str], model: Path, tmp_path: Path) -> None:
-    pairs, page = tmp_path / "snli_de_train_question.json", marked(tmp_path / "page.md", "training-speed")
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """File of question pairs in the published format."""
+    path = tmp_path / "snli_de_train_question.json"
     made = [
         {"input": f"{question[:-1]} denn?\n\nTranslate the input from German to English:", "answer": question}
         for question in QUESTIONS * 2
     ]
-    pairs.write_text(json.dumps(made), encoding="utf-8")
+    path.write_text(json.dumps(made), encoding="utf-8")
+    return path
+
+
+def test_training(run: Callable[..., str], model: Path, pairs: Path, tmp_path: Path) -> None:
+    page = marked(tmp_path / "page.md", "training-speed")
     words = ["--pairs", pairs, "--model", model, "--steps", 2, "--rounds", 1]
     run("training", *words, "--output", tmp_path / "results", "--write", page)
     ((name, precision, plain, ours, *_, difference),) = cells(page.read_text(encoding="utf-8"))
@@ -95,16 +113,29 @@ def test_training(run: Callable[..., str], model: Path, tmp_path: Path) -> None:
     assert float(difference) < 1e-4
 
 
-def test_start(run: Callable[..., str]) -> None:
-    assert len(cells(run("start", "--rounds", 1))) == 4
+def test_training_shares(run: Callable[..., str], model: Path, pairs: Path, tmp_path: Path) -> None:
+    page = marked(tmp_path / "page.md", "training-shares")
+    run("training_shares", "--pairs", pairs, "--models", model, "--steps", 2, "--write", page)
+    rows = {part: [float(share.rstrip("%")) for share in found] for part, *found in cells(page.read_text("utf-8"))}
+    assert {"limit", "products beyond it", "attention"} < set(rows)
+    for shares in zip(*rows.values(), strict=True):
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_start(run: Callable[..., str], tmp_path: Path) -> None:
+    page = marked(tmp_path / "page.md", "start")
+    run("start", "--rounds", 1, "--write", page)
+    assert len(cells(page.read_text(encoding="utf-8"))) == 4
 
 
 def test_probes(run: Callable[..., str], model: Path) -> None:
     assert "greatest difference of a probability" in run("probes", "--model", model, "--prompts", 4, "--loop", 2)
 
 
-def test_probe_growth(run: Callable[..., str]) -> None:
-    ((name, *_),) = cells(run("probe_growth", "--items", 10, "--probes", "pca"))
+def test_probe_growth(run: Callable[..., str], tmp_path: Path) -> None:
+    page = marked(tmp_path / "page.md", "probe-growth")
+    run("probe_growth", "--items", 10, "--probes", "pca", "--write", page)
+    ((name, *_),) = cells(page.read_text(encoding="utf-8"))
     assert name == "`pca`"
 
 

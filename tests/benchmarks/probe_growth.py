@@ -5,12 +5,14 @@ of its own, from prompts to page; seconds are the processor's, and memory is the
 beyond model and prompts, without pages of its memory-mapped files::
 
     python -m tests.benchmarks.probe_growth --items 100 1000 10000 --probes pca mexa
+    python -m tests.benchmarks.probe_growth --write docs/probes.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from lm_eval_xling import probes
 from lm_eval_xling.probes.probe import Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
 from tests import tiny
+from tests.benchmarks.marks import write_between
 
 WORDS = "one two three four five six seven eight nine ten".split()
 WITH_FACTS = ("patch", "steer")
@@ -37,21 +40,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--probes", nargs="+", choices=list(probes.PROBES), default=list(probes.PROBES))
+    parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
     parser.add_argument("--one", action="store_true", help="one run in this process, result as JSON")
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.probes[0], arguments.items[0])))
         return
-    print("| seconds of the processor, memory in MB |" + "".join(f" {count:,} items |" for count in arguments.items))
-    print("|---|" + "---|" * len(arguments.items))
+    lines = ["| seconds of the processor, memory in MB |" + "".join(f" {count:,} items |" for count in arguments.items)]
+    lines.append("|---|" + "---|" * len(arguments.items))
+    print("\n".join(lines), flush=True)
     for name in arguments.probes:
         cells = []
         for count in arguments.items:
             command = [sys.executable, "-m", "tests.benchmarks.probe_growth", "--one", "--probes", name]
-            output = subprocess.run([*command, "--items", str(count)], stdout=subprocess.PIPE, check=True).stdout
+            command += ["--items", str(count)]
+            # One thread: threads that wait for work also take the processor's time.
+            alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+            output = subprocess.run(command, env=alone, stdout=subprocess.PIPE, check=True).stdout
             found = json.loads(output.splitlines()[-1])
             cells.append(f" {found['seconds']:.1f} s, {found['memory'] / 1e6:.0f} |")
-        print(f"| `{name}` |" + "".join(cells), flush=True)
+        lines.append(f"| `{name}` |" + "".join(cells))
+        print(lines[-1], flush=True)
+    for target in arguments.write:
+        write_between("probe-growth", "\n".join(lines), target)
 
 
 def measure(name: str, count: int) -> dict[str, float]:

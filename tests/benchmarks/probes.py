@@ -1,4 +1,4 @@
-"""Speed of the logit lens against a straightforward loop: `python tests/benchmarks/probes.py [--prompts 100]`.
+"""Speed of the logit lens against a straightforward loop: `python -m tests.benchmarks.probes [--prompts 100]`.
 
 The loop does what published scripts do: one prompt at a time, head and softmax at every position of every layer, and
 of that the last position is kept. It runs on some of the prompts only (`--loop`), because on two cores all of them

@@ -4,7 +4,7 @@ The harness's own start is that of `lm_eval` with a plain task from a file; then
 under `xling eval`, and all leaves. Runs alternate, each a process of its own, and the median of the processor's seconds
 counts, user and system::
 
-    XLING_DATA=mirror python -m tests.benchmarks.start --rounds 5
+    XLING_DATA=mirror python -m tests.benchmarks.start --rounds 5 --write docs/scoring.md
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lm_eval_xling.harness import tasks_folder
+from tests.benchmarks.marks import write_between
 
 LEAF = "xling_mmlu_mixup"
 
@@ -28,6 +29,7 @@ LEAF = "xling_mmlu_mixup"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", type=Path, nargs="*", default=[], help="files between whose marks the table goes")
     arguments = parser.parse_args()
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
@@ -48,13 +50,17 @@ def main() -> None:
             for name, command in commands.items():
                 found[name].append(seconds([*command, "--model", "dummy", "--limit", "1"]))
     (own, *_) = found.values()
-    print(
-        "| `--model dummy --limit 1` | seconds of the processor | of the harness's own start | seconds by the clock |"
-    )
-    print("|---|---|---|---|")
+    lines = [
+        "| `--model dummy --limit 1` | seconds of the processor | of the harness's own start | seconds by the clock |",
+        "|---|---|---|---|",
+    ]
     for name, runs in found.items():
         processor, clock = (statistics.median(times) for times in zip(*runs, strict=True))
-        print(f"| {name} | {processor:.1f} | {processor / statistics.median(t for t, _ in own):.2f} | {clock:.1f} |")
+        share = processor / statistics.median(seconds for seconds, _ in own)
+        lines.append(f"| {name} | {processor:.1f} | {share:.2f} | {clock:.1f} |")
+    print("\n".join(lines))
+    for target in arguments.write:
+        write_between("start", "\n".join(lines), target)
 
 
 def plain(folder: str) -> str:

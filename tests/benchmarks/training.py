@@ -104,8 +104,14 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train for a few steps; return tokens per second, losses and peak memory of this process."""
+def measure(kind: str, arguments: argparse.Namespace, *watching: Any) -> dict[str, Any]:
+    """Train for a few steps; return tokens per second, losses and peak memory of this process.
+
+    Args:
+        kind: "plain" or "ours".
+        arguments: of the command line.
+        watching: further callbacks of transformers.
+    """
     from transformers import Trainer, TrainerCallback, set_seed
 
     from lm_eval_xling.pairs import pair_questions, published_questions
@@ -164,11 +170,11 @@ def measure(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
                 args=fitting.training_arguments(config),
                 data_collator=DataCollatorForSeq2Seq(tokenizer),
                 train_dataset=rows,
-                callbacks=[clock],
+                callbacks=[clock, *watching],
             )
             trainer.train()
         else:
-            fitting.fit(model, tokenizer, config, examples, [], {}, callbacks=[clock])
+            fitting.fit(model, tokenizer, config, examples, [], {}, callbacks=[clock, *watching])
     peak = peak_memory()
     # The order is random, and every pair is seen once: the mean length makes tokens of steps.
     share = (len(clock.at) - 1) / arguments.steps
