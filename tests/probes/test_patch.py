@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lm_eval_xling.errors import UserError
+from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.probes import bands, from_tasks
 from lm_eval_xling.probes.asked_facts import log_odds, option_log_likelihoods, questions
+from lm_eval_xling.probes.kinds import patch as kinds
 from lm_eval_xling.probes.kinds.patch import OTHER_SUBJECT, PROBE, SAME_SUBJECT, patch
 from lm_eval_xling.probes.probe import Findings, Prompt
 from lm_eval_xling.probes.probed_model import ProbedModel
@@ -124,6 +127,24 @@ def test_another_embedding_is_another_subject(llama: ProbedModel, tmp_path: Path
         as_other = [log_odds_of(llama, replace(prompt, answer=row % 3)) for prompt in german]
         assert_equal_up_to_rounding(found[row, 0, 0], as_other[row])
         assert min(abs(found[row, 0, 1] - value) for at, value in enumerate(as_other) if at % 3 != row % 3) < 1e-4
+
+
+def test_controls_are_drawn_once_a_fact_and_spread_over_the_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, drawn = 2000, []
+    monkeypatch.setattr(kinds, "stable_hash", lambda *key: drawn.append(key) or stable_hash(*key))
+    made = facts("en", [f"Land {number}" for number in range(count)])
+    made += [replace(fact, id=f"money {fact.id}", relation="currency") for fact in made]
+    chosen = kinds._other_subjects(made, seed=3)
+    assert len(drawn) == 2 * count, "a hash a fact, not a pair"
+    assert sorted(chosen) == list(range(2 * count)) == list(chosen)
+    for fact, other in chosen.items():
+        assert made[fact].relation == made[other].relation and made[fact].answer != made[other].answer
+    assert max(Counter(chosen.values()).values()) < 15, "one subject stands in for many"
+    turned = kinds._other_subjects(made[::-1], seed=3)
+    assert {made[-1 - fact].id: made[-1 - other].id for fact, other in turned.items()} == {
+        made[fact].id: made[other].id for fact, other in chosen.items()
+    }
+    assert kinds._other_subjects(made, seed=4) != chosen
 
 
 @torch.inference_mode()

@@ -188,17 +188,24 @@ def _patched(
 def _other_subjects(facts: Sequence[Prompt], seed: int) -> dict[int, int]:
     """Return for each fact another of the same relation, whose subject and right answer are others.
 
-    Facts that have none are left out: without a control nothing can be said of them.
+    The facts of a relation stand in a ring of random order, and the next that differs is taken, so that no subject
+    stands in for many, and the time grows with the facts and not with their pairs. Facts that have none are left out:
+    without a control nothing can be said of them.
 
     Raises:
         UserError: if fewer than three are left.
     """
     chosen = {}
-    for number, fact in enumerate(facts):
-        order = sorted(range(len(facts)), key=lambda index: stable_hash(seed, fact.id, facts[index].id))
-        other = next((index for index in order if _differs(fact, facts[index])), None)
-        if other is not None:
-            chosen[number] = other
+    rings: dict[str, list[int]] = {}
+    for number in sorted(range(len(facts)), key=lambda index: stable_hash(seed, facts[index].id)):
+        rings.setdefault(facts[number].relation, []).append(number)
+    for ring in rings.values():
+        for place, number in enumerate(ring):
+            following = (ring[(place + step) % len(ring)] for step in range(1, len(ring)))
+            other = next((index for index in following if _differs(facts[number], facts[index])), None)
+            if other is not None:
+                chosen[number] = other
+    chosen = dict(sorted(chosen.items()))
     if len(chosen) < 3:
         raise UserError(
             f"of {len(facts)} facts {len(chosen)} have a control: another subject of which the same is asked and "
@@ -210,11 +217,7 @@ def _other_subjects(facts: Sequence[Prompt], seed: int) -> dict[int, int]:
 
 def _differs(fact: Prompt, other: Prompt) -> bool:
     assert fact.answer is not None and other.answer is not None
-    return (
-        fact.relation == other.relation
-        and fact.subject != other.subject
-        and fact.choices[fact.answer] != other.choices[other.answer]
-    )
+    return fact.subject != other.subject and fact.choices[fact.answer] != other.choices[other.answer]
 
 
 def _measures(
