@@ -2,7 +2,7 @@
 
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --dtype all --output build/speed
-    python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --excerpt README.md \
+    python -m tests.benchmarks.scoring --output build/speed --write docs/scoring.md --excerpt README.md \\
       --plot docs/images/scoring.svg
     XLING_DATA=mirror python -m tests.benchmarks.scoring --model gemma-3-270m --output build/speed --growth
 

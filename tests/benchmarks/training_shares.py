@@ -14,8 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from transformers import TrainerCallback
 
 from lm_eval_xling.models import computes_in_bfloat16
 from tests.benchmarks.marks import write_between
+from tests.benchmarks.shares import table
 from tests.benchmarks.training import measure
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
@@ -46,12 +46,12 @@ class Profile(TrainerCallback):  # type: ignore[misc]
         self.profile.stop()
 
     def parts(self) -> dict[str, float]:
-        """Return the share of each kind of operation."""
+        """Return the share of each kind of operation, the largest first."""
         assert self.profile is not None
-        seconds: dict[str, float] = defaultdict(float)
+        times: Counter[str] = Counter()
         for event in self.profile.key_averages():
-            seconds[kind_of(event.key)] += event.self_cpu_time_total
-        return {kind: spent / sum(seconds.values()) for kind, spent in seconds.items()}
+            times[kind_of(event.key)] += event.self_cpu_time_total
+        return {kind: spent / times.total() for kind, spent in times.most_common()}
 
 
 def kind_of(operation: str) -> str:
@@ -73,14 +73,6 @@ def shares(arguments: argparse.Namespace) -> dict[str, float]:
     of_limit = measure("ours", arguments, watching)["of_limit"]
     parts = watching.parts()
     return {"limit": of_limit, "products beyond it": parts.pop("products") - of_limit, **parts}
-
-
-def table(found: Mapping[str, Mapping[str, float]]) -> str:
-    parts = list(dict.fromkeys(part for run in found.values() for part in run))
-    parts.sort(key=lambda part: -max(run.get(part, 0.0) for run in found.values()))
-    lines = [f"| | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
-    lines += [f"| {part} | {' | '.join(f'{run.get(part, 0.0):.1%}' for run in found.values())} |" for part in parts]
-    return "\n".join(lines)
 
 
 def main() -> None:
