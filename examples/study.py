@@ -42,7 +42,7 @@ def main() -> None:
     prepare(study, output)
     adapters = {name: train(name, settings, study) for name, settings in study["adapters"].items()}
     scores = {name: evaluate(name, adapter, study) for name, adapter in {"base": None, **adapters}.items()}
-    results = compare(scores, study["groups"])
+    results = compare(scores, study["groups"], study.get("pairs"))
     (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     (output / "results.md").write_text(table(results, study), encoding="utf-8")
     print(table(results, study))
@@ -114,14 +114,15 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
     return scores
 
 
-def compare(scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Return one row a group of tasks and a pair of models: accuracies, difference and its interval.
+def compare(
+    scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]], pairs: Sequence[Sequence[str]] | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a group of tasks and a pair of models, by default every pair: accuracies, difference, interval.
 
     A group's items are resampled by document id, because the same question in two languages is not two questions.
     """
     names = list(scores)
-    pairs = [("base", name) for name in names[1:]]
-    pairs += [(first, second) for i, first in enumerate(names[1:], 1) for second in names[i + 1 :]]
+    pairs = pairs or [(first, second) for i, first in enumerate(names) for second in names[i + 1 :]]
     rows = []
     for group, tasks in groups.items():
         items = [(task, key) for task in tasks for key in scores["base"][task]]

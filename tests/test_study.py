@@ -76,6 +76,9 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     study("mixed_language", {}, *overrides)
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert (row["from"], row["to"], row["items"]) == ("base", "mixed", 4)
+    study("mixed_language", {}, *overrides, 'pairs=[["mixed", "base"]]')
+    (turned,) = json.loads((tmp_path / "results.json").read_text())
+    assert (turned["from"], turned["to"], turned["difference"]) == ("mixed", "base", -row["difference"])
     provenance = json.loads((tmp_path / "mixed" / "adapter" / "provenance.json").read_text())
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
 
@@ -156,6 +159,7 @@ def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
     known = {found.stem for found in (EXAMPLES.parent / "tasks").rglob("xling_*.yaml")}
     assert tasks <= known
     assert {task for group in content["groups"].values() for task in group} <= tasks
+    assert {name for pair in content.get("pairs", ()) for name in pair} <= {"base", *content["adapters"]}
     for settings in content["adapters"].values():
         load(settings["recipe"], {**content["training"], **settings["with"]})
     if path.stem == "question_alignment_full":  # the paper's Table 2: pairs of the task that is asked

@@ -44,7 +44,8 @@ _READS: dict[str, dict[str, tuple[Any, Any, Any]]] = {
         "task": (
             list[str],
             [],
-            typer.Option(metavar="TASK", help="Leaf task whose prompts are read; repeatable."),
+            # Named, because typer 0.27 takes a metavar that is the parameter's name for the option's.
+            typer.Option("--task", metavar="TASK", help="Leaf task whose prompts are read; repeatable."),
         ),
         "texts": (list[str], [], _TEXTS),
         "limit": _LIMIT,

@@ -73,7 +73,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
         config = merge_adapters(config)
     tokenizer = load_tokenizer(config)
     set_seed(seed)
-    model, config = load_model(config)
+    model, config = load_model(config, arguments.device)
     parts: list[Any] = [encode_facts(taught, tokenizer, config.data, seed=seed)]
     if others:
         parts.append(encode_facts(others, tokenizer, config.data, seed=seed))

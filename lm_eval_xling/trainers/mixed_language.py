@@ -44,7 +44,7 @@ def train_mixed(config: MixedConfig) -> Path:
     tokenizer = load_tokenizer(config)
     seed = int(config.training.get("seed", 42))
     set_seed(seed)
-    model, config = load_model(config)
+    model, config = load_model(config, arguments.device)
     with arguments.main_process_first(local=False, desc="packing the corpus"), disk_errors(config.output):
         blocks = packed_blocks(
             config.data,

@@ -51,7 +51,7 @@ def align(config: AlignmentConfig) -> Path:
         config = merge_adapters(config)
     tokenizer = load_tokenizer(config)
     set_seed(seed)
-    model, config = load_model(config)
+    model, config = load_model(config, arguments.device)
     fitted = fit(
         model,
         tokenizer,

@@ -43,6 +43,8 @@ class Fitted:
     """What the trained model says."""
     folder: Path
     """Its weights, written by the main process."""
+    device: torch.device
+    """Where it was trained, or the CPU if several processes held it; half precision says something else elsewhere."""
 
 
 def training_arguments(config: Config) -> TrainingArguments:
@@ -117,8 +119,9 @@ def fit(
     collator = PackedCollator() if config.batching == "packed" else PaddedCollator(tokenizer.pad_token_id or 0)
     base = model.get_base_model() if config.lora is not None else model
     with (
-        supervised_forward(base, packed=config.batching == "packed"),
-        float32_products(model.device),
+        supervised_forward(base, packed=config.batching == "packed", device=arguments.device),
+        # Not the model's device: the Trainer moves it.
+        float32_products(arguments.device),
         disk_errors(config.output),
     ):
         trainer = _Trainer(
@@ -163,7 +166,9 @@ def fit(
     if trainer.is_world_process_zero():
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
-    return Fitted(scores, {name: (before[name], after[name]) for name in watched}, fingerprint, folder)
+    by_language = {name: (before[name], after[name]) for name in watched}
+    alone = trainer.accelerator.num_processes == 1
+    return Fitted(scores, by_language, fingerprint, folder, arguments.device if alone else torch.device("cpu"))
 
 
 def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:

@@ -30,8 +30,12 @@ _BORDERS: ContextVar[list[int]] = ContextVar("where the texts of the packed row 
 
 
 @contextmanager
-def by_text(model: PreTrainedModel) -> Iterator[bool]:
+def by_text(model: PreTrainedModel, device: torch.device) -> Iterator[bool]:
     """Let a model attend text by text inside the block, where that is possible and pays.
+
+    Args:
+        model: a model that may not be on its device yet.
+        device: where it computes inside the block.
 
     Yields:
         Whether it does: on a CPU, for architectures whose attention is transformers' own ``sdpa``. If so, ``set_texts``
@@ -39,7 +43,7 @@ def by_text(model: PreTrainedModel) -> Iterator[bool]:
     """
     configs = attention_configs(model)
     possible = (
-        model.device.type == "cpu"
+        device.type == "cpu"
         and getattr(model, "_supports_attention_backend", False)
         and all(config._attn_implementation == "sdpa" for config in configs)
         and {kind for config in configs for kind in getattr(config, "layer_types", None) or ()}

@@ -121,6 +121,8 @@ def publish(
     # The trained model and its Trainer refer to each other: without this a second model would stand beside them.
     gc.collect()
     model = load_base(config).eval()
+    if model.device.type != fitted.device.type:  # 4-bit weights are on it, and may not be moved
+        model.to(fitted.device)
     revision, dtype = _revision(model, config), model.dtype
     before = take_fingerprint(model, tokenizer)
     if config.lora is not None:
@@ -128,7 +130,7 @@ def publish(
     else:
         del model
         gc.collect()
-        model = load_model(str(temporary), dtype=dtype)
+        model = load_model(str(temporary), dtype=dtype).to(fitted.device)
     reloaded = take_fingerprint(model, tokenizer)
     _compare(before.logprobs, fitted.fingerprint.logprobs, reloaded.logprobs, temporary, exact=dtype == torch.float32)
     provenance = {

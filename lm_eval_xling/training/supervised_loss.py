@@ -210,10 +210,11 @@ def head_loss(hidden: Tensor, targets: Tensor, head: LossHead, *, chunk: int | N
 
 
 @contextmanager
-def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None]:
+def supervised_forward(model: PreTrainedModel, *, packed: bool, device: torch.device) -> Iterator[None]:
     """Make the model's ``forward`` return the loss at the supervised positions, and no logits, inside the block.
 
-    ``packed`` batches are one row with ``position_ids`` that begin at 0 with every text.
+    ``packed`` batches are one row with ``position_ids`` that begin at 0 with every text. ``device`` is where the model
+    will be: the Trainer moves it there.
 
     The instance's method is replaced, and not the model wrapped, because peft, DDP, FSDP and the Trainer's saving
     all reach the model through it. The head's method is replaced too, by one that ends in the loss: FSDP gathers the
@@ -242,7 +243,7 @@ def supervised_forward(model: PreTrainedModel, *, packed: bool) -> Iterator[None
         return CausalLMOutput(loss=total / count)
 
     with (
-        by_text(model) if packed else nullcontext(False) as attends_by_text,
+        by_text(model, device) if packed else nullcontext(False) as attends_by_text,
         forward_method(model, forward),
         forward_method(module, summed_loss),
     ):
@@ -269,8 +270,8 @@ def check_structure(model: PreTrainedModel) -> None:
 
 
 @torch.no_grad()
-def keeps_texts_apart(model: PreTrainedModel) -> bool:
-    """Return whether texts of one row, told apart by their positions, are read as each alone.
+def keeps_texts_apart(model: PreTrainedModel, device: torch.device) -> bool:
+    """Return whether texts of one row, told apart by their positions, are read as each alone, as ``device`` reads them.
 
     They are not where positions are counted otherwise (ALiBi, as in BLOOM and Falcon; XGLM) or where attention is
     the model's own (the sinks of gpt-oss).
@@ -283,7 +284,7 @@ def keeps_texts_apart(model: PreTrainedModel) -> bool:
         parts = (ids[:, :10], ids[:, 10:])
         alone = torch.cat([decoder(input_ids=part, use_cache=False).last_hidden_state for part in parts], dim=1)
         positions = torch.cat([torch.arange(part.shape[1], device=ids.device) for part in parts])[None]
-        with by_text(model) as attends_by_text:
+        with by_text(model, device) as attends_by_text:
             if attends_by_text:
                 set_texts(positions)
             try:

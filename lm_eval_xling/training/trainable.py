@@ -51,10 +51,11 @@ def load_base(config: Config) -> Any:
     return model
 
 
-def load_model(config: AnyConfig) -> tuple[Any, AnyConfig]:
+def load_model(config: AnyConfig, device: torch.device) -> tuple[Any, AnyConfig]:
     """Return the model to train, checked, with fresh adapters if the configuration has any.
 
-    The caller has seeded torch; the adapters' first weights depend on that alone.
+    The caller has seeded torch; the adapters' first weights depend on that alone. The model stays where it was loaded;
+    ``device`` is where it will be trained, by which its attention is chosen.
 
     Returns:
         The model, and the configuration with the batching that this model allows.
@@ -64,7 +65,7 @@ def load_model(config: AnyConfig) -> tuple[Any, AnyConfig]:
     """
     model = load_base(config)
     check_structure(model)
-    if config.batching == "packed" and not keeps_texts_apart(model):
+    if config.batching == "packed" and not keeps_texts_apart(model, device):
         print(f"{type(model).__name__} cannot keep texts of one row apart: one text a row (batching=padded)")
         config = msgspec.structs.replace(config, batching="padded")
     if config.lora is None:

@@ -160,7 +160,7 @@ def measure(kind: str, arguments: argparse.Namespace, *watching: Any) -> dict[st
         examples = encode_pairs(pairs, tokenizer, config.data.cutoff)
         clock = Clock()
         set_seed(42)
-        model, config = load_model(config)
+        model, config = load_model(config, fitting.training_arguments(config).device)
         if kind == "plain":
             from transformers import DataCollatorForSeq2Seq
 

@@ -45,10 +45,10 @@ def extended(tiny: Callable[[str], Path], folder: Path, *, saved: str, added: in
 def seen(model: ProbedModel, variant: str, text: str = TEXT) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states, and the lens of every layer at the last token."""
     (tokens,) = encode(model, [text])
-    ids = torch.tensor([tokens.ids])
+    ids = torch.tensor([tokens.ids], device=model.model.device)
     with model.use(variant), torch.inference_mode():
         states = torch.stack(model.hidden_states(ids, torch.ones_like(ids)), dim=-2)
-        return states, model.output_path(variant).lens_logits(states[:, -1]).log_softmax(-1)
+        return states.cpu(), model.output_path(variant).lens_logits(states[:, -1]).log_softmax(-1).cpu()
 
 
 def harness_says(model: Path, adapter: Path) -> torch.Tensor:

@@ -37,9 +37,9 @@ def run(model: ProbedModel, folder: Path, pooling: str = "last", compute: Any = 
 
 def alone(model: ProbedModel, text: str) -> torch.Tensor:
     """Hidden states of one text without padding, ``(layers + 1, length, width)``."""
-    ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+    ids = torch.tensor([model.tokenizer(text)["input_ids"]], device=model.model.device)
     with torch.inference_mode():
-        return torch.cat(model.model(ids, output_hidden_states=True).hidden_states)
+        return torch.cat(model.model(ids, output_hidden_states=True).hidden_states).cpu()
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma3", "gpt_neox", "opt"])

@@ -140,8 +140,9 @@ def test_similarity_is_the_cosine_of_the_versions(llama: ProbedModel, tmp_path: 
 
     with torch.inference_mode():
         states = [
-            torch.cat(llama.model(torch.tensor([tokens.ids]), output_hidden_states=True).hidden_states).double().numpy()
+            torch.cat(llama.model(ids, output_hidden_states=True).hidden_states).double().cpu().numpy()
             for tokens in (version.original, *version.changed)
+            for ids in [torch.tensor([tokens.ids], device=llama.model.device)]
         ]
     for column, changed in enumerate(states[1:]):
         last = geometry.cosine(states[0][:, -1], changed[:, -1])

@@ -19,7 +19,8 @@ MASK = torch.ones_like(IDS)
 
 def states(model: ProbedModel, variant: str) -> torch.Tensor:
     with model.use(variant), torch.inference_mode():
-        return torch.stack(model.hidden_states(IDS, MASK))
+        device = model.model.device
+        return torch.stack(model.hidden_states(IDS.to(device), MASK.to(device))).cpu()
 
 
 def test_one_load_is_base_and_every_adapter(tiny: Callable[[str], Path], adapter: Callable[..., Path]) -> None:

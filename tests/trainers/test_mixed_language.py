@@ -8,21 +8,23 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BloomConfig
+from transformers import AutoModelForCausalLM, BloomConfig, TrainingArguments
 
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.trainers.mixed_language import train_mixed
-from lm_eval_xling.training import check_adapter
+from lm_eval_xling.training import check_adapter, fitting
 from lm_eval_xling.training.configuration import MixedConfig, load_config
 from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.monitoring import read_metrics
@@ -135,6 +137,40 @@ def test_the_first_loss_is_the_mean_over_documents_read_alone(tiny: Tiny, corpus
     assert min(abs(mean - line["loss"]) for mean in means) < rounding(line["loss"])
 
 
+def test_attention_and_products_are_those_of_the_device_that_trains(
+    tiny: Tiny, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Trainer moves the model to it later: what was chosen for the CPU where it was loaded fails there."""
+    seen: dict[str, torch.device] = {}
+
+    class Begun(Exception):
+        pass
+
+    @contextmanager
+    def begin(model: Any, *, packed: bool, device: torch.device) -> Iterator[None]:
+        seen["attention"] = device
+        yield
+
+    @contextmanager
+    def multiply(device: torch.device) -> Iterator[None]:
+        seen["products"] = device
+        raise Begun
+        yield
+
+    class OnAGpu(TrainingArguments):
+        @property
+        def device(self) -> torch.device:
+            assert super().device.type  # which sets the processes up
+            return torch.device("cuda")
+
+    monkeypatch.setattr(fitting, "TrainingArguments", OnAGpu)
+    monkeypatch.setattr(fitting, "supervised_forward", begin)
+    monkeypatch.setattr(fitting, "float32_products", multiply)
+    with pytest.raises(Begun):
+        run(tiny("llama"), corpus, tmp_path / "run")
+    assert seen == {"attention": torch.device("cuda"), "products": torch.device("cuda")}
+
+
 def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
     config = load_config(MixedConfig, None, options(tiny("llama"), corpus, tmp_path, "data.text=source"))
     ids = [i for block in packed_blocks(config.data, models.tokenizer(), tmp_path) for i in block["input_ids"]]
@@ -224,7 +260,7 @@ def test_gradients_reach_tied_embeddings_through_head_and_input() -> None:
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     ids = torch.arange(20)[None]
     expected = torch.autograd.grad(model(ids, labels=ids).loss, model.get_input_embeddings().weight)[0]
-    with supervised_forward(model, packed=False):
+    with supervised_forward(model, packed=False, device=model.device):
         ours = torch.autograd.grad(model(ids, labels=ids).loss, model.get_input_embeddings().weight)[0]
     assert_equal_up_to_rounding(ours, expected)
 

@@ -388,7 +388,11 @@ def test_adapters_learn_on_4_bit_weights(
         monkeypatch.setattr(importlib.import_module("bitsandbytes.nn.modules"), "has_avx512bf16", lambda: packs)
     folder = tmp_path / "run"
     config = load_config(AlignmentConfig, None, options(tiny("llama"), pairs, folder, "quantization=nf4"))
-    kinds = {type(part.base_layer) for name, part in load_model(config)[0].named_modules() if name.endswith("q_proj")}
+    kinds = {
+        type(part.base_layer)
+        for name, part in load_model(config, torch.device("cpu"))[0].named_modules()
+        if name.endswith("q_proj")
+    }
     assert [kind.__name__ for kind in kinds] == ["Linear4bit"]
     run(str(tiny("llama")), str(pairs), str(folder), "quantization=nf4")
     first, *_, last = [loss for _, loss in losses(folder)]

@@ -66,12 +66,12 @@ def test_loss_and_every_gradient_equal_the_models_own(architecture: str, layout:
     packed = layout != "padded"
     if layout == "packed, with masks":
         model.set_attn_implementation("eager")
-    with by_text(model) as used:
+    with by_text(model, model.device) as used:
         assert used == (layout != "packed, with masks")
     reference_batch = PaddedCollator(258)(examples())
     expected = model(**reference_batch).loss
     expected_gradients = gradients(model, expected)
-    with supervised_forward(model, packed=packed):
+    with supervised_forward(model, packed=packed, device=model.device):
         loss = model(**(PackedCollator() if packed else PaddedCollator(258))(examples())).loss
         ours = gradients(model, loss)
     assert_equal_up_to_rounding(loss, expected)
@@ -80,12 +80,19 @@ def test_loss_and_every_gradient_equal_the_models_own(architecture: str, layout:
         assert_equal_up_to_rounding(ours[name], gradient, name=name)
 
 
+def test_texts_are_apart_by_masks_where_the_model_will_be_on_a_gpu() -> None:
+    model = tiny.model("gemma3")
+    with by_text(model, torch.device("cuda")) as used:
+        assert not used and model.config._attn_implementation == "sdpa"
+    assert keeps_texts_apart(model, torch.device("cuda"))
+
+
 def test_num_items_in_batch_divides_the_sum_and_the_forward_is_given_back() -> None:
     model = tiny.model("llama")
     batch = PaddedCollator(258)(examples())
     own = model.forward
     expected = model(**batch, num_items_in_batch=torch.tensor(100)).loss
-    with supervised_forward(model, packed=False):
+    with supervised_forward(model, packed=False, device=model.device):
         output = model(**batch, num_items_in_batch=torch.tensor(100))
     assert_equal_up_to_rounding(output.loss, expected)
     assert "logits" not in output
@@ -219,17 +226,17 @@ def test_what_an_architecture_does_to_its_logits_is_done(config: object) -> None
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     check_structure(model)
-    assert keeps_texts_apart(model)
+    assert keeps_texts_apart(model, model.device)
     batch = PaddedCollator(0)(examples())
     expected = model(**batch).loss
-    with supervised_forward(model, packed=False):
+    with supervised_forward(model, packed=False, device=model.device):
         assert_equal_up_to_rounding(model(**batch).loss, expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_known_architectures_pass_the_check(architecture: str) -> None:
     check_structure(tiny.model(architecture))
-    assert keeps_texts_apart(tiny.model(architecture))
+    assert keeps_texts_apart(tiny.model(architecture), torch.device("cpu"))
 
 
 def test_unknown_architectures_are_refused() -> None:
@@ -253,7 +260,7 @@ def test_unknown_architectures_are_refused() -> None:
 
     leaky.get_decoder().forward = without_positions
     check_structure(leaky)
-    assert not keeps_texts_apart(leaky)
+    assert not keeps_texts_apart(leaky, leaky.device)
 
 
 SIZES = {"vocab_size": 260, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
@@ -282,7 +289,7 @@ def test_models_that_cannot_keep_texts_apart_get_one_a_row(
     asked = load_config(
         AlignmentConfig, None, [f"model={tmp_path / 'model'}", "output=x", "lora=null", "training.max_steps=1"]
     )
-    model, allowed = load_model(asked)
+    model, allowed = load_model(asked, torch.device("cpu"))
     said = capsys.readouterr().out
     if allowed.batching == "packed":
         assert said == "" and config.model_type == "llama4_text"
@@ -297,5 +304,5 @@ def test_models_that_cannot_keep_texts_apart_get_one_a_row(
             n = sum(label != IGNORED for label in example["labels"][1:])
             one = PaddedCollator(258)([example])
             total, count = total + model.eval()(**one).loss.item() * n, count + n
-        with supervised_forward(model, packed=packed):
+        with supervised_forward(model, packed=packed, device=model.device):
             assert model(**batch).loss.item() == pytest.approx(total / count, rel=1e-4)
