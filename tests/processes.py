@@ -9,12 +9,22 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-__all__ = ["forked", "on_two_machines"]
+__all__ = ["CHILDREN", "forked", "on_two_machines"]
+
+CHILDREN: BaseContext = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
+CHILDREN.set_forkserver_preload(
+    [f"lm_eval_xling.trainers.{recipe}" for recipe in ("facts", "mixed_language", "question_alignment")]
+    + ["peft.tuners.lora", "datasets"]
+)
+"""Starts children of a server that has imported torch once: an import takes longer than a whole tiny run. Where that
+may have touched a GPU, a fork cannot use it."""
 
 
 def forked(target: Callable[..., object], *args: Any, **kwargs: Any) -> BaseProcess:

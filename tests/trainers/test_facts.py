@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import signal
 import sys
 import time
@@ -33,13 +32,11 @@ from lm_eval_xling.training.provenance import take_fingerprint
 from lm_eval_xling.training.supervised_loss import IGNORED
 from tests import tiny as models
 from tests.precision import assert_equal_up_to_rounding
+from tests.processes import CHILDREN
 from tests.trainers.test_mixed_language import write_corpus
 from tests.training.test_adapter_kinds import LINEAR, make, resized
 
 Tiny = Callable[[str], Path]
-
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["lm_eval_xling.trainers.facts", "peft.tuners.lora", "datasets"])
 
 LORA = ("lora.r=8", "lora.dropout=0.1", "training.learning_rate=2e-2")
 

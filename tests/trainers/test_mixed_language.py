@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
 import signal
 import sys
@@ -31,11 +30,9 @@ from lm_eval_xling.training.monitoring import read_metrics
 from lm_eval_xling.training.supervised_loss import supervised_forward
 from tests import tiny as models
 from tests.precision import assert_equal_up_to_rounding, rounding
+from tests.processes import CHILDREN
 
 Tiny = Callable[[str], Path]
-
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["lm_eval_xling.trainers.mixed_language", "peft.tuners.lora", "datasets"])
 
 
 def write_corpus(path: Path, documents: int, *, mixed: bool = True) -> Path:

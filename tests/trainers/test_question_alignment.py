@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import multiprocessing
 import os
 import random
 import re
@@ -37,7 +36,7 @@ from lm_eval_xling.training.monitoring import plot_losses, read_metrics
 from lm_eval_xling.training.trainable import load_model
 from tests import tiny as models
 from tests.precision import assert_equal_up_to_rounding, rounding
-from tests.processes import on_two_machines
+from tests.processes import CHILDREN, on_two_machines
 
 Tiny = Callable[[str], Path]
 
@@ -79,11 +78,6 @@ def options(model: Path, pairs: Path, output: Path, *more: str) -> list[str]:
 
 def run(model: str, pairs: str, output: str, *more: str) -> Path:
     return align(load_config(AlignmentConfig, None, options(Path(model), Path(pairs), Path(output), *more)))
-
-
-# Children fork from a server that has imported torch once: an import takes longer than the whole tiny run.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["lm_eval_xling.trainers.question_alignment", "peft.tuners.lora"])
 
 
 def _child(arguments: tuple[str, ...], largest_file: int | None, stderr: Path | None) -> None:
