@@ -159,6 +159,10 @@ def fit(
     # Every process takes part in these two: weights that are sharded over devices are gathered for them.
     trained: Any = trainer.model
     trained.eval()
+    alone = trainer.accelerator.num_processes == 1
+    if alone:
+        # Without autocast, as what is saved will be loaded.
+        trainer.accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     fingerprint = take_fingerprint(trained, tokenizer)
     folder = config.output / ".weights"
     with disk_errors(config.output):
@@ -167,7 +171,6 @@ def fit(
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
     by_language = {name: (before[name], after[name]) for name in watched}
-    alone = trainer.accelerator.num_processes == 1
     return Fitted(scores, by_language, fingerprint, folder, arguments.device if alone else torch.device("cpu"))
 
 

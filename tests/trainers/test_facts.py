@@ -360,3 +360,21 @@ def test_no_facts_at_all(tmp_path: Path) -> None:
         read_facts(FactData(files=(tmp_path / "empty.jsonl",)))
     with pytest.raises(UserError, match="cannot read"):
         read_facts(FactData(files=(tmp_path / "none.jsonl",)))
+
+
+def test_a_model_trained_in_bfloat16_says_what_it_says_when_it_is_loaded(
+    tiny: Tiny, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under autocast it says something else: much taught, the words of another text differed by half a nat."""
+    seen: list[tuple[list[float], list[float]]] = []
+    compare = publishing._compare
+
+    def record(before: Any, trained: Any, reloaded: Any, folder: Path, *, exact: bool) -> None:
+        seen.append((trained, reloaded))
+        compare(before, trained, reloaded, folder, exact=exact)
+
+    monkeypatch.setattr(publishing, "_compare", record)
+    more = ("lora.r=8", "lora.dropout=0", "precision=bf16", "training.learning_rate=5e-2", "training.max_steps=20")
+    run(tiny("llama"), facts, tmp_path / "run", *more)
+    ((trained, reloaded),) = seen
+    assert trained == pytest.approx(reloaded, abs=1e-4)
