@@ -58,8 +58,9 @@ def main() -> None:
 
 
 def train(recipe: str, folder: Path, settings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
-    """Run a recipe, which for facts ends with the questions, or find it finished."""
-    finished = folder / ("transfer/transfer.json" if recipe == "facts" else "adapter/provenance.json")
+    """Run a recipe, which for facts that are asked for ends with the questions, or find it finished."""
+    asks = recipe == "facts" and settings.get("data.ledger.half", "taught") == "taught"
+    finished = folder / ("transfer/transfer.json" if asks else "adapter/provenance.json")
     if finished.exists():
         return
     given = {**settings, "model": study["model"], "output": str(folder)}
@@ -68,13 +69,20 @@ def train(recipe: str, folder: Path, settings: Mapping[str, Any], study: Mapping
 
 
 def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
-    """Teach the facts of a condition and ask for them; return the languages that they were taught in."""
+    """Teach the facts of a condition and ask for them; return the languages that they were taught in.
+
+    An adapter that comes before is trained once, or once a seed where its path has ``-{seed}``.
+    """
     given = {**study["facts"], **settings, "data.ledger.seed": seed, "training.seed": seed}
     if "data.mixture.facts.ledger.half" in given:
         given["data.mixture.facts.ledger.seed"] = seed
     for before, recipe in study.get("before", {}).items():
         if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
             train(recipe["recipe"], Path(study["output"], before), recipe["with"], study)
+        if f"{{output}}/{before}-{{seed}}/adapter" in given.get("adapters", ()):
+            settings = {**recipe["with"], "training.seed": seed}
+            train(recipe["recipe"], Path(study["output"], f"{before}-{seed}"), settings, study)
+    given["adapters"] = [path.replace("{seed}", str(seed)) for path in given.get("adapters", ())]
     train("facts", folder, given, study)
     return taught_in(given)
 

@@ -30,7 +30,7 @@ from lm_eval_xling.statistics import bootstrap_mean, paired_difference
 console = Console(stderr=True)
 
 Scores = dict[str, dict[str, float]]
-"""Task to document id to 0 or 1."""
+"""Task to document id to 0 or 1, or to the mean over adapters of several seeds."""
 
 
 def main() -> None:
@@ -40,9 +40,11 @@ def main() -> None:
     study = read_study(Path(sys.argv[1]), sys.argv[2:])
     output = Path(study["output"])
     prepare(study, output)
-    adapters = {name: train(name, settings, study) for name, settings in study["adapters"].items()}
-    scores = {name: evaluate(name, adapter, study) for name, adapter in {"base": None, **adapters}.items()}
-    results = compare(scores, study["groups"], study.get("pairs"))
+    scores = {"base": evaluate("base", None, study)}
+    for name, settings in study["adapters"].items():
+        made = {of_seed: train(of_seed, given, study) for of_seed, given in with_seeds(name, settings, study).items()}
+        scores[name] = mean_scores([evaluate(of_seed, adapter, study) for of_seed, adapter in made.items()])
+    results = compare(scores, study["groups"], study.get("pairs"), study.get("barriers", {}))
     (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     (output / "results.md").write_text(table(results, study), encoding="utf-8")
     print(table(results, study))
@@ -73,6 +75,23 @@ def prepare(study: Mapping[str, Any], output: Path) -> None:
     for command in study.get("prepare", []):
         if not (output / command["makes"]).exists():
             run([part.format(output=output) for part in shlex.split(command["run"])])
+
+
+def with_seeds(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of each adapter that a name stands for: one, or one a seed of the study."""
+    if "seeds" not in study:
+        return {name: dict(settings)}
+    return {
+        f"{name}-{seed}": {**settings, "with": {**settings["with"], "training.seed": seed}} for seed in study["seeds"]
+    }
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Return what each item scores on average over adapters that differ in their seed."""
+    return {
+        task: {key: float(np.mean([of_seed[task][key] for of_seed in scores])) for key in known}
+        for task, known in scores[0].items()
+    }
 
 
 def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> Path:
@@ -115,26 +134,43 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
 
 
 def compare(
-    scores: Mapping[str, Scores], groups: Mapping[str, Sequence[str]], pairs: Sequence[Sequence[str]] | None = None
+    scores: Mapping[str, Scores],
+    groups: Mapping[str, Sequence[str]],
+    pairs: Sequence[Sequence[str]] | None = None,
+    barriers: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row a group of tasks and a pair of models, by default every pair: accuracies, difference, interval.
 
     A group's items are resampled by document id, because the same question in two languages is not two questions.
+
+    Args:
+        scores: of the base model and of every adapter.
+        groups: name to tasks whose items count together.
+        pairs: models to compare, by default each with each.
+        barriers: name to two groups of the same documents; what the second has less than the first is compared too.
     """
     names = list(scores)
     pairs = pairs or [(first, second) for i, first in enumerate(names) for second in names[i + 1 :]]
-    rows = []
+    measured = {}
     for group, tasks in groups.items():
         items = [(task, key) for task in tasks for key in scores["base"][task]]
-        clusters = np.array([key for _, key in items])
         values = {name: np.array([scores[name][task][key] for task, key in items]) for name in names}
+        measured[group] = (len(tasks), np.array([key for _, key in items]), values)
+    for barrier, (whole, part) in (barriers or {}).items():
+        known = scores["base"]
+        keys = sorted(set.intersection(*(set(known[task]) for name in (whole, part) for task in groups[name])))
+        values = {name: mean_of(scores[name], groups[whole], keys) - mean_of(scores[name], groups[part], keys)
+                  for name in names}  # fmt: skip
+        measured[barrier] = (len({*groups[whole], *groups[part]}), np.array(keys), values)
+    rows = []
+    for group, (tasks, clusters, values) in measured.items():
         for first, second in pairs:
             found = paired_difference(values[second], values[first], clusters)
             rows.append(
                 {
                     "group": group,
-                    "tasks": len(tasks),
-                    "items": len(items),
+                    "tasks": tasks,
+                    "items": len(clusters),
                     "from": first,
                     "to": second,
                     "accuracy_from": float(values[first].mean()),
@@ -149,6 +185,11 @@ def compare(
     return rows
 
 
+def mean_of(scores: Scores, tasks: Sequence[str], keys: Sequence[str]) -> Any:
+    """Return the mean score over tasks of each document, ``(documents,)``."""
+    return np.mean([[scores[task][key] for key in keys] for task in tasks], axis=0)
+
+
 def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     """Return the rows in Markdown, in percent."""
     lines = [
@@ -159,10 +200,11 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
     ]
     for row in results:
         tasks = f"{row['tasks']} task{'s' if row['tasks'] > 1 else ''}"
+        p = "<.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         lines.append(
             f"| {row['group']} ({tasks}, {row['items']} items) | {row['from']} | {row['to']} | "
             f"{100 * row['accuracy_from']:.1f} → {100 * row['accuracy_to']:.1f} | {100 * row['difference']:+.1f} | "
-            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {row['p']:.3f} | {100 * row['detectable']:.1f} |"
+            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {p} | {100 * row['detectable']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

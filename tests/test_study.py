@@ -79,6 +79,33 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     study("mixed_language", {}, *overrides, 'pairs=[["mixed", "base"]]')
     (turned,) = json.loads((tmp_path / "results.json").read_text())
     assert (turned["from"], turned["to"], turned["difference"]) == ("mixed", "base", -row["difference"])
+    study(
+        "mixed_language",
+        {},
+        *overrides,
+        "seeds=[1,2]",
+        'evaluations=[{"tasks": ["xling_atlas_en_es", "xling_atlas_en_en"], "limit": 4}]',
+        'groups={"atlas": ["xling_atlas_en_es"], "English": ["xling_atlas_en_en"]}',
+        'barriers={"barrier": ["English", "atlas"]}',
+        "training.training.learning_rate=0.05",
+        f"output={tmp_path / 'seeds'}",
+        f"training.data.corpus={tmp_path / 'mixed.jsonl'}",
+        "prepare=[]",
+    )
+    rows = {row["group"]: row for row in json.loads((tmp_path / "seeds" / "results.json").read_text())}
+    assert rows["barrier"]["accuracy_to"] == rows["English"]["accuracy_to"] - rows["atlas"]["accuracy_to"]
+    assert rows["barrier"]["difference"] == pytest.approx(rows["English"]["difference"] - rows["atlas"]["difference"])
+    trained = [
+        json.loads((tmp_path / "seeds" / f"mixed-{seed}" / "adapter" / "provenance.json").read_text())["config"]
+        for seed in (1, 2)
+    ]
+    assert [config["training"]["seed"] for config in trained] == [1, 2]
+    right = [
+        json.loads(line)["acc"]
+        for path in (tmp_path / "seeds" / "evaluations").glob("mixed-*/**/samples_xling_atlas_en_es_*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert len(right) == 8 and rows["atlas"]["accuracy_to"] == sum(right) / 8
     provenance = json.loads((tmp_path / "mixed" / "adapter" / "provenance.json").read_text())
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
 
@@ -99,13 +126,18 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
         "beside": beside,
         "in a sentence": {"ask": {"of": "alone", "wording": "sentence"}},
         "aligned": {"adapters": ["{output}/pairs/adapter"], "data.languages": ["de"]},
+        "after others": {"adapters": ["{output}/others-{seed}/adapter"]},
     }
+    others = {"data.ledger.half": "others", "data.ledger.people": 3, "lora": {"r": 2}, "training.max_steps": 2}
     given = {
         "output": str(tmp_path),
         "model": str(tiny("llama")),
         "seeds": [0, 1],
         "prepare": [],
-        "before": {"pairs": {"recipe": "align", "with": {**before, "training.max_steps": 2}}},
+        "before": {
+            "pairs": {"recipe": "align", "with": {**before, "training.max_steps": 2}},
+            "others": {"recipe": "facts", "with": others},
+        },
         "facts": facts,
         "conditions": conditions,
         "against": {"beside": "alone", "in a sentence": "alone", "aligned": "alone"},
@@ -135,6 +167,9 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert "p" not in elsewhere["alone"] and elsewhere["beside"]["p"] <= elsewhere["beside"]["adjusted_p"]
     assert f"| beside | {100 * np.mean(values['beside']):.1f} |" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "barrier.png").stat().st_size > 10_000
+    made = {name: tmp_path / name / "adapter" / "provenance.json" for name in ("pairs", "others-0", "others-1")}
+    seeds = {name: json.loads(path.read_text())["config"]["training"].get("seed") for name, path in made.items()}
+    assert seeds == {"pairs": 42, "others-0": 0, "others-1": 1} and not (tmp_path / "others").exists()
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
