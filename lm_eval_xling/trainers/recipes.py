@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from lm_eval_xling.errors import unknown_name
+from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.files import nothing_left
 from lm_eval_xling.training.configuration import AlignmentConfig, Config, FactsConfig, MixedConfig, load_config
 
@@ -46,8 +46,22 @@ def train(recipe: Recipe, config: str | Path | None = None, settings: Mapping[st
 
 
 def run_recipe(recipe: str, config: Config) -> Path:
-    """Run a recipe that is configured, and return the folder of what was trained."""
+    """Run a recipe that is configured, and return the folder of what was trained.
+
+    Raises:
+        UserError: if data, disk or the device's memory do not allow the run.
+    """
     _, module, function = RECIPES[recipe]
     run: Callable[[Config], Path] = getattr(import_module(f"lm_eval_xling.trainers.{module}"), function)
+    import torch
+
     with nothing_left(config.output, "run.json"):
-        return run(config)
+        try:
+            return run(config)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                "the device has too little memory",
+                where=config.output,
+                fix="free some and run the same command again: it continues from the last checkpoint; or, into another "
+                "output, halve training.per_device_train_batch_size and double training.gradient_accumulation_steps",
+            ) from error

@@ -16,7 +16,7 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Trainer
 
 from lm_eval_xling import models as models_of_the_package
 from lm_eval_xling._cli import main
@@ -24,6 +24,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Fact
 from lm_eval_xling.trainers.facts import teach
 from lm_eval_xling.trainers.mixed_language import train_mixed
+from lm_eval_xling.trainers.recipes import run_recipe
 from lm_eval_xling.training import check_adapter, publishing
 from lm_eval_xling.training.configuration import FactData, FactsConfig, MixedConfig, load_config
 from lm_eval_xling.training.fact_rows import encode_facts, read_facts, read_file
@@ -378,3 +379,23 @@ def test_a_model_trained_in_bfloat16_says_what_it_says_when_it_is_loaded(
     run(tiny("llama"), facts, tmp_path / "run", *more)
     ((trained, reloaded),) = seen
     assert trained == pytest.approx(reloaded, abs=1e-4)
+
+
+def test_too_little_memory_is_a_message_and_the_run_can_go_on(
+    tiny: Tiny, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, left = Trainer.training_step, [7]
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", training_step)
+    config = load_config(FactsConfig, None, options(tiny("llama"), facts, tmp_path / "run", "lora.r=8"))
+    with pytest.raises(UserError, match="(?s)too little memory.*same command again.*gradient_accumulation_steps"):
+        run_recipe("facts", config)
+    assert (run_recipe("facts", config) / "provenance.json").is_file()
+    steps = [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
+    assert steps == list(range(1, steps[-1] + 1)), "continued from the checkpoint of step 5"
