@@ -77,11 +77,10 @@ def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[s
     if "data.mixture.facts.ledger.half" in given:
         given["data.mixture.facts.ledger.seed"] = seed
     for before, recipe in study.get("before", {}).items():
-        if f"{{output}}/{before}/adapter" in given.get("adapters", ()):
-            train(recipe["recipe"], Path(study["output"], before), recipe["with"], study)
-        if f"{{output}}/{before}-{{seed}}/adapter" in given.get("adapters", ()):
-            settings = {**recipe["with"], "training.seed": seed}
-            train(recipe["recipe"], Path(study["output"], f"{before}-{seed}"), settings, study)
+        for suffix, own in (("", {}), ("-{seed}", {"training.seed": seed})):
+            if f"{{output}}/{before}{suffix}/adapter" in given.get("adapters", ()):
+                made = Path(study["output"], before + suffix.format(seed=seed))
+                train(recipe["recipe"], made, {**recipe["with"], **own}, study)
     given["adapters"] = [path.replace("{seed}", str(seed)) for path in given.get("adapters", ())]
     train("facts", folder, given, study)
     return taught_in(given)

@@ -157,11 +157,13 @@ def compare(
         values = {name: np.array([scores[name][task][key] for task, key in items]) for name in names}
         measured[group] = (len(tasks), np.array([key for _, key in items]), values)
     for barrier, (whole, part) in (barriers or {}).items():
-        known = scores["base"]
-        keys = sorted(set.intersection(*(set(known[task]) for name in (whole, part) for task in groups[name])))
-        values = {name: mean_of(scores[name], groups[whole], keys) - mean_of(scores[name], groups[part], keys)
-                  for name in names}  # fmt: skip
-        measured[barrier] = (len({*groups[whole], *groups[part]}), np.array(keys), values)
+        tasks = {*groups[whole], *groups[part]}
+        keys = sorted(set.intersection(*(set(scores["base"][task]) for task in tasks)))
+        values = {
+            name: mean_of(found, groups[whole], keys) - mean_of(found, groups[part], keys)
+            for name, found in scores.items()
+        }
+        measured[barrier] = (len(tasks), np.array(keys), values)
     rows = []
     for group, (tasks, clusters, values) in measured.items():
         for first, second in pairs:

@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from lm_eval_xling.families.ledger import WORDINGS
+from lm_eval_xling.harness import requests
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.training.configuration import AlignmentConfig, FactsConfig, MixedConfig, load_config
+from lm_eval_xling.training.fact_rows import read_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -108,6 +110,25 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert len(right) == 8 and rows["atlas"]["accuracy_to"] == sum(right) / 8
     provenance = json.loads((tmp_path / "mixed" / "adapter" / "provenance.json").read_text())
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
+
+
+def test_rows_of_a_task_are_taught_as_they_are_asked(tmp_path: Path) -> None:
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(EXAMPLES / "task_rows.py"), *words]
+        return subprocess.run(command, env={**os.environ, "XLING_DATA": ""}, capture_output=True, text=True)
+
+    path = tmp_path / "made" / "rows.jsonl"
+    assert call("xling_atlas_en_es", str(path), "1", "6", "2").returncode == 0
+    asked = requests("xling_atlas_en_es", rows=[1, 3, 5], num_fewshot=0)
+    taught = list(read_file(path))
+    assert [fact.id for fact in taught] == [request.document.id for request in asked]
+    for fact, request in zip(taught, asked, strict=True):
+        assert fact.prompts == (request.context,) and fact.language == "en"
+        assert request.continuations[request.document.answer or 0] == f" {fact.answer}"
+    for words in (["xling_atlas_en_xx", "0", "2"], ["xling_atlas_en_es", "0", "9999"], ["xling_atlas_en_es", "a", "2"]):
+        refused = call(words[0], str(tmp_path / "none.jsonl"), *words[1:])
+        assert refused.returncode == 2 and "error: " in refused.stderr and "Traceback" not in refused.stderr
+    assert not (tmp_path / "none.jsonl").exists()
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ class Fitted:
     folder: Path
     """Its weights, written by the main process."""
     device: torch.device
-    """Where it was trained, or the CPU if several processes held it; half precision says something else elsewhere."""
+    """Where it was trained, or the CPU if its weights were sharded; half precision says something else elsewhere."""
 
 
 def training_arguments(config: Config) -> TrainingArguments:
@@ -159,8 +159,8 @@ def fit(
     # Every process takes part in these two: weights that are sharded over devices are gathered for them.
     trained: Any = trainer.model
     trained.eval()
-    alone = trainer.accelerator.num_processes == 1
-    if alone:
+    whole = not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
+    if whole:
         # Without autocast, as what is saved will be loaded.
         trainer.accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     fingerprint = take_fingerprint(trained, tokenizer)
@@ -171,7 +171,7 @@ def fit(
         (folder / "training_args.bin").unlink()  # a pickle
     trainer.accelerator.wait_for_everyone()
     by_language = {name: (before[name], after[name]) for name in watched}
-    return Fitted(scores, by_language, fingerprint, folder, arguments.device if alone else torch.device("cpu"))
+    return Fitted(scores, by_language, fingerprint, folder, arguments.device if whole else torch.device("cpu"))
 
 
 def _losses(trainer: Trainer, examples: Mapping[str, Sequence[Example]]) -> dict[str, float]:

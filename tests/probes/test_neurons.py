@@ -36,6 +36,11 @@ BEFORE_AND_AFTER = {
 }
 
 
+def on_cpu(model: ProbedModel) -> bool:
+    """Whether sums are the same to the last bit; a GPU may sum in another order when it is asked again."""
+    return bool(model.model.device.type == "cpu")
+
+
 def all_texts() -> list[Prompt]:
     return [prompt for language, texts in TEXTS.items() for prompt in prompts(language, texts)]
 
@@ -101,7 +106,8 @@ def test_counts_and_losses_are_those_of_a_plain_loop(
 def test_deactivating_no_neuron_changes_nothing(llama: ProbedModel, tmp_path: Path) -> None:
     none = np.zeros((3, 64, 2), bool)
     found, _ = losses(llama, all_texts(), ["en", "de"], {"base": none}, folder=tmp_path)
-    assert_equal_up_to_rounding(found["base"], np.repeat(found["base"][:, :1], 5, axis=1))
+    equal = np.testing.assert_array_equal if on_cpu(llama) else assert_equal_up_to_rounding
+    equal(found["base"], np.repeat(found["base"][:, :1], 5, axis=1))
 
 
 def test_entropy_is_between_nothing_and_the_logarithm_of_the_languages() -> None:
@@ -181,8 +187,7 @@ def test_measures_are_counts_and_losses_a_token(
     changes = {
         name: [m.value for m in found.measures if (m.variant, m.minus) == (name, "base")] for name in ("idle", "real")
     }
-    # A GPU may sum in another order when it is asked again.
-    assert np.allclose(changes["idle"], 0, atol=1e-6) and not np.allclose(changes["real"], 0, atol=1e-6)
+    assert np.abs(changes["idle"]).max() <= (0 if on_cpu(model) else 1e-6) and np.any(changes["real"])
 
 
 def test_between_equal_languages_every_neuron_is_shared(llama: ProbedModel, tmp_path: Path) -> None:
