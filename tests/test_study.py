@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -110,6 +111,13 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert len(right) == 8 and rows["atlas"]["accuracy_to"] == sum(right) / 8
     provenance = json.loads((tmp_path / "mixed" / "adapter" / "provenance.json").read_text())
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
+
+
+def test_seeds_are_averaged_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    program = importlib.import_module("study")
+    scores = program.mean_scores([{"task": {"a": 1.0, "b": 0.0}}, {"task": {"a": 1.0, "b": 1.0}}])
+    assert scores == {"task": {"a": 1.0, "b": 0.5}}
 
 
 def test_rows_of_a_task_are_taught_as_they_are_asked(tmp_path: Path) -> None:
