@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.models import model_folder
 from lm_eval_xling.report import write_report
@@ -50,7 +51,8 @@ def evaluate(model: Path) -> None:
     command += ["--tasks", ",".join(LEAVES), "--metadata", json.dumps({"xling": {"relations": ["capital"]}})]
     command += ["--batch_size", "16", "--output_path", str(OUT / "results"), "--log_samples"]
     console.print("running:", shlex.join(command), soft_wrap=True, markup=False)
-    subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True)
+    if code := subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=False).returncode:
+        sys.exit(code)  # the command has said why
 
 
 def read_scores() -> dict[tuple[str, str], tuple[float, float]]:
@@ -83,4 +85,8 @@ def draw(scores: dict[tuple[str, str], tuple[float, float]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        console.print(f"demo: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)

@@ -12,20 +12,21 @@ table (Benjamini and Hochberg), and the picture OUTPUT/barrier.png.
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import prepare, read_study, run
+from study import prepare, run
+from study_file import start
 
-from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import model_path
 from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.report.transfer import KINDS, kind_of
 from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
+
+KEYS = ("title", "output", "model", "seeds", "prepare", "before", "facts", "against", "conditions")
 
 _PAIRS = 25
 """Of a question's and an answer's language."""
@@ -34,11 +35,8 @@ Answers = dict[str, dict[tuple[str, str, str], list[float]]]
 """Condition to (kind of pair, person, fact) to 0 or 1 for every pair of languages of the kind."""
 
 
-def main() -> None:
+def main(study: Mapping[str, Any]) -> None:
     """Prepare, train before, teach in every condition and seed, compare."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    study = read_study(Path(sys.argv[1]), sys.argv[2:])
     output = Path(study["output"])
     prepare(study, output)
     answers: Answers = {}
@@ -208,7 +206,4 @@ def draw(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any], path: P
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"ledger_study: {error}")
+    start(main, __doc__, KEYS)

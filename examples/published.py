@@ -10,15 +10,14 @@ the mirror that XLING_DATA names. The result is OUTPUT/results.md.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
+from study_file import start
 
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.harness import tasks_folder
@@ -27,15 +26,11 @@ from lm_eval_xling.scoring import MODEL_NAME, register
 from lm_eval_xling.trainers.question_alignment import align
 from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 
+KEYS = ("title", "output", "tasks", "parameters", "num_fewshot", "batch_size", "limit", "model_args", "rows")
 
-def main() -> None:
+
+def main(table: Mapping[str, Any]) -> None:
     """Evaluate every row of a table and print it."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    table: dict[str, Any] = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    for override in sys.argv[2:]:
-        key, _, value = override.partition("=")
-        table[key] = yaml.safe_load(value)
     register()
     output = Path(table["output"])
     output.mkdir(parents=True, exist_ok=True)
@@ -86,4 +81,4 @@ def aligned(row: Mapping[str, Any], output: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    start(main, __doc__, KEYS)

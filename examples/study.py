@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
+from study_file import start
 
-from lm_eval_xling.errors import UserError
 from lm_eval_xling.models import model_path
 from lm_eval_xling.models.argument_words import argument_words
 from lm_eval_xling.statistics import bootstrap_mean, paired_difference
@@ -33,11 +32,14 @@ Scores = dict[str, dict[str, float]]
 """Task to document id to 0 or 1, or to the mean over adapters of several seeds."""
 
 
-def main() -> None:
+KEYS = (
+    *("title", "output", "model", "dtype", "prepare", "training", "seeds", "adapters"),
+    *("evaluations", "batch_size", "groups", "pairs", "barriers"),
+)
+
+
+def main(study: Mapping[str, Any]) -> None:
     """Prepare, train, evaluate, compare."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    study = read_study(Path(sys.argv[1]), sys.argv[2:])
     output = Path(study["output"])
     prepare(study, output)
     scores = {"base": evaluate("base", None, study)}
@@ -48,26 +50,6 @@ def main() -> None:
     (output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     (output / "results.md").write_text(table(results, study), encoding="utf-8")
     print(table(results, study))
-
-
-def read_study(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Read a study; overrides are ``key.key=value``, with numbers for places in a list."""
-    study: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for override in overrides:
-        key, _, value = override.partition("=")
-        assign(study, key, yaml.safe_load(value))
-    return study
-
-
-def assign(level: Any, key: str, value: Any) -> None:
-    """Set a value; keys of the recipes hold dots themselves (``training.data.limit`` is ``data.limit`` of training)."""
-    first, _, rest = key.partition(".")
-    if isinstance(level, list):
-        assign(level[int(first)], rest, value)
-    elif not rest or key in level or first not in level:
-        level[key] = value
-    else:
-        assign(level[first], rest, value)
 
 
 def prepare(study: Mapping[str, Any], output: Path) -> None:
@@ -219,7 +201,4 @@ def run(command: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"study: {error}")
+    start(main, __doc__, KEYS)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
+import published
 import pytest
-import yaml
+from study_file import read
 
-from examples import published
 from lm_eval_xling import catalog
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.leaf_dataset import leaf_dataset
@@ -22,15 +20,10 @@ from tests.families.written import rows_of
 TABLES = sorted((Path(published.__file__).parent / "published").glob("*.yaml"))
 
 
-def run(*words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["published.py", *words])
-    published.main()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table(path: Path, tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    table = read(path, [], published.KEYS)
     monkeypatch.setattr(catalog, "load_rows", rows_of)
     leaf_dataset.cache_clear()
     # Two leaves stand for the twenty of a family; the dtype and the quantization are the GPU's.
@@ -41,7 +34,7 @@ def test_a_table(path: Path, tiny: Callable[[str], Path], tmp_path: Path, monkey
         for key, value in {"output": str(tmp_path), "tasks": tasks, "rows": [first], "limit": 2}.items()
     ]
     overrides.append("model_args={device: cpu}")
-    run(str(path), *overrides, monkeypatch=monkeypatch)
+    published.main(read(path, overrides, published.KEYS))
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {table['title']}\n")
     for name in tasks:
@@ -49,14 +42,14 @@ def test_a_table(path: Path, tiny: Callable[[str], Path], tmp_path: Path, monkey
         assert f"| {first['name']} | {name} | {100 * fmean(known.values()):.2f} | 12.5 |" in text
     # A second call evaluates nothing.
     monkeypatch.setattr(published, "simple_evaluate", None)
-    run(str(path), *overrides, monkeypatch=monkeypatch)
+    published.main(read(path, overrides, published.KEYS))
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == text
     leaf_dataset.cache_clear()
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_every_row_names_a_model_once_and_settings_that_exist(path: Path) -> None:
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    table = read(path, [], published.KEYS)
     names = [row["name"] for row in table["rows"]]
     assert len(names) == len(set(names))
     for row in table["rows"]:

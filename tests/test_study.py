@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import ledger_study
 import numpy as np
 import pytest
-import yaml
+import study as study_program
+from study_file import read
 
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.ledger import WORDINGS
 from lm_eval_xling.harness import requests
 from lm_eval_xling.records import MixedText, Unit
@@ -113,10 +115,8 @@ def test_mixed_language(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert provenance["languages"] == ["en", "es"] and provenance["data"][0]["name"] == "mixed.jsonl"
 
 
-def test_seeds_are_averaged_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    program = importlib.import_module("study")
-    scores = program.mean_scores([{"task": {"a": 1.0, "b": 0.0}}, {"task": {"a": 1.0, "b": 1.0}}])
+def test_seeds_are_averaged_item_by_item() -> None:
+    scores = study_program.mean_scores([{"task": {"a": 1.0, "b": 0.0}}, {"task": {"a": 1.0, "b": 1.0}}])
     assert scores == {"task": {"a": 1.0, "b": 0.5}}
 
 
@@ -201,9 +201,56 @@ def test_ledger(tiny: Callable[[str], Path], tmp_path: Path) -> None:
     assert seeds == {"pairs": 42, "others-0": 0, "others-1": 1} and not (tmp_path / "others").exists()
 
 
+@pytest.mark.parametrize("program", ["study.py", "ledger_study.py", "published.py"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "the following arguments are required: file"),
+        (("none.yaml",), "it cannot be read: "),
+        (("broken.yaml",), "it cannot be read: "),
+        (("empty.yaml",), "it holds no keys"),
+        (("right.yaml", "titel=x"), "unknown key 'titel'\n  in: right.yaml\n  fix: did you mean title?"),
+        (("right.yaml", "title"), "'title' sets nothing\n  fix: title=VALUE"),
+        (("right.yaml", "title=["), "'title=[' cannot be set: "),
+    ],
+)
+def test_a_wrong_file_or_override_is_one_message(program: str, words: Sequence[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("title: [")
+    (tmp_path / "empty.yaml").write_text("# nothing")
+    (tmp_path / "right.yaml").write_text("title: Study")
+    command = [sys.executable, str(EXAMPLES / program), *words]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr, refused.stderr
+
+
+def test_a_step_that_fails_ends_the_study_with_its_code(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "{title: Study, output: out, seeds: [0], conditions: {}, prepare: [{makes: x, run: 'xling mix none.txt "
+        "--languages en,fr --out out/x'}]}"
+    )
+    command = [sys.executable, str(EXAMPLES / "ledger_study.py"), "study.yaml"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2 and "there is no such file" in refused.stderr, refused.stderr
+    assert refused.stderr.endswith("ledger_study.py: stopped; the same command continues\n")
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_override_reaches_keys_with_dots_and_places_in_lists(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("{training: {data.limit: 1}, evaluations: [{limit: 2}, {limit: 3}]}")
+    given = ["training.data.limit=4", "training.data.block=5", "evaluations.1.limit=6", "evaluations.0={limit: 7}"]
+    assert read(path, given, ("training", "evaluations")) == {
+        "training": {"data.limit": 4, "data.block": 5},
+        "evaluations": [{"limit": 7}, {"limit": 6}],
+    }
+    with pytest.raises(UserError, match=r"'evaluations.2.limit=1' cannot be set"):
+        read(path, ["evaluations.2.limit=1"], ("training", "evaluations"))
+
+
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_study_names_tasks_and_keys_that_exist(path: Path) -> None:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    program = ledger_study if "\nconditions:" in path.read_text(encoding="utf-8") else study_program
+    content = read(path, [], program.KEYS)
 
     def load(recipe: str, given: dict[str, object]) -> None:
         load_config(KINDS[recipe], None, ["output=x", *(f"{key}={json.dumps(value)}" for key, value in given.items())])

@@ -32,6 +32,8 @@ Level: TypeAlias = Literal["document", "sentence", "chunk", "word"]
 LEVELS: tuple[Level, ...] = (*UNIT_KINDS, "word")
 """What is drawn: a unit, or single words of a matrix language."""
 
+_WORDS = 8  # a chunk (Chua et al. 2024)
+
 PART = 100_000
 """Characters of a part: what one process mixes at once, and what a kill can cost."""
 
@@ -46,7 +48,7 @@ class Settings:
     """Language code to weight."""
     level: Level = "sentence"
     """What is drawn."""
-    words: int = 8
+    words: int = _WORDS
     """Words a chunk."""
     ratio: float = PAPER_RATIO
     """Probability that a word is drawn, at the word level."""
@@ -70,6 +72,12 @@ class Settings:
             raise UserError(f"a chunk of {self.words} words", fix="--words 8")
         if not 0 <= self.ratio <= 1:
             raise UserError(f"the switching ratio is {self.ratio:g}", fix="give a probability between 0 and 1")
+        for level, name, changed in (
+            ("chunk", "words", self.words != _WORDS),
+            ("word", "ratio", self.ratio != PAPER_RATIO),
+        ):
+            if changed and self.level != level:
+                raise UserError(f"--{name} says nothing of --unit {self.level}", fix=f"--unit {level}, or leave it out")
         if self.limit is not None and self.limit < 1:
             raise UserError(f"the limit is {self.limit} documents", fix="give at least 1")
 

@@ -71,8 +71,10 @@ def open_corpus(name: str, source: str, languages: Sequence[str], format: str | 
     if kind == "hub":
         return _Hub(name, argument, source, format)
     if kind == "catalog":
-        return _Catalog(name, argument, codes)
+        return _Catalog(name, argument, codes, format)
     if kind == "parallel":
+        if format is not None:
+            raise _rows_divide(name)
         return _Parallel(name, argument, codes)
     path = Path(name).expanduser()
     if not path.is_file():
@@ -218,7 +220,7 @@ class _Parallel:
 class _Catalog:
     """One field of a catalog dataset: parallel if it is read in more than one language."""
 
-    def __init__(self, name: str, argument: str, languages: Sequence[str]) -> None:
+    def __init__(self, name: str, argument: str, languages: Sequence[str], format: str | None) -> None:
         self.name = name
         self.languages = languages
         parts = argument.split("/")
@@ -228,6 +230,9 @@ class _Catalog:
             )
         self.dataset, self.split, self.field = parts
         self.parallel = self.dataset != "wikitext"
+        if format is not None and (self.parallel or format not in ("lines", "wikitext")):
+            raise _rows_divide(name)
+        self.lines = format == "lines"
 
     def __iter__(self) -> Iterator[CorpusDocument]:
         from lm_eval_xling.catalog import load_rows
@@ -241,12 +246,23 @@ class _Catalog:
                 if id not in rows[code]:
                     raise UserError(f"row {id!r} is missing in {code!r}", where=self.name)
             texts = {code: rows[code][id].fields[self.field] for code in languages}
-            if not self.parallel:
-                texts = {code: "\n".join(articles(text.split("\n"))) for code, text in texts.items()}
-            yield CorpusDocument(id, texts)
+            if self.parallel:
+                yield CorpusDocument(id, texts)
+                continue
+            for code, text in texts.items():
+                lines = text.split("\n")
+                if not self.lines:
+                    yield CorpusDocument(id, {code: "\n".join(articles(lines))})
+                    continue
+                filled = ((number, line.strip()) for number, line in enumerate(lines))
+                yield from (CorpusDocument(f"{id}/{number}", {code: line}) for number, line in filled if line)
 
     def digest(self) -> str:
         return _digest(self)
+
+
+def _rows_divide(name: str) -> UserError:
+    return UserError("its rows are the documents", where=name, fix="leave --format out")
 
 
 def _digest(documents: Iterable[CorpusDocument]) -> str:

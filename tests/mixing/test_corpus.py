@@ -218,6 +218,36 @@ def test_catalog_rows_are_parallel(tmp_path, monkeypatch):
         list(corpus)
 
 
+def test_wikitext_of_the_catalog_is_divided_into_articles_or_lines(monkeypatch):
+    from lm_eval_xling import catalog
+    from lm_eval_xling.records import Row
+
+    article = Row("7", "en", {"text": " = A = \n \n One , two . \n"})
+    monkeypatch.setattr(catalog, "load_rows", lambda dataset, language, split: [article])
+    name = "catalog:wikitext/validation/text"
+    for format, expected in (
+        (None, [("7", "= A =\nOne, two.")]),
+        ("wikitext", [("7", "= A =\nOne, two.")]),
+        ("lines", [("7/0", "= A ="), ("7/2", "One , two .")]),
+    ):
+        corpus = open_corpus(name, "en", ("en", "fr"), format)
+        assert [(d.id, d.texts["en"]) for d in corpus] == expected
+    assert corpus.digest() != open_corpus(name, "en", ("en", "fr")).digest()
+    for refused, format in ((name, "text"), ("catalog:tofu/full/q", "lines"), ("parallel:a.{language}", "lines")):
+        with pytest.raises(UserError, match="its rows are the documents"):
+            open_corpus(refused, "en", ("en", "fr"), format)
+
+
+def test_an_option_of_another_unit_is_refused():
+    weights = {"en": 1.0, "fr": 1.0}
+    Settings("en", weights, "chunk", words=4).check()
+    Settings("en", weights, "word", ratio=0.5).check()
+    with pytest.raises(UserError, match="--words says nothing of --unit sentence"):
+        Settings("en", weights, words=4).check()
+    with pytest.raises(UserError, match="--ratio says nothing of --unit chunk"):
+        Settings("en", weights, "chunk", ratio=0.5).check()
+
+
 def test_a_dataset_of_the_hub_is_read_through_datasets(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     # A folder is loaded as a repository is; its name says that it is WikiText.

@@ -1,0 +1,78 @@
+"""A file of settings and the overrides of a command line ▸ a mapping, and the start of a program that reads it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lm_eval_xling.errors import UserError, unknown_name
+
+
+def start(program: Callable[[dict[str, Any]], None], about: str | None, keys: Collection[str]) -> None:
+    """Run a program on the file that the command line names.
+
+    What is wrong with the file ends with one message and code 2; a command that failed has said why, and its code is
+    handed on.
+
+    Args:
+        program: takes the settings.
+        about: what ``--help`` says.
+        keys: that the program reads.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings in place of the file's")
+    given = parser.parse_args()
+    try:
+        program(read(given.file, given.overrides, keys))
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except subprocess.CalledProcessError as error:
+        code = error.returncode if error.returncode > 0 else 128 - error.returncode
+        parser.exit(code, f"{parser.prog}: stopped; the same command continues\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"\n{parser.prog}: stopped; the same command continues\n")
+
+
+def read(path: Path, overrides: Sequence[str], keys: Collection[str]) -> dict[str, Any]:
+    """Read settings; an override is ``key.key=value``, with numbers for places in a list.
+
+    Raises:
+        UserError: if there is no such file, it is no mapping, or a key is none that the program reads.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"it cannot be read: {error}", where=path) from None
+    if not isinstance(settings, dict):
+        raise UserError("it holds no keys", where=path, fix="see the files beside this program")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"{override!r} sets nothing", fix=f"{override}=VALUE")
+        try:
+            assign(settings, key, yaml.safe_load(value))
+        except (yaml.YAMLError, ValueError, IndexError, TypeError) as error:
+            raise UserError(f"{override!r} cannot be set: {error}", where=path) from None
+    for key in settings:
+        if key not in keys:
+            raise unknown_name("key", str(key), sorted(keys), where=path)
+    return settings
+
+
+def assign(level: Any, key: str, value: Any) -> None:
+    """Set a value; keys of the recipes hold dots themselves (``training.data.limit`` is ``data.limit`` of training)."""
+    first, _, rest = key.partition(".")
+    if isinstance(level, list) and rest:
+        assign(level[int(first)], rest, value)
+    elif isinstance(level, list):
+        level[int(first)] = value
+    elif not rest or key in level or first not in level:
+        level[key] = value
+    else:
+        assign(level[first], rest, value)
