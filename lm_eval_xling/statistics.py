@@ -33,13 +33,13 @@ __all__ = [
     "agreement",
     "all_agree",
     "benjamini_hochberg",
-    "binomial_test",
     "bootstrap_mean",
     "cluster_numbers",
     "mcnemar_exact",
     "minimum_detectable_effect",
     "paired_difference",
     "proportion",
+    "proportion_test",
     "rank_consistency",
     "sign_flip_test",
     "wilson",
@@ -81,16 +81,37 @@ def proportion(successes: Array, clusters: Array | None = None, *, confidence: f
     Returns:
         The share and the bounds; of a single cluster the bounds are infinite, as in ``bootstrap_mean``.
     """
+    n = _effective_trials(successes, clusters, confidence)
+    if n == 0:
+        return Interval(float(np.mean(successes)), -np.inf, np.inf)
+    return wilson(float(np.mean(successes)) * n, n, confidence=confidence)
+
+
+def proportion_test(successes: Array, chance: float, clusters: Array | None = None) -> float:
+    """Return the two-sided exact binomial p-value of a share, of dependent items on their effective number.
+
+    The number is that of ``proportion``, rounded down, and the share that of all items (Korn & Graubard 1998).
+
+    Args:
+        successes: shape (n,), of 0 and 1, n at least 1.
+        chance: probability of a success under the null hypothesis.
+        clusters: shape (n,) or None, see ``bootstrap_mean``; of a single cluster p is 1.
+    """
+    n = int(_effective_trials(successes, clusters, CONFIDENCE))
+    return 1.0 if n == 0 else _binomial_test(round(float(np.mean(successes)) * n), n, chance)
+
+
+def _effective_trials(successes: Array, clusters: Array | None, confidence: float) -> float:
+    """Number of independent trials that say as much of a share; 0 for a single cluster."""
     from scipy.stats import norm, t
 
+    if clusters is None:
+        return float(len(successes))
     units = len(_units(successes, clusters)[0])
-    n = float(len(successes))
-    if clusters is not None:
-        if units < 2:
-            return Interval(float(np.mean(successes)), -np.inf, np.inf)
-        tail = (1 + confidence) / 2
-        n = _effective_size(successes, clusters) * float(norm.ppf(tail) / t.ppf(tail, units - 1)) ** 2
-    return wilson(float(np.mean(successes)) * n, n, confidence=confidence)
+    if units < 2:
+        return 0.0
+    tail = (1 + confidence) / 2
+    return _effective_size(successes, clusters) * float(norm.ppf(tail) / t.ppf(tail, units - 1)) ** 2
 
 
 def _effective_size(values: Array, clusters: Array | None) -> float:
@@ -116,8 +137,7 @@ def cluster_numbers(labels: Sequence[str]) -> Array | None:
     return np.array([numbers[key] for key in keys]) if len(numbers) < len(keys) else None
 
 
-def binomial_test(successes: int, n: int, chance: float) -> float:
-    """Return the two-sided exact p-value of ``successes`` in ``n`` trials against the probability ``chance``."""
+def _binomial_test(successes: int, n: int, chance: float) -> float:
     from scipy.stats import binomtest
 
     return float(binomtest(successes, n, chance).pvalue)
@@ -201,7 +221,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         only_second: items right in the second condition only.
     """
     n = only_first + only_second
-    return 1.0 if n == 0 else binomial_test(only_first, n, 0.5)
+    return 1.0 if n == 0 else _binomial_test(only_first, n, 0.5)
 
 
 def sign_flip_test(

@@ -239,6 +239,26 @@ def test_proportion_of_independent_items_is_wilsons() -> None:
     assert st.proportion(np.ones(6), np.zeros(6)).low == -math.inf
 
 
+def test_a_share_of_dependent_items_is_tested_at_its_level() -> None:
+    rng = np.random.default_rng(8)
+    clusters = np.repeat(np.arange(40), 5)
+    plain = clustered = 0
+    for _ in range(1000):
+        own = rng.beta(0.25, 0.75, 40)  # correlation within a cluster: 0.5
+        chosen = (rng.random(200) < own[clusters]).astype(float)
+        clustered += st.proportion_test(chosen, 0.25, clusters) < 0.05
+        plain += st.proportion_test(chosen, 0.25) < 0.05
+    assert clustered / 1000 == pytest.approx(0.05, abs=0.03)
+    assert plain / 1000 > 0.2
+
+
+def test_a_share_of_independent_items_has_the_exact_binomial_test() -> None:
+    chosen = np.array([1.0] * 6 + [0.0] * 4)
+    expected = sum(math.comb(10, k) * 0.25**k * 0.75 ** (10 - k) for k in range(6, 11))  # none below is as rare
+    assert st.proportion_test(chosen, 0.25) == pytest.approx(expected)
+    assert st.proportion_test(chosen, 0.25, np.zeros(10)) == 1.0
+
+
 def test_items_without_a_label_are_clusters_of_their_own() -> None:
     found = st.cluster_numbers(["a", "", "b", "a", ""])
     assert found is not None and found.tolist() == [0, 1, 2, 0, 3]

@@ -16,10 +16,10 @@ from lm_eval_xling.statistics import (
     agreement,
     all_agree,
     benjamini_hochberg,
-    binomial_test,
     bootstrap_mean,
     paired_difference,
     proportion,
+    proportion_test,
     rank_consistency,
 )
 
@@ -188,7 +188,7 @@ def _lone(block: Block, index: int, at: int | None, option: str) -> LoneOptionRo
         n=n,
         chosen=proportion(chosen[usable], block.clusters_of(usable)),
         chance=chance,
-        chance_p=binomial_test(int(chosen[usable].sum()), n, chance),
+        chance_p=proportion_test(chosen[usable], chance, block.clusters_of(usable)),
         reference=rate,
         difference=difference,
     )

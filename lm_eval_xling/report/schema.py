@@ -339,7 +339,8 @@ class LoneOptionRow:
     chance: float
     """That share for a model that guesses."""
     chance_p: float
-    """Exact binomial p-value against chance, Benjamini–Hochberg adjusted over the table."""
+    """Exact binomial p-value against chance, of dependent items on their effective number; Benjamini–Hochberg adjusted
+    over the table."""
     reference: float
     """Share of the same items whose same option is chosen where all options are English; nan if not evaluated."""
     difference: PairedDifference | None
