@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import prepare, run
+from study import percent, prepare, run
 from study_file import start
 
 from lm_eval_xling.models import model_path
@@ -173,7 +173,7 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
             p = "<.001" if row["adjusted_p"] < 0.001 else f"{row['adjusted_p']:.3f}"
             bounds = f"{100 * row['from']:+.1f} to {100 * row['to']:+.1f}"
             compared = (
-                f"{row['against']} | {100 * row['difference']:+.1f} | {bounds} | {p} | {100 * row['detectable']:.1f}"
+                f"{row['against']} | {100 * row['difference']:+.1f} | {bounds} | {p} | {percent(row['detectable'])}"
             )
         lines.append(f"| {row['kind']} | {row['condition']} | {score} | {compared} |")
     return "\n".join(lines) + "\n"

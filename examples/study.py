@@ -11,6 +11,7 @@ and exact McNemar tests, and OUTPUT/results.json.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -188,16 +189,26 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
         lines.append(
             f"| {row['group']} ({tasks}, {row['items']} items) | {row['from']} | {row['to']} | "
             f"{100 * row['accuracy_from']:.1f} → {100 * row['accuracy_to']:.1f} | {100 * row['difference']:+.1f} | "
-            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {p} | {100 * row['detectable']:.1f} |"
+            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {p} | {percent(row['detectable'])} |"
         )
     return "\n".join(lines) + "\n"
 
 
+def percent(value: float) -> str:
+    """Return a share in percent, or a dash for one that is not known."""
+    return f"{100 * value:.1f}" if math.isfinite(value) else "–"
+
+
 def run(command: Sequence[str]) -> None:
-    """Run a command of this environment, and say which."""
+    """Run a command of this environment, or a program of this folder, and say which."""
     console.print(shlex.join(command), soft_wrap=True, markup=False, highlight=False)
-    beside = Path(sys.executable).with_name(command[0])
-    subprocess.run([str(beside) if beside.exists() else command[0], *command[1:]], check=True)
+    program, *words = command
+    if program.endswith(".py"):
+        started = [sys.executable, str(Path(__file__).with_name(program))]
+    else:
+        beside = Path(sys.executable).with_name(program)
+        started = [str(beside) if beside.exists() else program]
+    subprocess.run([*started, *words], check=True)
 
 
 if __name__ == "__main__":

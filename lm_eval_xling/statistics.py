@@ -328,7 +328,8 @@ def minimum_detectable_effect(
         power: probability of finding the effect.
 
     Returns:
-        The effect in the unit of the scores, at most 1 for correctness; infinite for a single unit.
+        The effect in the unit of the scores, at most 1 for correctness; infinite, which is to say unknown, for a single
+        unit, and where scores other than correctness all differ by the same.
     """
     from scipy.stats import norm
 
@@ -340,7 +341,8 @@ def minimum_detectable_effect(
     z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
     if not binary:
         variance = m / (m - 1) * float(((sums - counts * differences.mean()) ** 2).sum()) / n**2
-        return (z_alpha + z_power) * float(np.sqrt(variance))
+        # Differences that are all equal show no spread, which is not to say that there is none.
+        return (z_alpha + z_power) * float(np.sqrt(variance)) if variance > 1e-24 else float("inf")
     psi = (int((differences != 0).sum()) + 1) / (n + 2)
     return _connor(psi, _effective_size(differences, clusters), z_alpha, z_power)
 

@@ -196,6 +196,7 @@ def test_detectable_effect_of_scores_and_edges() -> None:
     assert 0 < st.minimum_detectable_effect(np.zeros(1000)) < 0.02
     assert st.minimum_detectable_effect(np.zeros(3)) == 1.0
     assert st.minimum_detectable_effect(np.ones(8), np.zeros(8)) == math.inf
+    assert st.minimum_detectable_effect(np.zeros(8), binary=False) == math.inf
     clusters = np.repeat(np.arange(10), 10)
     together = np.repeat([1.0, -1.0, 1.0, 0.0, 0.0, 1.0, -1.0, -1.0, 0.0, 0.0], 10)
     assert st.minimum_detectable_effect(together, clusters) > 1.8 * st.minimum_detectable_effect(together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,9 +82,12 @@ def _barrier(row: BarrierRow, scale: float, words: Words) -> str:
     bounds = _bounds(row.paired, scale)
     if _certain(row.paired):
         return f"{scores}. A barrier of {row.barrier * scale:.1f} points {bounds}."
+    said = f"{scores}. No barrier shown, {_signed(row.barrier * scale)} points {bounds}."
+    if math.isinf(row.paired.detectable):
+        return f"{said} All {row.paired.n} items differ by the same, so that the effect they would show is unknown."
     return (
-        f"{scores}. No barrier shown, {_signed(row.barrier * scale)} points {bounds}. {row.paired.n} items would "
-        f"show a true barrier of {row.paired.detectable * scale:.1f} points four times out of five."
+        f"{said} {row.paired.n} items would show a true barrier of {row.paired.detectable * scale:.1f} points four "
+        "times out of five."
     )
 
 

@@ -174,6 +174,8 @@ def _verdict(paired: PairedDifference | None, scale: float) -> tuple[str, bool]:
     if paired.adjusted_p < _LEVEL:
         side = "Real" if paired.difference.estimate > 0 else "Real, and the other way round"
         return f"{side}: {p}, {items}.", True
+    if math.isinf(paired.detectable):
+        return f"Not shown: {p}. {items}, which all differ by the same.", False
     return f"Not shown: {p}. {items} would show {shown(paired.detectable * scale)} points or more.", False
 
 

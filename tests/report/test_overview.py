@@ -54,6 +54,19 @@ def test_what_is_not_shown_is_not_called_real(tmp_path: Path) -> None:
     assert headline.verdict.startswith("Untested") and headline.interval == ""
 
 
+def test_scores_that_never_differ_show_no_detectable_effect(tmp_path: Path) -> None:
+    right = np.arange(30) < 20
+    run = tasks({("en", "en"): right, ("de", "en"): right})
+    for samples in run.values():
+        for sample in samples:
+            sample["acc"] = 0.5
+    write_run(tmp_path, run, model_args=BASE)
+    report = report_of(tmp_path)
+    (headline,) = overviews(report)[0].headlines
+    assert headline.verdict == "Not shown: p = 1.000. 30 items, which all differ by the same." and not headline.certain
+    assert any("All 30 items differ by the same" in finding.text for finding in findings(report))
+
+
 def test_all_models_are_shown_in_one_condition(tmp_path: Path) -> None:
     """The placement of the headline is chosen by name: the largest of several would be large by chance."""
     for model, weak in (("one", "full"), ("two", "question")):
