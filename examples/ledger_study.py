@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import percent, prepare, run
+from study import evaluate_into, percent, prepare, run
 from study_file import start
 
 from lm_eval_xling.models import model_path
@@ -27,9 +27,6 @@ from lm_eval_xling.report.transfer import KINDS, kind_of
 from lm_eval_xling.statistics import benjamini_hochberg, bootstrap_mean, paired_difference
 
 KEYS = ("title", "output", "model", "seeds", "prepare", "before", "facts", "against", "conditions")
-
-_PAIRS = 25
-"""Of a question's and an answer's language."""
 
 Answers = dict[str, dict[tuple[str, str, str], list[float]]]
 """Condition to (kind of pair, person, fact) to 0 or 1 for every pair of languages of the kind."""
@@ -94,15 +91,15 @@ def taught_in(given: Mapping[str, Any]) -> Sequence[str]:
 def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
     """Ask what another condition was taught, in another wording; return the languages that it was taught in."""
     known = {**study["facts"], **study["conditions"][asked["of"]]}
-    if len(samples_of(folder)) < _PAIRS:
+    if not (folder / "transfer").exists():
         adapter = folder.with_name(asked["of"].replace(" ", "-")) / "adapter"
         ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
         metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
-        command = ["xling", "eval", "--model", "hf", "--batch_size", "16", "--log_samples"]
+        command = ["xling", "eval", "--model", "hf", "--batch_size", "16"]
         model = {"pretrained": str(model_path(study["model"])), "peft": str(adapter), "dtype": "float32"}
         command += ["--model_args", argument_words(model)]
         command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
-        run([*command, "--output_path", str(folder / "transfer")])
+        evaluate_into(folder / "transfer", command)
     return taught_in(known)
 
 

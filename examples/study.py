@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -97,9 +98,9 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
     scores: Scores = {}
     for number, evaluation in enumerate(study["evaluations"]):
         folder = Path(study["output"]) / "evaluations" / f"{name}-{number}"
-        if not list(folder.rglob("results_*.json")):
+        if not folder.exists():
             command = ["xling", "eval", "--model", "hf", "--model_args", words]
-            command += ["--tasks", ",".join(evaluation["tasks"]), "--output_path", str(folder), "--log_samples"]
+            command += ["--tasks", ",".join(evaluation["tasks"])]
             command += ["--batch_size", str(study.get("batch_size", 8))]
             for flag in ("limit", "num_fewshot"):
                 command += [f"--{flag}", str(evaluation[flag])] if flag in evaluation else []
@@ -108,12 +109,20 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
                 command += ["--samples", json.dumps(dict.fromkeys(evaluation["tasks"], places))]
             if "metadata" in evaluation:
                 command += ["--metadata", json.dumps({"xling": evaluation["metadata"]})]
-            run(command)
+            evaluate_into(folder, command)
         for task in evaluation["tasks"]:
             (samples,) = folder.rglob(f"samples_{task}_2*.jsonl")
             lines = map(json.loads, samples.read_text(encoding="utf-8").splitlines())
             scores[task] = {line["doc"]["id"]: float(line["acc"]) for line in lines}
     return scores
+
+
+def evaluate_into(folder: Path, command: Sequence[str]) -> None:
+    """Run an evaluation with samples; its folder gets its name when all is written, and not before."""
+    unfinished = folder.with_name(f".{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    run([*command, "--output_path", str(unfinished), "--log_samples"])
+    unfinished.rename(folder)
 
 
 def compare(

@@ -76,6 +76,7 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     import contextlib
     import io
     import json
+    import shutil
 
     from rich.console import Console
 
@@ -83,11 +84,17 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     from lm_eval_xling.families.ledger import LedgerParameters
     from lm_eval_xling.languages import resolve_all
     from lm_eval_xling.models.argument_words import argument_words
-    from lm_eval_xling.report.transfer import show_transfer, write_transfer
+    from lm_eval_xling.report.transfer import Teaching, show_transfer, write_transfer
+    from lm_eval_xling.training.fact_rows import read_facts, split_facts
 
-    taught = resolve_all(config.data.languages) or ("en",)
+    facts, _ = split_facts(read_facts(config.data)[0], config.validation, config.seed)
+    languages = resolve_all(config.data.languages) or ("en",)
+    taught = Teaching(languages, {fact.id for fact in facts}, ledger.answers)
     asked = config.output / "transfer"
-    if not list(asked.rglob("results_*.json")):
+    if not asked.exists():
+        # The harness writes its results before its samples: a folder that has its name is whole.
+        unfinished = config.output / ".transfer"
+        shutil.rmtree(unfinished, ignore_errors=True)
         dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
         # What differs from the tasks' defaults. Names are Latin in the five languages of these tasks.
         given = {"people": ledger.people, "seed": ledger.seed, "attributes": ledger.attributes}
@@ -97,12 +104,13 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
         arguments = argument_words({**_model_arguments(config.model, folder), "dtype": dtype})
         words = ["--model", "hf", "--model_args", arguments, "--batch_size", "16"]
         words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
-        words += ["--output_path", str(asked), "--log_samples"]
+        words += ["--output_path", str(unfinished), "--log_samples"]
         words += ["--apply_chat_template"] if config.data.chat_template else []
         # The harness's own table and messages have a line for each of fifty pairs.
         os.environ.setdefault("LMEVAL_LOG_LEVEL", "WARNING")
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.run(words)
+        unfinished.rename(asked)
     show_transfer(write_transfer(asked, taught), taught, Console())
     typer.echo(f"{asked}: the harness's results; xling report {asked}")
 

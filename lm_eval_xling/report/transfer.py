@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from lm_eval_xling.statistics import bootstrap_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["KINDS", "TransferRow", "kind_of", "show_transfer", "transfer", "write_transfer"]
+__all__ = ["KINDS", "Teaching", "TransferRow", "kind_of", "show_transfer", "transfer", "write_transfer"]
 
 KINDS = {
     (True, True, True): "as it was taught",
@@ -32,6 +32,9 @@ KINDS = {
     (False, False, False): "in two other languages",
 }
 """By whether the question's and the answer's language were taught, and whether they are the same."""
+
+_MIXED_KINDS = {(True, True, True): "both in one of the languages taught"}
+"""What replaces ``KINDS`` where a fact was taught in a question's and an answer's language that differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,38 @@ def kind_of(question: str, answer: str, taught: Sequence[str]) -> str:
     return KINDS[question in taught, answer in taught, question == answer]
 
 
-def transfer(evaluations: Iterable[Evaluation], taught: Sequence[str]) -> list[TransferRow]:
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What was taught, and in which languages."""
+
+    languages: Sequence[str]
+    """Codes of the languages of questions and answers."""
+    facts: Collection[str]
+    """Ids of the facts."""
+    answers: Literal["same", "crossed", "drawn"] = "same"
+    """Whether an answer stood in its question's language, as in ``LedgerData``."""
+
+    def kind_of(self, question: str, answer: str) -> str:
+        """Return what a pair of languages is called."""
+        kind = question in self.languages, answer in self.languages, question == answer
+        return KINDS[kind] if self.answers == "same" else _MIXED_KINDS.get(kind, KINDS[kind])
+
+    def title(self) -> str:
+        """Return what is said above the table."""
+        how = {
+            "same": "",
+            "crossed": ", each answer in another language than its question",
+            "drawn": ", question and answer each in one of them",
+        }
+        return f"facts taught in {', '.join(self.languages)}{how[self.answers]}"
+
+
+def transfer(evaluations: Iterable[Evaluation], taught: Teaching) -> list[TransferRow]:
     """Return the table of one model: its kinds of pairs first, then its pairs.
 
     Args:
         evaluations: of one model, among them leaves of the ledger with samples.
-        taught: codes of the languages in which facts were taught.
+        taught: what was taught; of the taught half no other fact counts.
 
     Raises:
         UserError: if no leaf of the ledger with a pair of languages is among them.
@@ -72,11 +101,13 @@ def transfer(evaluations: Iterable[Evaluation], taught: Sequence[str]) -> list[T
         half, _, pair = condition.placement.partition("_")
         if evaluation.family != "ledger" or samples is None or not condition.is_pair or not pair:
             continue
-        cells.setdefault(pair, {})[half] = (samples.metrics["acc"], np.array(samples.clusters))
-        kinds[pair] = kind_of(condition.question, condition.answer, taught)
+        counts = np.array([half != "taught" or id in taught.facts for id in samples.ids], dtype=bool)
+        cells.setdefault(pair, {})[half] = (samples.metrics["acc"][counts], np.array(samples.clusters)[counts])
+        kinds[pair] = taught.kind_of(condition.question, condition.answer)
     if not cells:
         raise UserError("no leaf of xling_ledger with samples is among the runs", fix="evaluate with --log_samples")
-    by_kind = [(kind, [pair for pair in cells if kinds[pair] == kind]) for kind in KINDS.values()]
+    named = dict.fromkeys((*_MIXED_KINDS.values(), *KINDS.values()))
+    by_kind = [(kind, [pair for pair in cells if kinds[pair] == kind]) for kind in named]
     return [_row(what, pairs, cells) for what, pairs in (*by_kind, *((pair, [pair]) for pair in cells)) if pairs]
 
 
@@ -94,7 +125,7 @@ def _row(what: str, pairs: Sequence[str], cells: dict[str, dict[str, tuple[np.nd
     return TransferRow(what, len(pairs), taught, score("never")[0], items)
 
 
-def write_transfer(run: Path, taught: Sequence[str]) -> list[TransferRow]:
+def write_transfer(run: Path, taught: Teaching) -> list[TransferRow]:
     """Read the run folder of one model, and write the table into it as ``transfer.json``.
 
     Raises:
@@ -102,22 +133,23 @@ def write_transfer(run: Path, taught: Sequence[str]) -> list[TransferRow]:
     """
     evaluations, _ = read_runs([run])
     rows = transfer(evaluations, taught)
-    content = {"taught": list(taught), "rows": [asdict(row) for row in rows]}
+    content = {"taught": list(taught.languages), "answers": taught.answers, "rows": [asdict(row) for row in rows]}
     # JSON has no infinity, which the bounds of one person alone are: null.
     write_atomically(run / "transfer.json", msgspec.json.format(msgspec.json.encode(content), indent=2))
     return rows
 
 
-def show_transfer(rows: Sequence[TransferRow], taught: Sequence[str], console: Console) -> None:
+def show_transfer(rows: Sequence[TransferRow], taught: Teaching, console: Console) -> None:
     """Print the kinds of pairs, and the pairs as a matrix."""
     from rich.table import Table
 
-    kinds = Table("asked", "pairs", "taught", "never taught", title=f"facts taught in {', '.join(taught)}")
+    kinds = Table("asked", "pairs", "taught", "never taught", title=taught.title())
+    named = {*KINDS.values(), *_MIXED_KINDS.values()}
     for row in rows:
-        if row.what in KINDS.values():
+        if row.what in named:
             kinds.add_row(row.what, str(row.pairs), _cell(row.taught), _cell(row.never))
     console.print(kinds)
-    pairs = {row.what: row for row in rows if row.what not in KINDS.values()}
+    pairs = {row.what: row for row in rows if row.what not in named}
     asked = list(dict.fromkeys(pair.split("_")[0] for pair in pairs))
     answered = list(dict.fromkeys(pair.split("_")[1] for pair in pairs))
     matrix = Table("question ▾ answer ▸", *answered, title="taught / never taught, percent")

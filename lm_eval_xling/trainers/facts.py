@@ -57,7 +57,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     pairs, pair_files = read_pairs(pair_data) if pair_data.files or pair_data.dataset else ([], [])
     share = held_out_share(text)
     data += [*describe_files(text.corpus), *pair_files, *other_files, *describe_adapters(config)]
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     taught, held_out = split_facts(facts, config.validation, seed)
     if not taught or (config.validation and not held_out):
         raise UserError(

@@ -42,7 +42,7 @@ def train_mixed(config: MixedConfig) -> Path:
             return folder
         config = merge_adapters(config)
     tokenizer = load_tokenizer(config)
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     set_seed(seed)
     model, config = load_model(config, arguments.device)
     with arguments.main_process_first(local=False, desc="packing the corpus"), disk_errors(config.output):

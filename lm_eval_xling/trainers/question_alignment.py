@@ -33,7 +33,7 @@ def align(config: AlignmentConfig) -> Path:
         UserError: if configuration, data or disk do not allow the run.
     """
     pairs, data = read_pairs(config.data)
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     train, validation = split_pairs(pairs, config.validation, seed=seed)
     if not train or (config.validation and not validation):
         raise UserError(

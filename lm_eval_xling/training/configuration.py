@@ -84,6 +84,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     training: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``transformers.TrainingArguments`` by their own names."""
 
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return int(self.training.get("seed", 42))
+
 
 class CorpusData(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training text of mixed-language fine-tuning."""

@@ -115,6 +115,13 @@ def test_teaching_ends_with_a_table_of_what_is_known_where(
     before = samples.stat().st_mtime_ns
     assert "facts taught in en" in run_xling(*command)
     assert samples.stat().st_mtime_ns == before
+    # A kill after the harness's results and before its last samples: the next call asks again.
+    samples.parents[1].rename(tmp_path / "a run, once" / ".transfer")
+    for path in sorted((tmp_path / "a run, once" / ".transfer").rglob("*_de_*.jsonl")):
+        path.unlink()
+    run_xling(*command)
+    again = json.loads((tmp_path / "a run, once" / "transfer" / "transfer.json").read_text(encoding="utf-8"))
+    assert again == table and not (tmp_path / "a run, once" / ".transfer").exists()
 
 
 def test_a_configuration_of_the_package_is_named_without_its_folder(
