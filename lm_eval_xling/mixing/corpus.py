@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lm_eval_xling.errors import UserError, unknown_name
-from lm_eval_xling.files import atomic_file, check_folder, write_atomically
+from lm_eval_xling.files import atomic_file, check_folder, file_sha256, write_atomically
 from lm_eval_xling.mixing.code_mixing import MixingStatistics
 from lm_eval_xling.mixing.documents import Corpus
 from lm_eval_xling.mixing.mixture import Mixture
@@ -203,7 +203,14 @@ def _finished(out: Path, plan: Mapping[str, Any], overwrite: bool) -> dict[str, 
     except (OSError, ValueError):
         manifest = {}
     if out.exists() and manifest and all(manifest.get(name) == value for name, value in _plain(plan).items()):
-        return manifest
+        if file_sha256(out) == manifest.get("sha256"):
+            return manifest
+        if not overwrite:
+            raise UserError(
+                "this corpus is not the one that its manifest describes: it was changed, or a run was killed",
+                where=out,
+                fix="--overwrite makes it again",
+            )
     if out.exists() and manifest and not overwrite:
         raise UserError("another corpus is there", where=out, fix="--overwrite, or another name with --out")
     if out.exists() and not manifest and not _work(out, plan).is_dir() and not overwrite:

@@ -131,6 +131,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _json_documents(lines: Iterable[str], language: str, where: object) -> Iterator[CorpusDocument]:
+    seen: set[str] = set()
     for number, line in enumerate(lines):
         if not line.strip():
             continue
@@ -145,7 +146,16 @@ def _json_documents(lines: Iterable[str], language: str, where: object) -> Itera
                 where=where,
                 fix='write {"text": "…"}, "id" if you have one',
             ) from None
-        yield CorpusDocument(str(row.get("id", number)), {language: text})
+        id = str(number if row.get("id") is None else row["id"])
+        # What is drawn for a document, and whether it is held out, hangs on its id.
+        if id in seen:
+            raise UserError(
+                f"line {number + 1} has the id {id!r} of an earlier line",
+                where=where,
+                fix="give each document an id of its own, or none an id",
+            )
+        seen.add(id)
+        yield CorpusDocument(id, {language: text})
 
 
 class _Hub:

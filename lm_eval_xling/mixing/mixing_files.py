@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import disk_full
 from lm_eval_xling.languages import resolve
 from lm_eval_xling.mixing.corpus import Level, Settings, mix_corpus
@@ -68,9 +69,14 @@ def mix(
     settings = Settings(
         language=code, weights=mixture.weights, level=unit, words=words, ratio=ratio, seed=seed, limit=limit
     )
+    opened = open_corpus(str(corpus), code, tuple(mixture.weights), format)
+    if opened.parallel and cache is not None:
+        raise UserError(
+            "parallel input is not translated: nothing is cached", where=opened.name, fix="leave --cache out"
+        )
     with disk_full(Path(out)):
         return mix_corpus(
-            open_corpus(str(corpus), code, tuple(mixture.weights), format),
+            opened,
             Path(out),
             settings,
             translator=translator,

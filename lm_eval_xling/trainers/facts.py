@@ -17,7 +17,7 @@ from transformers import set_seed
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Fact
 from lm_eval_xling.training.batching import Example
-from lm_eval_xling.training.configuration import FactsConfig, FactSource
+from lm_eval_xling.training.configuration import FactsConfig, FactSource, OtherText
 from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.fact_rows import describe_facts, encode_facts, read_facts, split_facts
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
@@ -46,6 +46,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     Raises:
         UserError: if configuration, data or disk do not allow the run.
     """
+    _check_mixture(config.data.mixture)
     if facts is None:
         facts, data = read_facts(config.data)
     else:
@@ -105,3 +106,15 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
             languages=tuple(dict.fromkeys(fact.language for fact in facts)),
             data=data,
         )
+
+
+def _check_mixture(mixture: OtherText) -> None:
+    """Refuse settings of text or pairs that no key names."""
+    nothing = OtherText()
+    for key, given, named, fix in (
+        ("pairs", mixture.pairs != nothing.pairs, mixture.pairs.files or mixture.pairs.dataset, "files=[pairs.json]"),
+        ("text", mixture.text != nothing.text, mixture.text.corpus, "corpus=[mixed.jsonl]"),
+    ):
+        if given and not named:
+            where = f"data.mixture.{key}"
+            raise UserError("it says how data is read, and names none", where=where, fix=f"set {where}.{fix} too")

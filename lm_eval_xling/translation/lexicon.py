@@ -13,6 +13,7 @@ from icu4py.breakers import WordBreaker
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import text_lines
+from lm_eval_xling.languages import LANGUAGES
 from lm_eval_xling.translation.muse import read_word_pairs
 from lm_eval_xling.translation.patterns import language_file
 from lm_eval_xling.translation.translator import Translator
@@ -156,6 +157,7 @@ class LexiconTranslator(Translator):
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self._lexicons: dict[tuple[str, str], Lexicon] = {}
+        self._pairs: dict[Path, tuple[str, str]] = {}
 
     def identity(self, source: str, target: str) -> str:
         """Return a hash of the pair's dictionary: the file's name does not matter."""
@@ -173,5 +175,27 @@ class LexiconTranslator(Translator):
 
     def _lexicon(self, source: str, target: str) -> Lexicon:
         if (source, target) not in self._lexicons:
-            self._lexicons[source, target] = Lexicon.read(language_file(self.pattern, source, target))
+            path = language_file(self.pattern, source, target)
+            other = _pair_of_name(path) or self._pairs.get(path, (source, target))
+            if other != (source, target):
+                raise UserError(
+                    f"this dictionary is {_words(*other)}, and {_words(source, target)} is asked for",
+                    where=path,
+                    fix="one file a pair, with {source} and {target} in their names: lexicon:{source}-{target}.txt",
+                )
+            self._lexicons[source, target] = Lexicon.read(path)
+            self._pairs[path] = source, target
         return self._lexicons[source, target]
+
+
+def _pair_of_name(path: Path) -> tuple[str, str] | None:
+    """Return the pair of languages of the table that a file's name says, as MUSE's and FreeDict's do, or None."""
+    found = re.search(r"(?<![a-z])([a-z]{2,3})-([a-z]{2,3})(?![a-z])", path.name)
+    codes = {spelling: code for code, known in LANGUAGES.items() for spelling in (code, known.iso639_3)}
+    if found is None or found[1] not in codes or found[2] not in codes:
+        return None
+    return codes[found[1]], codes[found[2]]
+
+
+def _words(source: str, target: str) -> str:
+    return f"{LANGUAGES[source].name} to {LANGUAGES[target].name}"

@@ -21,6 +21,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.mixing import corpus as corpora
 from lm_eval_xling.mixing.corpus import Settings, manifest_path, mix_corpus
 from lm_eval_xling.mixing.documents import open_corpus
+from lm_eval_xling.mixing.mixing_files import mix
 from lm_eval_xling.records import MixedText
 from tests.processes import forked
 from tests.translation.fakes import Shouting
@@ -126,6 +127,30 @@ def test_a_second_run_does_nothing_and_another_one_asks(book, tmp_path, monkeypa
     new = (tmp_path / "log").read_text().removeprefix(asked).splitlines()
     assert len(set(new)) == len(new) - sum(count - 1 for count in Counter(new).values())
     assert len(asked.splitlines()) == manifest["statistics"]["replaced_units"]
+
+
+def test_a_corpus_that_is_not_its_manifests_is_not_taken_for_finished(book, tmp_path, monkeypatch):
+    use(monkeypatch, tmp_path / "log")
+    manifest = run(book, tmp_path)
+    whole = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").write_bytes(whole[:100])
+    with pytest.raises(UserError, match="not the one that its manifest describes"):
+        run(book, tmp_path)
+    assert run(book, tmp_path, overwrite=True) == manifest and (tmp_path / "out.jsonl").read_bytes() == whole
+
+
+def test_documents_have_ids_of_their_own(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": null, "text": "One."}\n{"text": "Two."}\n')
+    assert [d.id for d in open_corpus(str(path), "de", ())] == ["0", "1"]
+    path.write_text('{"id": "1", "text": "One."}\n{"text": "Two."}\n')
+    with pytest.raises(UserError, match="line 2 has the id '1' of an earlier line"):
+        list(open_corpus(str(path), "de", ()))
+
+
+def test_parallel_input_has_no_cache(tmp_path):
+    with pytest.raises(UserError, match="nothing is cached"):
+        mix("catalog:atlas/test/subject", tmp_path / "o.jsonl", "en,de", cache=tmp_path / "c.sqlite")
 
 
 @pytest.mark.slow

@@ -294,6 +294,14 @@ def test_other_text_is_learnt_in_the_same_run(tiny: Tiny, facts: Path, tmp_path:
     assert 40 * 60 / 64 * 0.7 < blocks < 40 * 60 / 64 * 2, "a row a fact, a pair and a block"
 
 
+@pytest.mark.parametrize("given", ["pairs.sources=[de]", "text.limit=3"])
+def test_settings_of_other_data_that_is_not_named_are_refused(
+    given: str, tiny: Tiny, facts: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="it says how data is read, and names none"):
+        run(tiny("llama"), facts, tmp_path / "run", f"data.mixture.{given}")
+
+
 def test_facts_of_the_callers_own(tiny: Tiny, tmp_path: Path) -> None:
     config = load_config(
         FactsConfig, None, [f"model={tiny('llama')}", f"output={tmp_path / 'run'}", "training.max_steps=2", *LORA]

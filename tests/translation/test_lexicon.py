@@ -97,6 +97,21 @@ def test_translator_takes_a_pattern_and_knows_files_by_content(muse, tmp_path):
         translator.check("en", "fr")
 
 
+def test_a_dictionary_serves_the_pair_that_it_is_of(muse, tmp_path):
+    (tmp_path / "words.txt").write_bytes(muse.read_bytes())
+    translator = open_translator(f"lexicon:{tmp_path}/words.txt")
+    translator.check("en", "de")
+    with pytest.raises(UserError, match=r"English to German, and English to French is asked for"):
+        translator.check("en", "fr")
+    for name in ("en-de.first5000.tsv", "freedict-eng-deu.tsv"):
+        (tmp_path / name).write_bytes(muse.read_bytes())
+        open_translator(f"lexicon:{tmp_path}/{name}").check("en", "de")
+        with pytest.raises(UserError, match="English to German, and English to French is asked for"):
+            open_translator(f"lexicon:{tmp_path}/{name}").check("en", "fr")
+    (tmp_path / "my-list.txt").write_bytes(muse.read_bytes())
+    open_translator(f"lexicon:{tmp_path}/my-list.txt").check("en", "fr")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
