@@ -42,6 +42,7 @@ __all__ = [
     "proportion_test",
     "rank_consistency",
     "sign_flip_test",
+    "too_few",
     "wilson",
 ]
 
@@ -143,6 +144,15 @@ def _binomial_test(successes: int, n: int, chance: float) -> float:
     return float(binomtest(successes, n, chance).pvalue)
 
 
+def too_few(units: int, confidence: float = CONFIDENCE) -> bool:
+    """Return whether no test or interval that knows nothing but the units can say anything: fewer than 6 at 95 %.
+
+    All m differences point the same way with probability ``2^(1-m)`` by accident, which is the smallest p-value of
+    ``sign_flip_test``; and as often the m units, beyond which no resampling reaches, leave their median outside.
+    """
+    return bool(2.0 ** (1 - units) > 1 - confidence)
+
+
 def bootstrap_mean(
     values: Array,
     clusters: Array | None = None,
@@ -165,7 +175,7 @@ def bootstrap_mean(
         seed: of the generator; the same input gives the same interval.
 
     Returns:
-        The mean of the items and the bounds. With one unit only, the bounds are infinite: nothing is known.
+        The mean of the items and the bounds, which are infinite where units are ``too_few``.
 
     Raises:
         ValueError: no items, or one whose value is no finite number; so in every function of items here.
@@ -175,7 +185,7 @@ def bootstrap_mean(
     sums, counts = _units(values, clusters)
     m = len(sums)
     mean = float(np.mean(values))
-    if m < 2:
+    if too_few(m, confidence):
         return Interval(mean, -np.inf, np.inf)
     means = _resampled_means(sums, counts, resamples, np.random.default_rng(seed))
     tail = float(norm.cdf(-np.sqrt(m / (m - 1)) * t.ppf((1 + confidence) / 2, m - 1)))
@@ -328,15 +338,15 @@ def minimum_detectable_effect(
         power: probability of finding the effect.
 
     Returns:
-        The effect in the unit of the scores, at most 1 for correctness; infinite, which is to say unknown, for a single
-        unit, and where scores other than correctness all differ by the same.
+        The effect in the unit of the scores, at most 1 for correctness; infinite where units are ``too_few``, and,
+        which is to say unknown, where those of scores other than correctness all differ by the same.
     """
     from scipy.stats import norm
 
     differences = np.asarray(differences, dtype=np.float64)
     sums, counts = _units(differences, clusters)
     n, m = len(differences), len(sums)
-    if m < 2:
+    if too_few(m, 1 - alpha):
         return float("inf")
     z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
     if not binary:

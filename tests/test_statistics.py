@@ -194,7 +194,7 @@ def test_detectable_effect_of_scores_and_edges() -> None:
     expected = (1.959964 + 0.841621) * values.std(ddof=1) / 10
     assert st.minimum_detectable_effect(values, binary=False) == pytest.approx(expected, rel=1e-5)
     assert 0 < st.minimum_detectable_effect(np.zeros(1000)) < 0.02
-    assert st.minimum_detectable_effect(np.zeros(3)) == 1.0
+    assert st.minimum_detectable_effect(np.zeros(5)) == math.inf and st.minimum_detectable_effect(np.zeros(6)) < 1
     assert st.minimum_detectable_effect(np.ones(8), np.zeros(8)) == math.inf
     assert st.minimum_detectable_effect(np.zeros(8), binary=False) == math.inf
     clusters = np.repeat(np.arange(10), 10)
@@ -258,6 +258,15 @@ def test_a_share_of_independent_items_has_the_exact_binomial_test() -> None:
     expected = sum(math.comb(10, k) * 0.25**k * 0.75 ** (10 - k) for k in range(6, 11))  # none below is as rare
     assert st.proportion_test(chosen, 0.25) == pytest.approx(expected)
     assert st.proportion_test(chosen, 0.25, np.zeros(10)) == 1.0
+
+
+@pytest.mark.parametrize("m", range(1, 9))
+def test_too_few_units_say_nothing(m: int) -> None:
+    """The smallest p-value that m units can have, and how often their range misses a median, are 2^(1-m)."""
+    few = st.sign_flip_test(np.ones(m)) >= 0.05
+    assert few == (m < 6) == st.too_few(m) == (not math.isfinite(st.bootstrap_mean(np.arange(m)).low))
+    assert few == math.isinf(st.minimum_detectable_effect(np.arange(m) / m, binary=False))
+    assert few == math.isinf(st.bootstrap_mean(np.arange(3 * m), np.repeat(np.arange(m), 3)).high)
 
 
 def test_items_without_a_label_are_clusters_of_their_own() -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lm_eval_xling.records import PairedDifference
+from lm_eval_xling.statistics import too_few
 
 __all__ = ["PAIRED", "Cell", "Line", "Listing", "interval", "number", "p_value", "paired_cells", "shown", "text"]
 
@@ -68,6 +69,18 @@ def shown(value: float, digits: int = 1, sign: bool = False) -> str:
     """Return a number as it is printed: with a minus sign, and none before zero."""
     rounded = round(value, digits) + 0.0
     return (f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}").replace("-", "−")
+
+
+def counted(paired: PairedDifference) -> str:
+    """Return how many items, and how many clusters where they depend on each other."""
+    return f"{paired.n:,} items" + (f" in {paired.units:,} clusters" if paired.units < paired.n else "")
+
+
+def untested(paired: PairedDifference) -> str | None:
+    """Return why nothing can be said of a difference, or None."""
+    if paired.units < 2:
+        return f"all {paired.n:,} items depend on one another"
+    return f"{counted(paired)} are too few" if too_few(paired.units) else None
 
 
 def interval(low: float, high: float, scale: float) -> Cell:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lm_eval_xling.records import PairedDifference
-from lm_eval_xling.report.cells import shown
+from lm_eval_xling.report.cells import counted, shown, untested
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
 from lm_eval_xling.report.tables import groups_of, scale_of
 from lm_eval_xling.report.wording import Words, words_of
@@ -74,19 +74,17 @@ def _barrier(row: BarrierRow, scale: float, words: Words) -> str:
         return (
             f"{scores}. A difference of {_signed(row.barrier * scale)}, from aggregates alone and therefore untested."
         )
-    if row.paired.units < 2:
-        return (
-            f"{scores}. A difference of {_signed(row.barrier * scale)}, untested, because all {row.paired.n} items "
-            "depend on one another."
-        )
+    if why := untested(row.paired):
+        return f"{scores}. A difference of {_signed(row.barrier * scale)}, untested, because {why}."
     bounds = _bounds(row.paired, scale)
     if _certain(row.paired):
         return f"{scores}. A barrier of {row.barrier * scale:.1f} points {bounds}."
     said = f"{scores}. No barrier shown, {_signed(row.barrier * scale)} points {bounds}."
     if math.isinf(row.paired.detectable):
-        return f"{said} All {row.paired.n} items differ by the same, so that the effect they would show is unknown."
+        units = "items" if row.paired.units == row.paired.n else "clusters"
+        return f"{said} All {units} differ by the same, so that the effect they would show is unknown."
     return (
-        f"{said} {row.paired.n} items would show a true barrier of {row.paired.detectable * scale:.1f} points four "
+        f"{said} {counted(row.paired)} would show a true barrier of {row.paired.detectable * scale:.1f} points four "
         "times out of five."
     )
 
@@ -96,8 +94,8 @@ def _change(row: ChangeRow, scale: float, words: Words) -> str:
     what = f"the {row.what} of “{condition}” goes from {shown(row.before * scale)} to {shown(row.after * scale)}"
     if row.paired is None:
         return f"Against {row.baseline}, {what}, from aggregates alone and therefore untested."
-    if row.paired.units < 2:
-        return f"Against {row.baseline}, {what}, untested, because all {row.paired.n} items depend on one another."
+    if why := untested(row.paired):
+        return f"Against {row.baseline}, {what}, untested, because {why}."
     verdict = "" if _certain(row.paired) else ", which the sample does not tell from no change"
     return (
         f"Against {row.baseline}, {what}: {_signed(row.change * scale)} points {_bounds(row.paired, scale)}{verdict}."
@@ -107,7 +105,7 @@ def _change(row: ChangeRow, scale: float, words: Words) -> str:
 def _bounds(paired: PairedDifference, scale: float) -> str:
     p = "p < .001" if paired.adjusted_p < 0.001 else f"p = {paired.adjusted_p:.3f}".replace("0.", ".")
     low, high = paired.difference.low * scale, paired.difference.high * scale
-    return f"[{shown(low)}, {shown(high)}] ({p}, n = {paired.n})"
+    return f"[{shown(low)}, {shown(high)}] ({p}, {counted(paired)})"
 
 
 def _signed(value: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from lm_eval_xling.records import PairedDifference
-from lm_eval_xling.report.cells import shown
+from lm_eval_xling.report.cells import counted, shown, untested
 from lm_eval_xling.report.conditions import rank_of
 from lm_eval_xling.report.schema import BarrierRow, ChangeRow, Report
 from lm_eval_xling.report.tables import groups_of, scale_of
@@ -167,10 +167,10 @@ def _interval(paired: PairedDifference, scale: float) -> str:
 def _verdict(paired: PairedDifference | None, scale: float) -> tuple[str, bool]:
     if paired is None:
         return "Untested: these runs have no samples to pair.", False
-    if paired.units < 2:
-        return f"Untested: all {paired.n} items depend on one another.", False
+    if why := untested(paired):
+        return f"Untested: {why}.", False
     p = "p < .001" if paired.adjusted_p < 0.001 else f"p = {paired.adjusted_p:.3f}".replace("0.", ".")
-    items = f"{paired.n:,} items" + (f" in {paired.units:,} clusters" if paired.units < paired.n else "")
+    items = counted(paired)
     if paired.adjusted_p < _LEVEL:
         side = "Real" if paired.difference.estimate > 0 else "Real, and the other way round"
         return f"{side}: {p}, {items}.", True
@@ -187,7 +187,7 @@ def _change(report: Report, broadest: BarrierRow, scale: float) -> tuple[str, bo
     if row is None:
         return "", False
     size = f"Against {row.baseline}: barrier {shown(row.before * scale)} → {shown(row.after * scale)}"
-    if row.paired is None or row.paired.units < 2:
+    if row.paired is None or untested(row.paired):
         return f"{size}, untested.", False
     changed = row.paired.adjusted_p < _LEVEL
     told = f"{shown(row.change * scale, sign=True)} points, {_interval(row.paired, scale)}"

@@ -64,7 +64,16 @@ def test_scores_that_never_differ_show_no_detectable_effect(tmp_path: Path) -> N
     report = report_of(tmp_path)
     (headline,) = overviews(report)[0].headlines
     assert headline.verdict == "Not shown: p = 1.000. 30 items, which all differ by the same." and not headline.certain
-    assert any("All 30 items differ by the same" in finding.text for finding in findings(report))
+    assert any("All items differ by the same" in finding.text for finding in findings(report))
+
+
+def test_too_few_items_are_said_to_be(tmp_path: Path) -> None:
+    right = np.arange(4) < 4
+    write_run(tmp_path, tasks({("en", "en"): right, ("de", "en"): ~right}), model_args=BASE)
+    report = report_of(tmp_path)
+    (headline,) = overviews(report)[0].headlines
+    assert headline.verdict == "Untested: 4 items are too few." and headline.interval == "" and not headline.certain
+    assert any("untested, because 4 items are too few" in finding.text for finding in findings(report))
 
 
 def test_all_models_are_shown_in_one_condition(tmp_path: Path) -> None:
