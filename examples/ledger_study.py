@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import evaluate_into, percent, prepare, run
+from study import evaluate_into, percent, prepare, run_once
 from study_file import start
 
 from lm_eval_xling.models import model_path
@@ -55,12 +55,10 @@ def main(study: Mapping[str, Any]) -> None:
 def train(recipe: str, folder: Path, settings: Mapping[str, Any], study: Mapping[str, Any]) -> None:
     """Run a recipe, which for facts that are asked for ends with the questions, or find it finished."""
     asks = recipe == "facts" and settings.get("data.ledger.half", "taught") == "taught"
-    finished = folder / ("transfer/transfer.json" if asks else "adapter/provenance.json")
-    if finished.exists():
-        return
     given = {**settings, "model": study["model"], "output": str(folder)}
     values = {key: json.dumps(value).replace("{output}", study["output"]) for key, value in given.items()}
-    run(["xling", "train", recipe, *(f"{key}={value}" for key, value in values.items())])
+    made = folder / ("transfer" if asks else "adapter")
+    run_once(["xling", "train", recipe, *(f"{key}={value}" for key, value in values.items())], made)
 
 
 def teach(settings: Mapping[str, Any], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
@@ -91,15 +89,13 @@ def taught_in(given: Mapping[str, Any]) -> Sequence[str]:
 def ask_again(asked: Mapping[str, str], folder: Path, seed: int, study: Mapping[str, Any]) -> Sequence[str]:
     """Ask what another condition was taught, in another wording; return the languages that it was taught in."""
     known = {**study["facts"], **study["conditions"][asked["of"]]}
-    if not (folder / "transfer").exists():
-        adapter = folder.with_name(asked["of"].replace(" ", "-")) / "adapter"
-        ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
-        metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
-        command = ["xling", "eval", "--model", "hf", "--batch_size", "16"]
-        model = {"pretrained": str(model_path(study["model"])), "peft": str(adapter), "dtype": "float32"}
-        command += ["--model_args", argument_words(model)]
-        command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
-        evaluate_into(folder / "transfer", command)
+    adapter = folder.with_name(asked["of"].replace(" ", "-")) / "adapter"
+    ledger = {key: known[f"data.ledger.{key}"] for key in ("people", "attributes")}
+    metadata = {"xling": {**ledger, "seed": seed, "wording": asked["wording"]}}
+    model = {"pretrained": str(model_path(study["model"])), "peft": str(adapter), "dtype": "float32"}
+    command = ["xling", "eval", "--model", "hf", "--model_args", argument_words(model), "--batch_size", "16"]
+    command += ["--tasks", "xling_ledger_taught_??_??", "--metadata", json.dumps(metadata)]
+    evaluate_into(folder / "transfer", command)
     return taught_in(known)
 
 

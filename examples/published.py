@@ -17,7 +17,7 @@ from typing import Any
 
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
-from study_file import start
+from study_file import done, leave, start
 
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.harness import tasks_folder
@@ -50,7 +50,13 @@ def accuracies(
 ) -> dict[str, float]:
     """Return the accuracy of every leaf that a pattern stands for."""
     path = output / f"{row['name']} {name}.json"
-    if path.is_file():
+    record = path.with_suffix(".settings.json")
+    settings = {
+        **{key: value for key, value in table.items() if key not in ("title", "output")},
+        "rows": row,
+        "tasks": tasks,
+    }
+    if done(record, settings) and path.is_file():
         known: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
         return known
     leaves = list(matching(tasks.split(",")))
@@ -71,6 +77,7 @@ def accuracies(
     assert results is not None
     found = {leaf: float(results["results"][leaf]["acc,none"]) for leaf in leaves}
     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    leave(record, settings)
     return found
 
 

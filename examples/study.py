@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from study_file import start
+from study_file import done, leave, start
 
 from lm_eval_xling.models import model_path
 from lm_eval_xling.models.argument_words import argument_words
@@ -57,8 +57,12 @@ def main(study: Mapping[str, Any]) -> None:
 def prepare(study: Mapping[str, Any], output: Path) -> None:
     """Run the commands that make what the study needs, where it is not there."""
     for command in study.get("prepare", []):
-        if not (output / command["makes"]).exists():
-            run([part.format(output=output) for part in shlex.split(command["run"])])
+        words = [part.format(output=output) for part in shlex.split(command["run"])]
+        record = output / f"{command['makes']}.command.json"
+        # What has no record was put there by hand.
+        if not ((output / command["makes"]).exists() and (done(record, words) or not record.exists())):
+            run(words)
+            leave(record, words)
 
 
 def with_seeds(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -83,10 +87,17 @@ def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> P
     folder = Path(study["output"]) / name
     given = {**study["training"], **settings["with"], "model": study["model"], "output": str(folder)}
     made = folder / ("model" if given.get("lora", True) is None else "adapter")
-    if not made.is_dir():
-        values = {key: json.dumps(value).replace("{output}", study["output"]) for key, value in given.items()}
-        run(["xling", "train", settings["recipe"], *(f"{key}={value}" for key, value in values.items())])
+    values = {key: json.dumps(value).replace("{output}", study["output"]) for key, value in given.items()}
+    run_once(["xling", "train", settings["recipe"], *(f"{key}={value}" for key, value in values.items())], made)
     return made
+
+
+def run_once(command: Sequence[str], made: Path) -> None:
+    """Run a command, or find what it makes: the record beside it says that it is finished, and how it was made."""
+    record = made.with_name(f"{made.name}.command.json")
+    if not (done(record, list(command)) and made.exists()):
+        run(command)
+        leave(record, list(command))
 
 
 def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Scores:
@@ -98,18 +109,17 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
     scores: Scores = {}
     for number, evaluation in enumerate(study["evaluations"]):
         folder = Path(study["output"]) / "evaluations" / f"{name}-{number}"
-        if not folder.exists():
-            command = ["xling", "eval", "--model", "hf", "--model_args", words]
-            command += ["--tasks", ",".join(evaluation["tasks"])]
-            command += ["--batch_size", str(study.get("batch_size", 8))]
-            for flag in ("limit", "num_fewshot"):
-                command += [f"--{flag}", str(evaluation[flag])] if flag in evaluation else []
-            if "rows" in evaluation:
-                places = list(range(*evaluation["rows"]))
-                command += ["--samples", json.dumps(dict.fromkeys(evaluation["tasks"], places))]
-            if "metadata" in evaluation:
-                command += ["--metadata", json.dumps({"xling": evaluation["metadata"]})]
-            evaluate_into(folder, command)
+        command = ["xling", "eval", "--model", "hf", "--model_args", words]
+        command += ["--tasks", ",".join(evaluation["tasks"])]
+        command += ["--batch_size", str(study.get("batch_size", 8))]
+        for flag in ("limit", "num_fewshot"):
+            command += [f"--{flag}", str(evaluation[flag])] if flag in evaluation else []
+        if "rows" in evaluation:
+            places = list(range(*evaluation["rows"]))
+            command += ["--samples", json.dumps(dict.fromkeys(evaluation["tasks"], places))]
+        if "metadata" in evaluation:
+            command += ["--metadata", json.dumps({"xling": evaluation["metadata"]})]
+        evaluate_into(folder, command)
         for task in evaluation["tasks"]:
             (samples,) = folder.rglob(f"samples_{task}_2*.jsonl")
             lines = map(json.loads, samples.read_text(encoding="utf-8").splitlines())
@@ -118,10 +128,14 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
 
 
 def evaluate_into(folder: Path, command: Sequence[str]) -> None:
-    """Run an evaluation with samples; its folder gets its name when all is written, and not before."""
+    """Run an evaluation with samples, or find it; its folder gets its name when all is written, and not before."""
+    record = folder.with_name(f"{folder.name}.command.json")
+    if folder.exists() and (done(record, list(command)) or not record.exists()):
+        return
     unfinished = folder.with_name(f".{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     run([*command, "--output_path", str(unfinished), "--log_samples"])
+    leave(record, list(command))
     unfinished.rename(folder)
 
 

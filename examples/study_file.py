@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ def start(program: Callable[[dict[str, Any]], None], about: str | None, keys: Co
         parser.exit(2, f"{parser.prog}: {error}\n")
     except subprocess.CalledProcessError as error:
         code = error.returncode if error.returncode > 0 else 128 - error.returncode
-        parser.exit(code, f"{parser.prog}: stopped; the same command continues\n")
+        # Code 2 is a user's mistake, which the command has named: it would stop there again.
+        parser.exit(code, None if code == 2 else f"{parser.prog}: stopped; the same command continues\n")
     except KeyboardInterrupt:
         parser.exit(130, f"\n{parser.prog}: stopped; the same command continues\n")
 
@@ -63,6 +65,25 @@ def read(path: Path, overrides: Sequence[str], keys: Collection[str]) -> dict[st
         if key not in keys:
             raise unknown_name("key", str(key), sorted(keys), where=path)
     return settings
+
+
+def done(record: Path, settings: Any) -> bool:
+    """Return whether a step has left its record, which holds what it was made with.
+
+    Raises:
+        UserError: if it was made with something else, which the study would take for what is asked for now.
+    """
+    if not record.exists():
+        return False
+    if json.loads(record.read_text(encoding="utf-8")) != settings:
+        raise UserError("this step was made with other settings", where=record, fix="name another folder: output=…")
+    return True
+
+
+def leave(record: Path, settings: Any) -> None:
+    """Write the record of a step that is done."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
 def assign(level: Any, key: str, value: Any) -> None:
