@@ -282,7 +282,12 @@ def test_effects_by_hand(tmp_path: Path) -> None:
     fitted = scores.mean(axis=1, keepdims=True) + scores.mean(axis=0, keepdims=True) - scores.mean()
     residual = scores - fitted
     off = ~np.eye(3, dtype=bool)
-    assert effects["same", ""].effect.estimate == pytest.approx(np.diag(residual).mean() - residual[off].mean())
+    same = np.diag(residual).mean() - residual[off].mean()
+    assert effects["same", ""].effect.estimate == pytest.approx(same)
+    squares = ((scores - scores.mean()) ** 2).sum()
+    assert effects["same", ""].share == pytest.approx(same**2 * (3 - 1) / squares)
+    by_question = 3 * ((scores.mean(axis=1) - scores.mean()) ** 2).sum()
+    assert effects["question", "de"].share == effects["question", "fr"].share == pytest.approx(by_question / squares)
 
 
 def test_consistency_by_hand(tmp_path: Path) -> None:
