@@ -29,6 +29,8 @@ _SILENT = (
     "the samples do not say in which condition their documents were shown: neither this release nor an earlier one "
     "wrote them so, and guessing it from the task's name could mislabel scores"
 )
+_FORM = "form"
+"""The parameter that chooses a form."""
 _DATED = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 
 
@@ -129,7 +131,7 @@ def _evaluations(file: Path, results: Mapping[str, Any]) -> list[Evaluation]:
 def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[str, Any], task: str) -> Evaluation:
     config = results["configs"][task]
     run = results.get("config") or {}
-    metadata = config.get("metadata") or {}
+    parameters = _given(results, task)
     given = _dataset(results, task)
     leaf = given["leaf"] if isinstance(given.get("leaf"), Mapping) else {}
     condition, variant = condition_of_leaf(leaf)
@@ -145,8 +147,9 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
         chat_template=bool(template),
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
-        parameters=_parameters(_of_setting(family, metadata.get("xling")), run.get("gen_kwargs")),
-        form=condition.form or ("generate" if generates and is_ours(task) else ""),
+        parameters=_parameters(_of_setting(family, parameters)),
+        generation=_parameters(run.get("gen_kwargs")),
+        form=str(parameters.get(_FORM) or condition.form or ("generate" if generates and is_ours(task) else "")),
         variant=variant,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
@@ -184,7 +187,7 @@ def is_ours(task: str) -> bool:
 def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluation:
     """The evaluation in the condition that the family says of its leaf: what is known without samples."""
     given = _dataset(results, evaluation.task)
-    parameters = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
+    parameters = _given(results, evaluation.task)
     # A parameter may change the languages, which then only the samples know.
     if parameters or not isinstance(given.get("leaf"), str):
         return evaluation
@@ -199,20 +202,24 @@ def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluati
     return replace(evaluation, condition=condition, setting=setting)
 
 
-def _of_setting(family: str, given: Any) -> dict[str, Any]:
-    """Those of the parameters that have to be equal in a comparison.
+def _given(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """What ``--metadata`` said under ``xling``."""
+    given = (results["configs"][task].get("metadata") or {}).get("xling")
+    return given if isinstance(given, Mapping) else {}
+
+
+def _of_setting(family: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that have to be equal in a comparison, without the form, which a setting has beside them.
 
     What says in which languages an item is shown, or has no effect on a leaf in English, makes a condition: English,
     which refuses such a parameter, is its reference.
     """
-    if not isinstance(given, Mapping):
-        return {}
     from lm_eval_xling.families.switching import SWITCHING
 
     known = _english_parameters(family)
     # A family of one's own draws languages and options by its seed, and code-switches by the other ones.
     used = set(given) - set(SWITCHING) if known is None else set(given) if not known else known
-    return {name: value for name, value in given.items() if name == "form" or (name in used and "language" not in name)}
+    return {name: value for name, value in given.items() if name in used and "language" not in name and name != _FORM}
 
 
 @cache
@@ -229,16 +236,14 @@ def _english_parameters(family: str) -> frozenset[str] | None:
 
 def _changed(evaluation: Evaluation, results: Mapping[str, Any]) -> str:
     """The other parameters, as ``name=value``."""
-    given = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
-    if not isinstance(given, Mapping):
-        return ""
-    same = _of_setting(evaluation.family, given)
+    given = _given(results, evaluation.task)
+    same = {_FORM, *_of_setting(evaluation.family, given)}
     return _parameters({name: value for name, value in given.items() if name not in same})
 
 
-def _parameters(*given: Any) -> str:
+def _parameters(given: Any) -> str:
     """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
-    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(public(group).items())]
+    named = sorted(public(given).items()) if isinstance(given, Mapping) else []
     shown = (value if isinstance(value, str) else json.dumps(value, sort_keys=True) for _, value in named)
     return " ".join(f"{name}={value}" for (name, _), value in zip(named, shown, strict=True)).replace('"', "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,46 @@ def test_forms_of_one_model_are_compared(tmp_path: Path) -> None:
     assert german.barriers is not None and german.barriers.difference.estimate == pytest.approx(0.1)
     (row,) = [row for row in report.barriers if row.setting == "0-shot, generate"]
     assert row.barrier == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("family", "leaf", "given"),
+    [
+        ("hp", "mixup", [{"seed": 1}, {"seed": 2}]),
+        ("hp", "full_de", [{"switched": 30}, {"switched": 60}]),
+        ("hp", "en", [{"missing": "drop"}, {}]),
+        # All items of the ledger are invented by its seed, as those of own data are drawn by theirs.
+        ("ledger", "taught_de_de", [{"seed": 3}, {"seed": 4}]),
+        ("mine", "onewrong_de", [{"seed": 1}, {}]),
+    ],
+)
+def test_forms_are_compared_in_one_condition(
+    tmp_path: Path, family: str, leaf: str, given: list[dict[str, Any]]
+) -> None:
+    """Two draws in two forms: each form meets the other's own draw, whatever else the forms' parameters say."""
+    task, asked = f"xling_{family}_{leaf}", "mul" if leaf == "mixup" else leaf[-2:]
+    for form, number in product(("letters", "generate"), range(2)):
+        docs = [document(f"m{i}", asked, asked, family=family, placement=leaf, form=form) for i in range(10)]
+        if share := given[number].get("switched"):
+            how = {"matrix": "de", "embedded": "en", "share": share, "unit": "chunk"}
+            docs = [{**doc, "condition": {**doc["condition"], "switched": {"question": how}}} for doc in docs]
+        right = 2 + 5 * number + (form == "letters")
+        own = {**given[number], "form": form, **({"option_ids": "1-4"} if form == "letters" else {})}
+        rows = [right_or_wrong(doc, index < right) for index, doc in enumerate(docs)]
+        generation = {"do_sample": False} if form == "generate" else {}
+        folder = tmp_path / f"{form}{number}"
+        write_run(
+            folder,
+            {task: rows},
+            model_args=BASE,
+            config={"gen_kwargs": generation},
+            change=lambda results, own=own: results["configs"][task]["metadata"].update(xling=own),
+        )
+    report = report_of(tmp_path)
+    assert {(row.first_score, row.second_score) for row in report.formats} == {(0.3, 0.2), (0.8, 0.7)}
+    assert len(report.formats) == 2
+    # The form is named once in a setting.
+    assert not [row.setting for row in report.scores if "form=" in row.setting]
 
 
 def test_scores_of_an_older_run_and_a_newer_one_are_compared(tmp_path: Path) -> None:
