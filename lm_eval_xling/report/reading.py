@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.conditions import UNKNOWN, combined, condition_of_leaf
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Samples, Setting
+from lm_eval_xling.report.given import given_of, of_setting
 from lm_eval_xling.report.naming import identify, labelled, public
 from lm_eval_xling.report.samples import BYPASS, metric_name, read_samples
 from lm_eval_xling.report.variants import with_variants
@@ -29,8 +29,6 @@ _SILENT = (
     "the samples do not say in which condition their documents were shown: neither this release nor an earlier one "
     "wrote them so, and guessing it from the task's name could mislabel scores"
 )
-_FORM = "form"
-"""The parameter that chooses a form."""
 _DATED = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json$")
 
 
@@ -131,7 +129,7 @@ def _evaluations(file: Path, results: Mapping[str, Any]) -> list[Evaluation]:
 def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[str, Any], task: str) -> Evaluation:
     config = results["configs"][task]
     run = results.get("config") or {}
-    parameters = _given(results, task)
+    asked = given_of(results, task)
     given = _dataset(results, task)
     leaf = given["leaf"] if isinstance(given.get("leaf"), Mapping) else {}
     condition, variant = condition_of_leaf(leaf)
@@ -147,9 +145,9 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
         chat_template=bool(template),
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
-        parameters=_parameters(_of_setting(family, parameters)),
+        parameters=_parameters(of_setting(family, asked.parameters)),
         generation=_parameters(run.get("gen_kwargs")),
-        form=str(parameters.get(_FORM) or condition.form or ("generate" if generates and is_ours(task) else "")),
+        form=asked.form or condition.form or ("generate" if generates and is_ours(task) else ""),
         variant=variant,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
@@ -187,9 +185,9 @@ def is_ours(task: str) -> bool:
 def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluation:
     """The evaluation in the condition that the family says of its leaf: what is known without samples."""
     given = _dataset(results, evaluation.task)
-    parameters = _given(results, evaluation.task)
+    asked = given_of(results, evaluation.task)
     # A parameter may change the languages, which then only the samples know.
-    if parameters or not isinstance(given.get("leaf"), str):
+    if asked.parameters or not isinstance(given.get("leaf"), str):
         return evaluation
     from lm_eval_xling.families import FAMILIES
 
@@ -198,46 +196,14 @@ def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluati
     if leaf is None:
         return evaluation
     condition, variant = condition_of_leaf({**leaf.condition, "form": leaf.form})
-    setting = replace(evaluation.setting, form=leaf.form, variant=variant)
+    setting = replace(evaluation.setting, form=asked.form or leaf.form, variant=variant)
     return replace(evaluation, condition=condition, setting=setting)
-
-
-def _given(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
-    """What ``--metadata`` said under ``xling``."""
-    given = (results["configs"][task].get("metadata") or {}).get("xling")
-    return given if isinstance(given, Mapping) else {}
-
-
-def _of_setting(family: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that have to be equal in a comparison, without the form, which a setting has beside them.
-
-    What says in which languages an item is shown, or has no effect on a leaf in English, makes a condition: English,
-    which refuses such a parameter, is its reference.
-    """
-    from lm_eval_xling.families.switching import SWITCHING
-
-    known = _english_parameters(family)
-    # A family of one's own draws languages and options by its seed, and code-switches by the other ones.
-    used = set(given) - set(SWITCHING) if known is None else set(given) if not known else known
-    return {name: value for name, value in given.items() if name in used and "language" not in name and name != _FORM}
-
-
-@cache
-def _english_parameters(family: str) -> frozenset[str] | None:
-    """Parameters that leaves in English use; empty where a family has no such leaf, None for one of one's own."""
-    from lm_eval_xling.families import FAMILIES
-
-    if family not in FAMILIES:
-        return None
-    leaves = FAMILIES[family].leaves
-    english = [leaf for leaf in leaves if condition_of_leaf({**leaf.condition, "form": leaf.form})[0].is_english]
-    return frozenset(name for leaf in english for name in leaf.parameters)
 
 
 def _changed(evaluation: Evaluation, results: Mapping[str, Any]) -> str:
     """The other parameters, as ``name=value``."""
-    given = _given(results, evaluation.task)
-    same = {_FORM, *_of_setting(evaluation.family, given)}
+    given = given_of(results, evaluation.task).parameters
+    same = of_setting(evaluation.family, given)
     return _parameters({name: value for name, value in given.items() if name not in same})
 
 

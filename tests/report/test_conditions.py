@@ -303,3 +303,53 @@ def test_scores_of_an_older_run_and_a_newer_one_are_compared(tmp_path: Path) -> 
     write_run(tmp_path / "new", made, model_args=f"{BASE},peft=runs/qa")
     report = report_of(tmp_path)
     assert {row.setting for row in report.scores} == {"0-shot, letters"} and len(report.changes) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "placement", "version", "said", "left"),
+    [
+        ("xling_hp_en", "en", 1.0, {"form": "letters"}, ""),
+        ("xling_hp_full_de", "full", 1.0, {"option_ids": "A-D", "languages": ["German"], "switched": 0}, ""),
+        ("xling_hp_full_de", "full", 1.0, {"option_ids": "1-4", "switched": 0}, "option_ids=1-4"),
+        ("xling_hp_mixup", "mixup", 1.0, {"seed": 0, "languages": ["en", "fr", "de", "es", "it"]}, ""),
+        ("xling_hp_mixup", "mixup", 1.0, {"seed": 1}, "seed=1"),
+        ("xling_ledger_taught_de_de", "de_de", 1.0, {"people": 20, "option_ids": "A-D"}, ""),
+        # Of another version, and of a release that knew other parameters, what a leaf does by itself is not known.
+        ("xling_hp_en", "en", 0.9, {"option_ids": "A-D"}, "option_ids=A-D"),
+        ("xling_hp_en", "en", 1.0, {"option_ids": "A-D", "gone": 1}, "gone=1 option_ids=A-D"),
+        ("xling_mine_full_de", "full", 1.0, {"form": "letters", "seed": 0, "base_language": "fr"}, ""),
+        ("xling_mine_full_de", "full", 1.0, {"seed": 2, "base_language": "en"}, "base_language=en seed=2"),
+    ],
+)
+def test_what_a_leaf_does_anyway_may_be_said(
+    tmp_path: Path, task: str, placement: str, version: float, said: dict[str, Any], left: str
+) -> None:
+    """A run that names a leaf's own parameters is in the condition and the setting of a run that names none."""
+    family = task.split("_")[1]
+    docs = [document(f"m{i}", "de", "de", family=family, placement=placement, form="letters") for i in range(10)]
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nlanguages: [fr, de]\nbase_language: fr\nrows: '{language}.jsonl'\n"
+        "columns: {question: question, options: options, answer: answer}\n"
+    )
+
+    def write(folder: str, model: str, parameters: dict[str, Any] | None) -> None:
+        def change(results: dict[str, Any]) -> None:
+            config = results["configs"][task]
+            results["versions"][task] = config["metadata"]["version"] = version
+            config["metadata"] |= {"config_source": str(tmp_path / "tasks" / f"{task}.yaml")}
+            config["metadata"] |= {} if parameters is None else {"xling": parameters}
+            config["dataset_kwargs"] |= {"description": "../mine.yaml"} if family == "mine" else {}
+
+        write_run(
+            tmp_path / folder, {task: [right_or_wrong(doc, True) for doc in docs]}, model_args=model, change=change
+        )
+
+    write("base", BASE, None)
+    write("adapted", f"{BASE},peft=runs/qa", said)
+    report = report_of(tmp_path)
+    assert bool(report.changes) == (left == "")
+    plain, named = sorted(report.scores, key=lambda row: row.model)
+    parts = [part for part in (named.task.partition(" ")[2], named.setting.partition("letters, ")[2]) if part]
+    assert sorted(" ".join(parts).split()) == left.split()
+    assert plain.setting == "0-shot, letters" and plain.task == task
