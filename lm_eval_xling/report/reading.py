@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from lm_eval_xling.report.naming import identify, labelled, public
 from lm_eval_xling.report.samples import BYPASS, metric_name, read_samples
 from lm_eval_xling.report.variants import with_variants
 
-__all__ = ["find_results", "read_runs"]
+__all__ = ["find_results", "holds_results", "read_runs"]
 
 UNSCORED = "no score: the run has the model's answers and no scores (--predict_only)"
 """What a reader is told of such a run."""
@@ -51,7 +51,7 @@ def find_results(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise UserError("there is no such run folder", where=path, fix="pass the --output_path of lm_eval")
-    found = [path] if path.is_file() else sorted(file for file in path.rglob("*.json") if _DATED.search(file.name))
+    found = [path] if path.is_file() else sorted(_dated(path))
     if not found:
         raise UserError(
             "no results_*.json of lm-evaluation-harness in this folder",
@@ -59,6 +59,15 @@ def find_results(path: Path) -> list[Path]:
             fix=f"lm_eval run … --output_path {path} --log_samples",
         )
     return found
+
+
+def holds_results(path: Path) -> bool:
+    """Tell whether a path is a results file, or a folder with some at any depth."""
+    return path.suffix == ".json" if path.is_file() else any(_dated(path))
+
+
+def _dated(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*.json") if _DATED.search(file.name))
 
 
 def read_runs(
