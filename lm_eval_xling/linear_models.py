@@ -31,6 +31,9 @@ class TwoWay:
     """Shape (rows, columns): what the two effects leave; each row and column sums to 0."""
     shares: tuple[float, float, float]
     """Shares of the sum of squares about the mean: rows, columns, residual; nan where all cells are equal."""
+    diagonal: float
+    """Share that the diagonal's difference from the other cells explains beyond rows and columns: a part of the
+    residual's; nan where all cells are equal, or the matrix is not square."""
 
 
 def two_way(matrix: Array) -> TwoWay:
@@ -47,7 +50,11 @@ def two_way(matrix: Array) -> TwoWay:
     squares = np.array([matrix.shape[1] * (rows**2).sum(), matrix.shape[0] * (columns**2).sum(), (residuals**2).sum()])
     total = squares.sum()
     shares = squares / total if total > 1e-15 else np.full(3, np.nan)
-    return TwoWay(mean, rows, columns, residuals, (float(shares[0]), float(shares[1]), float(shares[2])))
+    size, diagonal = len(matrix), float("nan")
+    if matrix.shape == (size, size) and size > 1 and total > 1e-15:
+        # Without its rows' and columns' means, the indicator of the diagonal has the squared length size - 1.
+        diagonal = float(np.trace(residuals) ** 2 / (size - 1) / total)
+    return TwoWay(mean, rows, columns, residuals, (float(shares[0]), float(shares[1]), float(shares[2])), diagonal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,21 @@ def test_two_way_is_the_least_squares_fit() -> None:
     cells = [{"q": q, "a": a, "score": matrix[q, a]} for q in range(4) for a in range(3)]
     table = anova_lm(ols("score ~ C(q) + C(a)", pd.DataFrame(cells)).fit())
     assert found.shares == pytest.approx(tuple(table["sum_sq"] / table["sum_sq"].sum()))
-    assert all(math.isnan(share) for share in two_way(np.full((2, 2), 0.5)).shares)
+    assert math.isnan(found.diagonal)
+    flat = two_way(np.full((2, 2), 0.5))
+    assert all(math.isnan(share) for share in (*flat.shares, flat.diagonal))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_diagonal_explains_what_its_indicator_adds_to_rows_and_columns(size: int) -> None:
+    import pandas as pd
+    from statsmodels.formula.api import ols
+
+    matrix = np.random.default_rng(size).uniform(0.3, 0.9, (size, size))
+    pairs = [(q, a) for q in range(size) for a in range(size)]
+    cells = pd.DataFrame([{"q": q, "a": a, "same": float(q == a), "score": matrix[q, a]} for q, a in pairs])
+    left = [ols(formula, cells).fit().ssr for formula in ("score ~ C(q) + C(a)", "score ~ C(q) + C(a) + same")]
+    assert two_way(matrix).diagonal == pytest.approx((left[0] - left[1]) / ((matrix - matrix.mean()) ** 2).sum())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,6 +22,7 @@ __all__ = [
     "has_item_scores",
     "make_blocks",
     "matrix_of",
+    "other_parameters",
     "reference_row",
 ]
 
@@ -230,7 +231,7 @@ def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
     for index in sorted(others, key=lambda index: " " in block.evaluations[index].task):
         evaluation = block.evaluations[index]
         # Parameters make conditions, too: another draw is no further language, and no language counts twice.
-        name = f"{evaluation.condition.placement}{_other_parameters(evaluation.task)}".strip()
+        name = f"{evaluation.condition.placement}{other_parameters(evaluation.task)}".strip()
         changed = " " in evaluation.task
         if changed and (evaluation.condition.placement == "mixup" or (name, evaluation.condition) in seen):
             continue
@@ -248,8 +249,8 @@ def _averaged(block: Block, others: Sequence[int]) -> dict[str, list[int]]:
     }
 
 
-def _other_parameters(task: str) -> str:
-    """Of the parameters after a task's name those that name no language of an item."""
+def other_parameters(task: str) -> str:
+    """Return those of the parameters after a task's name that name no language of an item."""
     named = [part for part in task.split(" ")[1:] if "=" in part]
     left = [part for part in named if "language" not in part.partition("=")[0] or part.startswith("base_language")]
     return "".join(f" {part}" for part in left)

@@ -19,6 +19,8 @@ from lm_eval_xling.report.equality import equal_models
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Setting
 from lm_eval_xling.report.factors import counted, factor_rows, language_rows
 from lm_eval_xling.report.formats import format_rows
+from lm_eval_xling.report.naming import weights_of
+from lm_eval_xling.report.reading import find_results
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report, RunRow
 from lm_eval_xling.report.wording import condition_rows
 from lm_eval_xling.statistics import RESAMPLES
@@ -93,7 +95,7 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
             is compared with the same weights without it, and a fine-tuned one with what its card says it was made of.
 
     Raises:
-        UserError: if no model has that label, or the folder's runs are of several models.
+        UserError: if no model has that label, or the folder holds no runs, or those of several models.
     """
     labels = sorted({evaluation.model.label for evaluation in evaluations})
     if baseline is None:
@@ -106,6 +108,8 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
         folder = Path(baseline).resolve()
         inside = {e.model.label for e in evaluations if folder == Path(e.path) or folder in Path(e.path).parents}
         if not inside:
+            if folder.exists():
+                find_results(folder)
             raise unknown_name("baseline", str(baseline), labels)
         if len(inside) > 1:
             raise UserError(
@@ -119,7 +123,10 @@ def resolve_baselines(evaluations: Sequence[Evaluation], baseline: Path | str | 
 
 def _base_of(model: EvaluatedModel, models: Sequence[EvaluatedModel]) -> EvaluatedModel | None:
     """The weights that a model was made of: run with the same arguments, else the only run of them."""
-    same = [other for other in models if other.adapter is None and model.base and other.source == model.base]
+    if not model.base:
+        return None
+    weights = weights_of(model.base)
+    same = [other for other in models if other.adapter is None and weights_of(other.source) == weights]
     exact = [other for other in same if other.arguments == model.arguments]
     return exact[0] if exact else same[0] if len(same) == 1 else None
 

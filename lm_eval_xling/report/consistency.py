@@ -116,18 +116,18 @@ def effect_rows(blocks: Iterable[Block]) -> list[EffectRow]:
             continue
         cube = cube[:, :, usable]
         clusters = block.clusters_of(usable)
-        shares = two_way(cube.mean(axis=2)).shares
+        fitted = two_way(cube.mean(axis=2))
         # Every effect is linear in the items, so it is the mean of the items' own effects.
         mean = cube.mean(axis=(0, 1))
         by_question, by_answer = cube.mean(axis=1) - mean, cube.mean(axis=0) - mean
-        effects = [("question", q, by_question[i], shares[0]) for i, q in enumerate(asked)]
-        effects += [("answer", a, by_answer[i], shares[1]) for i, a in enumerate(answered)]
+        effects = [("question", q, by_question[i], fitted.shares[0]) for i, q in enumerate(asked)]
+        effects += [("answer", a, by_answer[i], fitted.shares[1]) for i, a in enumerate(answered)]
         if asked == answered:
             residual = cube - mean - by_question[:, None] - by_answer[None, :]
             k = len(asked)
             same = np.einsum("iin->n", residual) / k
             different = (residual.sum(axis=(0, 1)) - k * same) / (k * (k - 1))
-            effects.append(("same", "", same - different, shares[2]))
+            effects.append(("same", "", same - different, fitted.diagonal))
         rows += [
             EffectRow(
                 model=block.model.label,

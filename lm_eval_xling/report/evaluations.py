@@ -44,8 +44,10 @@ class Setting:
     system_instruction: str = ""
     """Digest of the system instruction; empty without one."""
     parameters: str = ""
-    """Parameters of ``--metadata`` under ``xling`` that items in English are subject to, too, and generation
-    arguments, as ``name=value``."""
+    """Parameters of ``--metadata`` under ``xling`` that items in English are subject to, too, as ``name=value``;
+    without ``form``."""
+    generation: str = ""
+    """Arguments of generation (``--gen_kwargs``), as ``name=value``."""
     form: str = ""
     """Form of the answer: ``letters``, ``cloze`` or ``generate``; empty where it is unknown."""
     variant: str = ""
@@ -60,7 +62,8 @@ class Setting:
         parts += ["demonstrations as turns"] if self.multiturn else []
         parts += [f"system instruction {self.system_instruction[:6]}"] if self.system_instruction else []
         parts += [f"demonstrations of seed {self.shots_seed}"] if self.shots_seed not in (None, 1234) else []
-        return ", ".join(parts + ([self.parameters] if self.parameters else []))
+        given = " ".join(part for part in (self.parameters, self.generation) if part)
+        return ", ".join(parts + ([given] if given else []))
 
 
 @dataclass(frozen=True, slots=True)

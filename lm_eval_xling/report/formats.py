@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from lm_eval_xling.records import PairedDifference
-from lm_eval_xling.report.blocks import Array, Block, reference_row
-from lm_eval_xling.report.conditions import FORMS, LoggedCondition
-from lm_eval_xling.report.evaluations import Evaluation
+from lm_eval_xling.report.blocks import Array, Block, other_parameters, reference_row
+from lm_eval_xling.report.conditions import FORMS, SEVERAL
+from lm_eval_xling.report.evaluations import Evaluation, Setting
 from lm_eval_xling.report.schema import FormatRow
 from lm_eval_xling.statistics import benjamini_hochberg, paired_difference
 
 __all__ = ["format_rows"]
+
+# Parameters of how one form shows or reads an item, which other forms do not have.
+_OF_ONE_FORM = ("option_ids=", "tokenizer=")
 
 
 def format_rows(blocks: Sequence[Block]) -> list[FormatRow]:
@@ -37,13 +40,24 @@ def _are_forms_of_one(first: Block, second: Block) -> bool:
     if not set(forms) <= set(FORMS) or FORMS.index(forms[0]) >= FORMS.index(forms[1]):
         return False
     same = first.model == second.model and first.family == second.family and first.sign == second.sign
-    # Variants are named by the tasks of one form, so that their items decide instead.
-    bare = [replace(block.setting, form="", variant="", parameters="") for block in (first, second)]
+    bare = [_without_form(block.setting) for block in (first, second)]
     return same and bare[0] == bare[1] and not set(first.ids).isdisjoint(second.ids)
 
 
-def _key(condition: LoggedCondition) -> tuple[object, ...]:
-    return condition.placement, condition.question, condition.answer, condition.codes
+def _without_form(setting: Setting) -> Setting:
+    """What two forms of one item have in common."""
+    shared = [part for part in setting.parameters.split(" ") if not part.startswith(_OF_ONE_FORM)]
+    # Variants are named by the tasks of one form, so that their items decide instead; and not every form generates.
+    return replace(setting, form="", variant="", parameters=" ".join(shared), generation="")
+
+
+def _key(evaluation: Evaluation) -> tuple[object, ...]:
+    """What tells conditions apart in every form, whatever the task is called there."""
+    condition = evaluation.condition
+    said = condition.placement, condition.question, condition.answer, condition.codes, condition.switched
+    # Which of several languages a part stands in is drawn from all that the parameters name, in their order.
+    drawn = SEVERAL in (condition.question, condition.answer)
+    return *said, evaluation.task.partition(" ")[2] if drawn else other_parameters(evaluation.task)
 
 
 def _rows(first: Block, second: Block) -> list[FormatRow]:
@@ -53,11 +67,11 @@ def _rows(first: Block, second: Block) -> list[FormatRow]:
     clusters = first.clusters_of(own)
     where: dict[tuple[object, ...], int] = {}
     for row, evaluation in enumerate(second.evaluations):
-        where.setdefault(_key(evaluation.condition), row)
+        where.setdefault(_key(evaluation), row)
     at = reference_row(first.evaluations), reference_row(second.evaluations)
     rows = []
     for index, evaluation in enumerate(first.evaluations):
-        match = where.get(_key(evaluation.condition))
+        match = where.get(_key(evaluation))
         if match is None:
             continue
         scores = first.scores[index][own], second.scores[match][other]

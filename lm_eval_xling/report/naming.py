@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,10 @@ from typing import Any
 import yaml
 
 from lm_eval_xling.languages import LANGUAGES
+from lm_eval_xling.models.embedded import EMBEDDED_MODELS
 from lm_eval_xling.report.evaluations import EvaluatedModel
 
-__all__ = ["identify", "labelled", "name_of", "public"]
+__all__ = ["identify", "labelled", "name_of", "public", "weights_of"]
 
 # Arguments that say where and how fast a model runs, not which model it is.
 _INCIDENTAL = frozenset(
@@ -32,6 +34,8 @@ _PRIVATE = frozenset(
 # Arguments whose names have such a word, but which speak of text.
 _OF_TEXT = frozenset("add_bos_token think_start_token think_end_token prefix_token_id custom_prefix_token_id".split())
 _ADDRESS = re.compile(r"://|^[\w.-]+:\d+(/|$)|^\d{1,3}(\.\d{1,3}){3}$")
+# The cache's folder of an embedded model has a digest in its name.
+_EMBEDDED = re.compile(r"(?:^|/)models/([^/]+)-[0-9a-f]{12}$")
 # Names of folders that say what is in them, not whose it is.
 _GENERIC = re.compile(
     r"(?i)(hf|model|models|adapter|adapters|lora|peft|weights|checkpoints?|final|last|best|output|outputs|out|merged|"
@@ -49,8 +53,8 @@ def identify(results: Mapping[str, Any]) -> EvaluatedModel:
     source = next((str(arguments.pop(key)) for key in _WEIGHTS if arguments.get(key)), "") or str(
         run.get("model") or results.get("model_name") or "unknown"
     )
-    source = _without_address(source)
-    adapter = next((str(arguments.pop(key)) for key in _ADAPTER if arguments.get(key)), None)
+    source = _tidy(_without_address(source))
+    adapter = next((_tidy(str(arguments.pop(key))) for key in _ADAPTER if arguments.get(key)), None)
     rest = {key: value for key, value in sorted(public(arguments).items()) if key not in _INCIDENTAL}
     label = name_of(source) + (f" + {name_of(adapter)}" if adapter else "")
     base, languages = _card(Path(adapter or source))
@@ -80,6 +84,24 @@ def _without_address(source: str) -> str:
     if "://" not in source:
         return source
     return source.split("://", 1)[1].split("?")[0].partition("/")[2].strip("/") or "model behind an address"
+
+
+def _tidy(source: str) -> str:
+    """One spelling of a path: without a slash at its end, a leading ``./`` or a doubled slash."""
+    return posixpath.normpath(source.rstrip("/\\") or source)
+
+
+def weights_of(source: str) -> str:
+    """Return what two names of the same weights have in common.
+
+    Trainers write down the name of an embedded model, and results the folder of the cache that it was loaded from; a
+    folder may be named from where it was used.
+    """
+    source = _tidy(source)
+    found = _EMBEDDED.search(source.replace("\\", "/"))
+    if found and found.group(1) in EMBEDDED_MODELS:
+        return found.group(1)
+    return str(Path(source).resolve()) if Path(source).is_dir() and source not in EMBEDDED_MODELS else source
 
 
 def name_of(source: str) -> str:

@@ -6,9 +6,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,12 @@ import numpy as np
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.report.conditions import UNKNOWN, combined, condition_of_leaf
 from lm_eval_xling.report.evaluations import EvaluatedModel, Evaluation, Note, Samples, Setting
+from lm_eval_xling.report.given import given_of, of_setting
 from lm_eval_xling.report.naming import identify, labelled, public
 from lm_eval_xling.report.samples import BYPASS, metric_name, read_samples
 from lm_eval_xling.report.variants import with_variants
 
-__all__ = ["find_results", "read_runs"]
+__all__ = ["find_results", "holds_results", "read_runs"]
 
 UNSCORED = "no score: the run has the model's answers and no scores (--predict_only)"
 """What a reader is told of such a run."""
@@ -51,7 +51,7 @@ def find_results(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise UserError("there is no such run folder", where=path, fix="pass the --output_path of lm_eval")
-    found = [path] if path.is_file() else sorted(file for file in path.rglob("*.json") if _DATED.search(file.name))
+    found = [path] if path.is_file() else sorted(_dated(path))
     if not found:
         raise UserError(
             "no results_*.json of lm-evaluation-harness in this folder",
@@ -59,6 +59,15 @@ def find_results(path: Path) -> list[Path]:
             fix=f"lm_eval run … --output_path {path} --log_samples",
         )
     return found
+
+
+def holds_results(path: Path) -> bool:
+    """Tell whether a path is a results file, or a folder with some at any depth."""
+    return path.suffix == ".json" if path.is_file() else any(_dated(path))
+
+
+def _dated(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*.json") if _DATED.search(file.name))
 
 
 def read_runs(
@@ -129,7 +138,7 @@ def _evaluations(file: Path, results: Mapping[str, Any]) -> list[Evaluation]:
 def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[str, Any], task: str) -> Evaluation:
     config = results["configs"][task]
     run = results.get("config") or {}
-    metadata = config.get("metadata") or {}
+    asked = given_of(results, task)
     given = _dataset(results, task)
     leaf = given["leaf"] if isinstance(given.get("leaf"), Mapping) else {}
     condition, variant = condition_of_leaf(leaf)
@@ -145,8 +154,9 @@ def _evaluation(file: Path, stamp: str, model: EvaluatedModel, results: Mapping[
         chat_template=bool(template),
         multiturn=bool(template and shots and results.get("fewshot_as_multiturn")),
         system_instruction=str(results.get("system_instruction_sha") or ""),
-        parameters=_parameters(_of_setting(family, metadata.get("xling")), run.get("gen_kwargs")),
-        form=condition.form or ("generate" if generates and is_ours(task) else ""),
+        parameters=_parameters(of_setting(family, asked.parameters)),
+        generation=_parameters(run.get("gen_kwargs")),
+        form=asked.form or condition.form or ("generate" if generates and is_ours(task) else ""),
         variant=variant,
     )
     prompt = {key: str(config.get(key)) for key in ("doc_to_text", "doc_to_choice", "description", "target_delimiter")}
@@ -184,9 +194,9 @@ def is_ours(task: str) -> bool:
 def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluation:
     """The evaluation in the condition that the family says of its leaf: what is known without samples."""
     given = _dataset(results, evaluation.task)
-    parameters = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
+    asked = given_of(results, evaluation.task)
     # A parameter may change the languages, which then only the samples know.
-    if parameters or not isinstance(given.get("leaf"), str):
+    if asked.parameters or not isinstance(given.get("leaf"), str):
         return evaluation
     from lm_eval_xling.families import FAMILIES
 
@@ -195,50 +205,20 @@ def _of_registry(evaluation: Evaluation, results: Mapping[str, Any]) -> Evaluati
     if leaf is None:
         return evaluation
     condition, variant = condition_of_leaf({**leaf.condition, "form": leaf.form})
-    setting = replace(evaluation.setting, form=leaf.form, variant=variant)
+    setting = replace(evaluation.setting, form=asked.form or leaf.form, variant=variant)
     return replace(evaluation, condition=condition, setting=setting)
-
-
-def _of_setting(family: str, given: Any) -> dict[str, Any]:
-    """Those of the parameters that have to be equal in a comparison.
-
-    What says in which languages an item is shown, or has no effect on a leaf in English, makes a condition: English,
-    which refuses such a parameter, is its reference.
-    """
-    if not isinstance(given, Mapping):
-        return {}
-    from lm_eval_xling.families.switching import SWITCHING
-
-    known = _english_parameters(family)
-    # A family of one's own draws languages and options by its seed, and code-switches by the other ones.
-    used = set(given) - set(SWITCHING) if known is None else set(given) if not known else known
-    return {name: value for name, value in given.items() if name == "form" or (name in used and "language" not in name)}
-
-
-@cache
-def _english_parameters(family: str) -> frozenset[str] | None:
-    """Parameters that leaves in English use; empty where a family has no such leaf, None for one of one's own."""
-    from lm_eval_xling.families import FAMILIES
-
-    if family not in FAMILIES:
-        return None
-    leaves = FAMILIES[family].leaves
-    english = [leaf for leaf in leaves if condition_of_leaf({**leaf.condition, "form": leaf.form})[0].is_english]
-    return frozenset(name for leaf in english for name in leaf.parameters)
 
 
 def _changed(evaluation: Evaluation, results: Mapping[str, Any]) -> str:
     """The other parameters, as ``name=value``."""
-    given = (results["configs"][evaluation.task].get("metadata") or {}).get("xling")
-    if not isinstance(given, Mapping):
-        return ""
-    same = _of_setting(evaluation.family, given)
+    given = given_of(results, evaluation.task).parameters
+    same = of_setting(evaluation.family, given)
     return _parameters({name: value for name, value in given.items() if name not in same})
 
 
-def _parameters(*given: Any) -> str:
+def _parameters(given: Any) -> str:
     """Parameters as ``name=value``, sorted, values as JSON unless they are plain words."""
-    named = [pair for group in given if isinstance(group, Mapping) for pair in sorted(public(group).items())]
+    named = sorted(public(given).items()) if isinstance(given, Mapping) else []
     shown = (value if isinstance(value, str) else json.dumps(value, sort_keys=True) for _, value in named)
     return " ".join(f"{name}={value}" for (name, _), value in zip(named, shown, strict=True)).replace('"', "")
 

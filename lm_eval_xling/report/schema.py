@@ -313,7 +313,8 @@ class EffectRow:
     effect: Interval
     """Departure from the mean of all cells."""
     share: float
-    """Share of the matrix's sum of squares that the factor explains; for ``same`` that of the residual."""
+    """Share of the sum of squares of the matrix's cells about their mean that the factor explains, in [0, 1], the same
+    in every row of the factor. What the factors' shares lack of 1 belongs to single pairs of languages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ def _effects(
         "Which language matters: question or answer",
         "Two-way decomposition of the question × answer matrix: departure of a language's mean from the mean of all "
         "cells, and the share of the matrix's variation that the factor explains. Equal languages: what asking and "
-        "answering in one language adds beyond both.",
+        "answering in one language adds beyond both. What the factors' shares lack of 100 % belongs to single pairs of "
+        "languages.",
         ("model", "factor", "language", "effect", "95 % interval", "share %"),
         tuple(lines),
     )

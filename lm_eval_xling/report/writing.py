@@ -15,7 +15,7 @@ from lm_eval_xling.report.comparing import compare, resolve_baselines
 from lm_eval_xling.report.evaluated import Run, run_folders
 from lm_eval_xling.report.gallery import draw
 from lm_eval_xling.report.items import item_groups
-from lm_eval_xling.report.reading import read_runs
+from lm_eval_xling.report.reading import holds_results, read_runs
 from lm_eval_xling.report.rendering import render
 from lm_eval_xling.report.schema import SCHEMA_VERSION, Report
 from lm_eval_xling.report.spreadsheets import write_csv
@@ -67,7 +67,8 @@ def make_report(
     out = Path(out)
     _check_out(out)
     paths = run_folders(runs, out / "evaluated")
-    if baseline is not None and Path(baseline).exists():
+    # A folder may have the name of a model, such as that of its weights.
+    if baseline is not None and holds_results(Path(baseline)):
         paths.append(Path(baseline))
     say("reading")
     evaluations, notes = read_runs(paths, progress=progress)

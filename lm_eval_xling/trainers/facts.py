@@ -18,7 +18,7 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import Fact
 from lm_eval_xling.training.batching import Example
 from lm_eval_xling.training.configuration import FactsConfig, FactSource, OtherText
-from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
+from lm_eval_xling.training.corpora import corpus_languages, held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.fact_rows import describe_facts, encode_facts, read_facts, split_facts
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
 from lm_eval_xling.training.pair_rows import read_pairs
@@ -56,6 +56,9 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
     beside = config.data.mixture.facts
     others, other_files = read_facts(beside) if beside != FactSource() else ([], [])
     pairs, pair_files = read_pairs(pair_data) if pair_data.files or pair_data.dataset else ([], [])
+    languages = [fact.language for fact in (*facts, *others)]
+    languages += [code for pair in pairs for code in (pair.source_language, pair.target_language)]
+    languages += corpus_languages(text) if text.corpus else ()
     share = held_out_share(text)
     data += [*describe_files(text.corpus), *pair_files, *other_files, *describe_adapters(config)]
     seed = config.seed
@@ -103,7 +106,7 @@ def teach(config: FactsConfig, facts: Iterable[Fact] | None = None) -> Path:
             tokenizer,
             config,
             recipe="teaching facts",
-            languages=tuple(dict.fromkeys(fact.language for fact in facts)),
+            languages=languages,
             data=data,
         )
 

@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.training.configuration import MixedConfig
-from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks, trained_languages
+from lm_eval_xling.training.corpora import held_out_share, held_out_texts, mixed_languages, packed_blocks
 from lm_eval_xling.training.fitting import disk_errors, fit, training_arguments
 from lm_eval_xling.training.publishing import claim, describe_files, finished, publish
 from lm_eval_xling.training.stacking import describe_adapters, merge_adapters
@@ -32,7 +32,7 @@ def train_mixed(config: MixedConfig) -> Path:
     Raises:
         UserError: if configuration, data or disk do not allow the run.
     """
-    languages = trained_languages(config.data.corpus, config.data.text)
+    languages = mixed_languages(config.data)
     share = held_out_share(config.data)
     data = describe_files(config.data.corpus) + describe_adapters(config)
     arguments = training_arguments(config)

@@ -54,7 +54,7 @@ def model_card(provenance: Mapping[str, Any]) -> str:
 
 {"A LoRA adapter" if adapter else "A fine-tuned model"}, trained by {provenance["recipe"]}
 ({_PAPERS[provenance["recipe"]]}) with lm-eval-xling.
-Languages of the training data: {", ".join(provenance["languages"])}.
+Languages that it was trained in: {", ".join(provenance["languages"])}.
 
 ## Evaluate it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import json_lines
@@ -16,9 +16,7 @@ from lm_eval_xling.training.configuration import CorpusData
 from lm_eval_xling.training.provenance import vocabulary_hash
 from lm_eval_xling.training.tokenizing import beginning, cut_texts, pack_texts
 
-__all__ = ["held_out_share", "held_out_texts", "packed_blocks", "read_corpus", "trained_languages"]
-
-_SAMPLE = 1000
+__all__ = ["corpus_languages", "held_out_share", "held_out_texts", "mixed_languages", "packed_blocks", "read_corpus"]
 
 _MOST_HELD_OUT = 0.1
 """Share of a corpus that is held out at most."""
@@ -33,27 +31,40 @@ def read_corpus(paths: Sequence[Path], limit: int | None = None) -> Iterator[Mix
     return islice(_documents(paths), limit)
 
 
-def trained_languages(paths: Sequence[Path], text: Literal["mixed", "source"]) -> tuple[str, ...]:
-    """Return the codes of the languages in the first thousand documents.
+def corpus_languages(data: CorpusData) -> tuple[str, ...]:
+    """Return the codes of the languages in the text of a corpus that is trained on, sorted.
 
     Raises:
-        UserError: if the corpus is empty, or ``text`` is ``mixed`` and there is one language only.
+        UserError: if the corpus is empty.
     """
     codes: set[str] = set()
     empty = True
-    for document in read_corpus(paths, _SAMPLE):
+    for document in read_corpus(data.corpus, data.limit):
         empty = empty and not document.text.strip()
-        codes |= {unit.language for unit in document.units} if text == "mixed" else {document.source_language}
-    where = ", ".join(map(str, paths)) or "data.corpus"
+        codes |= {unit.language for unit in document.units} if data.text == "mixed" else {document.source_language}
     if empty:
-        raise UserError("the corpus is empty", where=where, fix="write one with xling mix")
-    if text == "mixed" and len(codes) < 2:
+        raise UserError("the corpus is empty", where=_named(data), fix="write one with xling mix")
+    return tuple(sorted(codes))
+
+
+def mixed_languages(data: CorpusData) -> tuple[str, ...]:
+    """Return ``corpus_languages`` of a corpus that is all of a run's text.
+
+    Raises:
+        UserError: if the corpus is empty, or its mixed text is asked for and there is one language only.
+    """
+    codes = corpus_languages(data)
+    if data.text == "mixed" and len(codes) < 2:
         raise UserError(
             f"the corpus is in one language, {', '.join(codes)}: nothing is mixed",
-            where=where,
+            where=_named(data),
             fix="mix it with xling mix, or say data.text=source to train on one language",
         )
-    return tuple(sorted(codes))
+    return codes
+
+
+def _named(data: CorpusData) -> str:
+    return ", ".join(map(str, data.corpus)) or "data.corpus"
 
 
 def held_out_share(data: CorpusData) -> float:

@@ -16,11 +16,13 @@ from lm_eval_xling.errors import UserError
 
 __all__ = [
     "FINGERPRINT_TEXT",
+    "MERGED",
     "PROVENANCE",
     "Fingerprint",
     "logits_of",
     "read_provenance",
     "take_fingerprint",
+    "trained_languages",
     "vocabulary_hash",
 ]
 
@@ -29,6 +31,9 @@ FINGERPRINT_TEXT = "The capital of France is Paris. La capitale de la France est
 
 PROVENANCE = "provenance.json"
 """File beside our adapters that says what they were made from."""
+
+MERGED = "merged.json"
+"""File beside a model that has adapters in its weights: which ones, and the languages they were trained in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,27 @@ def vocabulary_hash(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
+def trained_languages(folder: Path) -> tuple[str, ...]:
+    """Return the codes of the languages that a model or adapter of ours was trained in; none for any other.
+
+    Raises:
+        UserError: if a file is damaged.
+    """
+    return tuple(code for name in (PROVENANCE, MERGED) for code in _read(folder / name).get("languages", ()))
+
+
 def read_provenance(folder: Path) -> Mapping[str, Any]:
     """Return what a published folder was made from; empty for a folder that our trainers did not write.
 
     Raises:
         UserError: if the file is damaged.
     """
-    path = folder / PROVENANCE
+    return _read(folder / PROVENANCE)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         provenance: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
-        raise UserError(f"{PROVENANCE} is damaged: {error}", where=path, fix="copy or train it again") from None
+        raise UserError(f"{path.name} is damaged: {error}", where=path, fix="copy or train it again") from None
     return provenance

@@ -21,7 +21,7 @@ from lm_eval_xling.training.card import model_card
 from lm_eval_xling.training.configuration import Config, as_mapping
 from lm_eval_xling.training.fitting import Fitted
 from lm_eval_xling.training.monitoring import plot_losses
-from lm_eval_xling.training.provenance import PROVENANCE, take_fingerprint, vocabulary_hash
+from lm_eval_xling.training.provenance import PROVENANCE, take_fingerprint, trained_languages, vocabulary_hash
 from lm_eval_xling.training.trainable import load_base
 
 __all__ = ["DataFile", "claim", "describe_files", "file_digest", "finished", "publish"]
@@ -100,7 +100,7 @@ def publish(
         tokenizer: of the model.
         config: the run's configuration.
         recipe: name of the recipe.
-        languages: codes of the languages in the data.
+        languages: codes of the languages in the data; what it starts from adds its own.
         data: what was trained on.
 
     Returns:
@@ -137,7 +137,7 @@ def publish(
         "recipe": recipe,
         "model": config.model,
         "revision": revision,
-        "languages": list(languages),
+        "languages": list(dict.fromkeys((*languages, *trained_languages(Path(config.model))))),
         "config": {**as_mapping(config), "output": config.output.name},
         "data": [asdict(file) for file in data],
         "scores": dict(fitted.scores),

@@ -17,6 +17,7 @@ import torch
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.models.adapters import own_tokenizer
 from lm_eval_xling.training.configuration import AnyConfig, Config
+from lm_eval_xling.training.provenance import MERGED, trained_languages
 from lm_eval_xling.training.publishing import DataFile, file_digest
 from lm_eval_xling.training.trainable import load_base, load_tokenizer
 
@@ -62,8 +63,10 @@ def merge_adapters(config: AnyConfig) -> AnyConfig:
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
+    learnt = [code for path in (Path(config.model), *config.adapters) for code in trained_languages(path)]
     origin = {"model": config.model, "revision": config.revision, "adapters": [str(path) for path in config.adapters]}
-    (temporary / "merged.json").write_text(json.dumps(origin, indent=2), encoding="utf-8")
+    origin |= {"languages": list(dict.fromkeys(learnt))}
+    (temporary / MERGED).write_text(json.dumps(origin, indent=2), encoding="utf-8")
     temporary.rename(folder)
     return started
 

@@ -19,6 +19,7 @@ from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.reading import read_runs
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.report.tables import group_tables, scale_of
+from lm_eval_xling.report.writing import make_report
 from lm_eval_xling.statistics import mcnemar_exact, proportion, wilson
 from tests.report.runs import document, flattened, right_or_wrong, sample, write_run
 
@@ -282,7 +283,12 @@ def test_effects_by_hand(tmp_path: Path) -> None:
     fitted = scores.mean(axis=1, keepdims=True) + scores.mean(axis=0, keepdims=True) - scores.mean()
     residual = scores - fitted
     off = ~np.eye(3, dtype=bool)
-    assert effects["same", ""].effect.estimate == pytest.approx(np.diag(residual).mean() - residual[off].mean())
+    same = np.diag(residual).mean() - residual[off].mean()
+    assert effects["same", ""].effect.estimate == pytest.approx(same)
+    squares = ((scores - scores.mean()) ** 2).sum()
+    assert effects["same", ""].share == pytest.approx(same**2 * (3 - 1) / squares)
+    by_question = 3 * ((scores.mean(axis=1) - scores.mean()) ** 2).sum()
+    assert effects["question", "de"].share == effects["question", "fr"].share == pytest.approx(by_question / squares)
 
 
 def test_consistency_by_hand(tmp_path: Path) -> None:
@@ -400,6 +406,43 @@ def test_a_fine_tuned_model_is_compared_with_what_it_was_made_of(tmp_path: Path)
     assert {e.model.label: e.model.trained_languages for e in evaluations} == {"base": (), "tuned": ("de", "en")}
 
 
+@pytest.mark.parametrize(
+    ("base", "of_adapter", "peft"),
+    [
+        ("weights/tiny/", "weights/tiny", True),
+        ("weights/tiny", "./weights//tiny/", True),
+        ("weights/tiny", "{here}/weights/tiny", True),
+        ("/cache/xling/models/gemma-3-270m-0123456789ab", "gemma-3-270m", False),
+        ("/one/models/gemma-3-270m-0123456789ab", "/other/models/gemma-3-270m-0123456789ab", True),
+        ("weights/tiny", "{here}/weights/tiny/", False),
+    ],
+)
+def test_a_base_is_found_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, of_adapter: str, peft: bool
+) -> None:
+    """By its name for an adapter, and by what the provenance says for a fine-tuned model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights" / "tiny").mkdir(parents=True)
+    trained, source = tmp_path / "runs" / "tuned", of_adapter.format(here=tmp_path)
+    trained.mkdir(parents=True)
+    (trained / "provenance.json").write_text(f'{{"model": "{source}", "languages": ["de"]}}')
+    tuned = f"pretrained={source},peft={trained}/" if peft else f"pretrained={trained}"
+    for name, arguments in (("a", f"pretrained={base}"), ("b", tuned), ("c", "pretrained=org/other")):
+        write_run(tmp_path / name, tasks({("en", "en"): np.ones(12, dtype=bool)}), model_args=arguments)
+    evaluations, _ = read_runs([tmp_path / name for name in "abc"])
+    (pair,) = resolve_baselines(evaluations, None).items()
+    labels = {Path(e.path).parent.name: e.model.label for e in evaluations}
+    assert pair == (labels["b"], labels["a"])
+
+
+def test_one_model_is_one_whatever_follows_its_name(tmp_path: Path) -> None:
+    for name, end in (("a", ""), ("b", "/")):
+        code = {"a": "en", "b": "de"}[name]
+        made = tasks({(code, code): np.ones(12, dtype=bool)})
+        write_run(tmp_path / name, made, model_args=f"pretrained=/x/tiny{end},peft=/x/qa{end}")
+    assert [model.label for model in report_of(tmp_path).models] == ["tiny + qa"]
+
+
 def test_a_base_with_other_arguments_is_compared_and_marked(tmp_path: Path) -> None:
     right = np.ones(12, dtype=bool)
     for name, arguments in (("a", f"{BASE},dtype=float32"), ("b", f"{ADAPTED},dtype=bfloat16")):
@@ -421,6 +464,22 @@ def test_baseline_by_name_folder_or_error(tmp_path: Path) -> None:
         resolve_baselines(evaluations, "secnd")
     with pytest.raises(UserError, match="of 2 models"):
         resolve_baselines(evaluations, tmp_path)
+
+
+def test_a_baseline_may_be_called_like_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights stand in folders, and models are called like them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        made = tasks({("en", "en"): np.ones(12, dtype=bool)})
+        write_run(tmp_path / "runs" / name, made, model_args=f"pretrained=weights/{name}")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").write_text("no results")
+    for baseline, other in (("first", "second"), ("second", "first")):
+        made_report, _ = make_report("runs", tmp_path / f"of_{baseline}", baseline)
+        assert {(row.baseline, row.model) for row in made_report.changes} == {(baseline, other)}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no results_.*in this folder"):
+        make_report("runs", tmp_path / "out", "empty")
 
 
 def given(parameters: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,46 @@ def test_forms_of_one_model_are_compared(tmp_path: Path) -> None:
     assert row.barrier == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("family", "leaf", "given"),
+    [
+        ("hp", "mixup", [{"seed": 1}, {"seed": 2}]),
+        ("hp", "full_de", [{"switched": 30}, {"switched": 60}]),
+        ("hp", "en", [{"missing": "drop"}, {}]),
+        # All items of the ledger are invented by its seed, as those of own data are drawn by theirs.
+        ("ledger", "taught_de_de", [{"seed": 3}, {"seed": 4}]),
+        ("mine", "onewrong_de", [{"seed": 1}, {}]),
+    ],
+)
+def test_forms_are_compared_in_one_condition(
+    tmp_path: Path, family: str, leaf: str, given: list[dict[str, Any]]
+) -> None:
+    """Two draws in two forms: each form meets the other's own draw, whatever else the forms' parameters say."""
+    task, asked = f"xling_{family}_{leaf}", "mul" if leaf == "mixup" else leaf[-2:]
+    for form, number in product(("letters", "generate"), range(2)):
+        docs = [document(f"m{i}", asked, asked, family=family, placement=leaf, form=form) for i in range(10)]
+        if share := given[number].get("switched"):
+            how = {"matrix": "de", "embedded": "en", "share": share, "unit": "chunk"}
+            docs = [{**doc, "condition": {**doc["condition"], "switched": {"question": how}}} for doc in docs]
+        right = 2 + 5 * number + (form == "letters")
+        own = {**given[number], "form": form, **({"option_ids": "1-4"} if form == "letters" else {})}
+        rows = [right_or_wrong(doc, index < right) for index, doc in enumerate(docs)]
+        generation = {"do_sample": False} if form == "generate" else {}
+        folder = tmp_path / f"{form}{number}"
+        write_run(
+            folder,
+            {task: rows},
+            model_args=BASE,
+            config={"gen_kwargs": generation},
+            change=lambda results, own=own: results["configs"][task]["metadata"].update(xling=own),
+        )
+    report = report_of(tmp_path)
+    assert {(row.first_score, row.second_score) for row in report.formats} == {(0.3, 0.2), (0.8, 0.7)}
+    assert len(report.formats) == 2
+    # The form is named once in a setting.
+    assert not [row.setting for row in report.scores if "form=" in row.setting]
+
+
 def test_scores_of_an_older_run_and_a_newer_one_are_compared(tmp_path: Path) -> None:
     def scored(placement: str, asked: str, spoken: str) -> list[dict[str, Any]]:
         docs = [{**placed(placement, asked, spoken), "id": f"m{i}", "prompt": f"{i}?"} for i in range(12)]
@@ -262,3 +303,53 @@ def test_scores_of_an_older_run_and_a_newer_one_are_compared(tmp_path: Path) -> 
     write_run(tmp_path / "new", made, model_args=f"{BASE},peft=runs/qa")
     report = report_of(tmp_path)
     assert {row.setting for row in report.scores} == {"0-shot, letters"} and len(report.changes) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "placement", "version", "said", "left"),
+    [
+        ("xling_hp_en", "en", 1.0, {"form": "letters"}, ""),
+        ("xling_hp_full_de", "full", 1.0, {"option_ids": "A-D", "languages": ["German"], "switched": 0}, ""),
+        ("xling_hp_full_de", "full", 1.0, {"option_ids": "1-4", "switched": 0}, "option_ids=1-4"),
+        ("xling_hp_mixup", "mixup", 1.0, {"seed": 0, "languages": ["en", "fr", "de", "es", "it"]}, ""),
+        ("xling_hp_mixup", "mixup", 1.0, {"seed": 1}, "seed=1"),
+        ("xling_ledger_taught_de_de", "de_de", 1.0, {"people": 20, "option_ids": "A-D"}, ""),
+        # Of another version, and of a release that knew other parameters, what a leaf does by itself is not known.
+        ("xling_hp_en", "en", 0.9, {"option_ids": "A-D"}, "option_ids=A-D"),
+        ("xling_hp_en", "en", 1.0, {"option_ids": "A-D", "gone": 1}, "gone=1 option_ids=A-D"),
+        ("xling_mine_full_de", "full", 1.0, {"form": "letters", "seed": 0, "base_language": "fr"}, ""),
+        ("xling_mine_full_de", "full", 1.0, {"seed": 2, "base_language": "en"}, "base_language=en seed=2"),
+    ],
+)
+def test_what_a_leaf_does_anyway_may_be_said(
+    tmp_path: Path, task: str, placement: str, version: float, said: dict[str, Any], left: str
+) -> None:
+    """A run that names a leaf's own parameters is in the condition and the setting of a run that names none."""
+    family = task.split("_")[1]
+    docs = [document(f"m{i}", "de", "de", family=family, placement=placement, form="letters") for i in range(10)]
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nlanguages: [fr, de]\nbase_language: fr\nrows: '{language}.jsonl'\n"
+        "columns: {question: question, options: options, answer: answer}\n"
+    )
+
+    def write(folder: str, model: str, parameters: dict[str, Any] | None) -> None:
+        def change(results: dict[str, Any]) -> None:
+            config = results["configs"][task]
+            results["versions"][task] = config["metadata"]["version"] = version
+            config["metadata"] |= {"config_source": str(tmp_path / "tasks" / f"{task}.yaml")}
+            config["metadata"] |= {} if parameters is None else {"xling": parameters}
+            config["dataset_kwargs"] |= {"description": "../mine.yaml"} if family == "mine" else {}
+
+        write_run(
+            tmp_path / folder, {task: [right_or_wrong(doc, True) for doc in docs]}, model_args=model, change=change
+        )
+
+    write("base", BASE, None)
+    write("adapted", f"{BASE},peft=runs/qa", said)
+    report = report_of(tmp_path)
+    assert bool(report.changes) == (left == "")
+    plain, named = sorted(report.scores, key=lambda row: row.model)
+    parts = [part for part in (named.task.partition(" ")[2], named.setting.partition("letters, ")[2]) if part]
+    assert sorted(" ".join(parts).split()) == left.split()
+    assert plain.setting == "0-shot, letters" and plain.task == task

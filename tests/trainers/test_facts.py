@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, T
 from lm_eval_xling import models as models_of_the_package
 from lm_eval_xling._cli import main
 from lm_eval_xling.errors import UserError
-from lm_eval_xling.records import Fact
+from lm_eval_xling.records import Fact, MixedText, Unit
 from lm_eval_xling.trainers.facts import teach
 from lm_eval_xling.trainers.mixed_language import train_mixed
 from lm_eval_xling.trainers.recipes import run_recipe
@@ -300,6 +300,39 @@ def test_settings_of_other_data_that_is_not_named_are_refused(
 ) -> None:
     with pytest.raises(UserError, match="it says how data is read, and names none"):
         run(tiny("llama"), facts, tmp_path / "run", f"data.mixture.{given}")
+
+
+def test_all_that_is_learnt_says_in_which_languages(tiny: Tiny, tmp_path: Path) -> None:
+    """What is learnt beside facts, and what the model learnt before, are no languages that it has not seen."""
+    english, german = (write_facts(tmp_path / f"{code}.jsonl", 6, (code,)) for code in ("en", "de"))
+    pairs = tmp_path / "pairs.json"
+    row = {"input": "Phrase.\nTranslate the input from French to English:\n", "answer": "Sentence."}
+    pairs.write_text(json.dumps([row]), encoding="utf-8")
+    corpus = tmp_path / "corpus.jsonl"
+    spanish = MixedText("1", "es", (Unit("Il fiume. " * 20, "it", source="El río. " * 20),))
+    corpus.write_text(json.dumps(spanish.as_json()) + "\n", encoding="utf-8")
+    mixture = (f"data.mixture.text.corpus=[{corpus}]", f"data.mixture.pairs.files=[{pairs}]",
+               f"data.mixture.facts.files=[{german}]", "training.max_steps=2")  # fmt: skip
+
+    def languages(folder: Path) -> set[str]:
+        said = json.loads((folder / "provenance.json").read_text())["languages"]
+        assert len(set(said)) == len(said) and f"trained in: {', '.join(said)}." in (folder / "README.md").read_text()
+        return set(said)
+
+    beside = run(tiny("llama"), english, tmp_path / "beside", *LORA, *mixture)
+    assert languages(beside) == {"en", "de", "fr", "it"}
+    source = "data.mixture.text.text=source"
+    assert languages(run(tiny("llama"), english, tmp_path / "source", *LORA, *mixture, source)) == {
+        "en", "de", "fr", "es"
+    }  # fmt: skip
+    stacked = run(tiny("llama"), english, tmp_path / "top", *LORA, f"adapters=[{beside}]", "training.max_steps=2")
+    assert languages(stacked) == {"en", "de", "fr", "it"}
+    # A model of a run is what the next one starts from, merged or fine-tuned.
+    further = run(tmp_path / "top" / "base", english, tmp_path / "further", *LORA, "training.max_steps=2")
+    assert languages(further) == {"en", "de", "fr", "it"}
+    tuned = run(tiny("llama"), german, tmp_path / "tuned", "training.max_steps=2", "training.save_strategy=no")
+    on_tuned = run(tuned, english, tmp_path / "on", *LORA, f"adapters=[{beside}]", "training.max_steps=2")
+    assert languages(on_tuned) == {"en", "de", "fr", "it"}
 
 
 def test_facts_of_the_callers_own(tiny: Tiny, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from lm_eval_xling.errors import UserError
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.trainers.mixed_language import train_mixed
 from lm_eval_xling.training import check_adapter, fitting
-from lm_eval_xling.training.configuration import MixedConfig, load_config
-from lm_eval_xling.training.corpora import held_out_share, held_out_texts, packed_blocks
+from lm_eval_xling.training.configuration import CorpusData, MixedConfig, load_config
+from lm_eval_xling.training.corpora import corpus_languages, held_out_share, held_out_texts, packed_blocks
 from lm_eval_xling.training.monitoring import read_metrics
 from lm_eval_xling.training.supervised_loss import supervised_forward
 from tests import tiny as models
@@ -176,6 +176,16 @@ def test_the_ablation_reads_the_source_text(tiny: Tiny, corpus: Path, tmp_path: 
     folder = run(tiny("llama"), corpus, tmp_path / "run", "data.text=source", "training.max_steps=2")
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["languages"] == ["en"] and provenance["recipe"] == "source-language fine-tuning"
+
+
+def test_languages_are_those_of_all_documents(tmp_path: Path) -> None:
+    paths = (tmp_path / "first.jsonl", tmp_path / "second.jsonl")
+    for path, code, count in zip(paths, ("en", "fr"), (1200, 3), strict=True):
+        lines = [json.dumps(MixedText(str(i), code, (Unit("…", "de", source="."),)).as_json()) for i in range(count)]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    assert corpus_languages(CorpusData(corpus=paths, text="source")) == ("en", "fr")
+    assert corpus_languages(CorpusData(corpus=paths, text="source", limit=1200)) == ("en",)
+    assert corpus_languages(CorpusData(corpus=paths)) == ("de",)
 
 
 @pytest.mark.slow
