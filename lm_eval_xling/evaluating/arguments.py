@@ -77,7 +77,7 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     """Refuse, before any model is loaded, what the model cannot do; refuse or leave out the leaves that lack data."""
     from lm_eval_xling.catalog.mirror import VARIABLE
     from lm_eval_xling.families.available import matching, missing_data, missing_error
-    from lm_eval_xling.families.parameters import configure
+    from lm_eval_xling.families.parameters import check_place, configure
     from lm_eval_xling.leaf_dataset import leaf_dataset
     from lm_eval_xling.servers import check_model
 
@@ -85,6 +85,8 @@ def check_tasks(arguments: argparse.Namespace) -> None:
     patterns = arguments.tasks
     parameters = arguments.metadata.get("xling")
     wanted = matching(patterns)
+    for place in wanted.values():
+        check_place(*place, arguments.metadata)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
     if missing and (not skip or len(missing) == len(wanted)):
