@@ -34,6 +34,10 @@ _FORMS = ("letters", "cloze")
 _RESERVED = ("id", "options", "wrong", "answer", "first_answer", "subject", "cluster")
 _TESTED = "test"
 
+_VERSION = 1.1
+"""Of tasks with options, since all rows of a file are read in one way and drawn options are the same items in every
+language."""
+
 
 class HubRows(msgspec.Struct, forbid_unknown_fields=True):
     """Rows of a dataset on the hub; ``{language}`` in a name stands for the language's code."""
@@ -60,6 +64,8 @@ class OwnData(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     columns: dict[str, Any]
     """Columns of ``id``, ``options``, ``answer``, ``subject``, ``cluster``; every other name is a text field, of which
     ``question`` is one. ``wrong``: number of wrong options to draw. ``first_answer``: number of the first option."""
+    answers: Literal["texts", "numbers"] | None = None
+    """Whether ``answer`` holds texts of options, or letters and numbers; by default what fits every row."""
     title: str = ""
     """What it is, in one line."""
     licence: str = "not stated"
@@ -149,7 +155,7 @@ class _Own:
         if self.base not in codes:
             raise UserError(f"the base language {self.base!r} is none of `languages`", where=path)
         self.languages = (self.base, *(code for code in codes if code != self.base))
-        self.columns = _columns(data.columns, path)
+        self.columns = _columns(data, path)
         self.chosen = self.columns.options is not None or self.columns.wrong is not None
         self._rows: dict[str, list[Row]] = {}
 
@@ -223,6 +229,7 @@ class _Own:
             documents=lambda leaf, form, parameters: self._documents(description, leaf, form, parameters),
             groups=self._groups(leaves, tuple(metric.name for metric in kinds[names[0]].metrics)),
             words=description.words,
+            version=_VERSION if self.chosen else 1.0,
             questions={data.name: lambda row: _question(description.prompts[names[0]], row)},
             check=self.check,
             load=self.load,
@@ -331,7 +338,8 @@ class _Own:
         return OnDemand(join(rows, missing=parameters.missing, where=self.path), asked)
 
 
-def _columns(given: Mapping[str, Any], path: Path) -> Columns:
+def _columns(data: OwnData, path: Path) -> Columns:
+    given = data.columns
     known = {name: given[name] for name in _RESERVED if name in given}
     fields = {name: column for name, column in given.items() if name not in _RESERVED}
     for name, column in {**fields, **known}.items():
@@ -345,7 +353,7 @@ def _columns(given: Mapping[str, Any], path: Path) -> Columns:
         known["options"] = tuple(options)
     if not 1 <= known.get("wrong", 1) <= 25:
         raise UserError(f"`columns: wrong` is {known['wrong']}", where=path, fix="draw from 1 to 25 wrong options")
-    return Columns(fields=fields, **known)
+    return Columns(fields=fields, answers=data.answers, **known)
 
 
 def _lines(data: OwnData, form: str) -> list[str]:

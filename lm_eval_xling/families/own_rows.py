@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import json_lines, plain_suffix, text_lines
@@ -46,8 +46,10 @@ class Columns:
     wrong: int | None = None
     """Wrong options to draw for each item: from ``options`` where there are any, otherwise from the answers of other
     items of the same subject."""
-    first_answer: int = 0
-    """Number of the first option, where answers are numbers."""
+    first_answer: int | None = None
+    """Number of the first option, where answers are numbers; ``None``: 0, and nothing says that they are."""
+    answers: Literal["texts", "numbers"] | None = None
+    """Whether answers are texts of options, or letters and numbers; ``None``: what fits every row."""
     subject: str | None = None
     """Column of what averages group by."""
     cluster: str | None = None
@@ -98,8 +100,8 @@ def rows_of(records: Sequence[OwnRow], columns: Columns, language: str) -> list[
     """Return the rows of one language.
 
     Raises:
-        UserError: no rows, a column that is not there, an empty text, an id that occurs twice, or an answer that is
-            none of the options.
+        UserError: no rows, a column that is not there, an empty text, an id that occurs twice, an answer that is none
+            of the options, or answers that can be read in two ways.
     """
     if not records:
         raise UserError("there are no rows", where=language)
@@ -125,6 +127,7 @@ class _Answers:
         self.by_subject: dict[str, list[int]] = {}
         for number, subject in enumerate(self.subjects):
             self.by_subject.setdefault(subject, []).append(number)
+        self.chosen = [] if columns.options is None else _chosen(records, columns, columns.options)
 
     def row(self, number: int, language: str, fields: Mapping[str, str]) -> Row:
         record, columns = self.records[number], self.columns
@@ -140,8 +143,7 @@ class _Answers:
             return (), None, _text(record, columns.answer)
         if columns.options is None:
             return (*self._drawn_answers(number), None)
-        options = _options(record, columns.options)
-        answer = _answer(record, columns, options)
+        options, answer = self.chosen[number]
         if columns.wrong is None:
             return options, answer, None
         wrong = [index for index in range(len(options)) if index != answer]
@@ -201,9 +203,12 @@ def _text(record: OwnRow, column: str) -> str:
     return text.strip()
 
 
-def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[str, ...]:
+def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the options as they are written: texts, or numbers of a list."""
     if not isinstance(columns, str):
-        return tuple(_text(record, column) for column in columns)
+        for column in columns:
+            _text(record, column)
+        return tuple(_value(record, column) for column in columns)
     value = _value(record, columns)
     if isinstance(value, str):
         try:
@@ -212,26 +217,102 @@ def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[str, ...]:
             value = None
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= 1000:
         raise UserError(f"the column {columns!r} holds no list of options", where=record.where)
-    options = tuple(str(option).strip() for option in value)
-    if not all(options):
+    if not all(str(option).strip() for option in value):
         raise UserError(f"an option of column {columns!r} is empty", where=record.where, fix="complete the row")
-    return options
+    return tuple(value)
 
 
-def _answer(record: OwnRow, columns: Columns, options: Sequence[str]) -> int:
-    value = _value(record, columns.answer)
+def _chosen(
+    records: Sequence[OwnRow], columns: Columns, names: str | tuple[str, ...]
+) -> list[tuple[tuple[str, ...], int]]:
+    """Return every row's options and which of them is right, all rows read in one way."""
+    written = [_options(record, names) for record in records]
+    options = [tuple(str(option).strip() for option in row) for row in written]
+    values = [_value(record, columns.answer) for record in records]
+    first = columns.first_answer or 0
+    texts = [_by_text(value, row) for value, row in zip(values, written, strict=True)]
+    numbers = [_by_number(value, len(row), first) for value, row in zip(values, written, strict=True)]
+    return list(zip(options, _one_reading(records, columns, options, texts, numbers), strict=True))
+
+
+def _one_reading(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    options: Sequence[tuple[str, ...]],
+    texts: Sequence[int | None],
+    numbers: Sequence[int | None],
+) -> list[int]:
+    """Return the right options by the reading of the answers that fits all rows.
+
+    Args:
+        records: the rows.
+        columns: what the description says of answers.
+        options: of every row.
+        texts: index of the right option by its text, or ``None`` where no option has it.
+        numbers: index by letter or number, or ``None`` where the answer is none.
+
+    Raises:
+        UserError: no reading fits all rows, or both do and differ and nothing says which is meant.
+    """
+    readings = {"texts": texts, "numbers": numbers}
+    wanted = readings if columns.answers is None else {columns.answers: readings[columns.answers]}
+    fitting = {name: found for name, read in wanted.items() if len(found := _known(read)) == len(read)}
+    if not fitting:
+        raise _no_reading(records, columns, options, list(wanted.values()))
+    if len(fitting) > 1 and columns.first_answer is None:
+        for record, text, number in zip(records, texts, numbers, strict=True):
+            if text != number:
+                raise UserError(
+                    f"the answer {record.values[columns.answer]!r} is the text of one option and the number or letter "
+                    "of another, and both can be meant in every row",
+                    where=record.where,
+                    fix="say in the description which: answers: texts, or answers: numbers",
+                )
+    return fitting.get("numbers", next(iter(fitting.values())))
+
+
+def _known(read: Sequence[int | None]) -> list[int]:
+    return [index for index in read if index is not None]
+
+
+def _no_reading(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    options: Sequence[tuple[str, ...]],
+    readings: Sequence[Sequence[int | None]],
+) -> UserError:
+    for record, row, *found in zip(records, options, *readings, strict=True):
+        if all(index is None for index in found):
+            ways = {"texts": "text", "numbers": f"letter, or its number from {columns.first_answer or 0}"}
+            way = ways.get(columns.answers or "", f"text, its {ways['numbers']}")
+            return UserError(
+                f"the answer {record.values[columns.answer]!r} is none of the {len(row)} options",
+                where=record.where,
+                fix=f"give an option's {way}",
+            )
+    no_text, no_number = (records[list(read).index(None)] for read in readings)
+    answers = [record.values[columns.answer] for record in (no_text, no_number)]
+    return UserError(
+        f"the answer {answers[0]!r} is no option's text, and the answer {answers[1]!r} is no option's number or letter",
+        where=f"{no_text.where} and {no_number.where}",
+        fix="give all answers in one way",
+    )
+
+
+def _by_text(value: Any, options: Sequence[Any]) -> int | None:
+    """Index of the option with this text; a whole number is not the text of an option in quotes."""
     text = str(value).strip()
-    if text in options and not isinstance(value, int):
-        return options.index(text)
-    index = -1
+    for index, option in enumerate(options):
+        if str(option).strip() == text and not (isinstance(value, int) and isinstance(option, str)):
+            return index
+    return None
+
+
+def _by_number(value: Any, options: int, first: int) -> int | None:
+    """Index of the option with this letter, or this number from ``first``."""
+    text, index = str(value).strip(), -1
     if text.lstrip("-").isdecimal():
-        index = int(text) - columns.first_answer
+        index = int(text) - first
     elif len(text) == 1 and text.isascii() and text.isalpha():
         index = ord(text.upper()) - ord("A")
-    if not 0 <= index < len(options):
-        raise UserError(
-            f"the answer {value!r} is none of the {len(options)} options",
-            where=record.where,
-            fix=f"give an option's text, its letter, or its number from {columns.first_answer}",
-        )
-    return index
+    return index if 0 <= index < options else None
