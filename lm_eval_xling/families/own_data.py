@@ -20,7 +20,7 @@ from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
-from lm_eval_xling.families.own_rows import Columns, OwnRow, read_records, rows_of
+from lm_eval_xling.families.own_rows import Columns, OwnRow, drawn_answers, read_records, rows_of
 from lm_eval_xling.families.placed import PlacedParameters, beside_others, leaf_placement, used_parameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.files import read_text
@@ -164,8 +164,15 @@ class _Own:
         if language not in self.spelling:
             raise unknown_name("language", language, self.languages, where=f"xling_{self.data.name}")
         if language not in self._rows:
-            self._rows[language] = rows_of(self._records(language), self.columns, language)
+            self._rows |= self._read((language,), self.columns)
         return self._rows[language]
+
+    def _read(self, languages: Sequence[str], columns: Columns) -> dict[str, list[Row]]:
+        """Read the rows of these languages; of all where an item's options are answers of other items."""
+        draws = columns.wrong is not None and columns.options is None
+        records = {code: self._records(code) for code in (self.languages if draws else languages)}
+        drawn = drawn_answers(records, columns) if draws else None
+        return {code: rows_of(rows, columns, code, drawn) for code, rows in records.items()}
 
     def _records(self, language: str) -> list[OwnRow]:
         rows, spelling = self.data.rows, self.spelling[language]
@@ -186,6 +193,9 @@ class _Own:
         """Read all rows, check that they are parallel, and return the number of items."""
         self._rows.clear()
         rows = {language: self.load(self.data.name, language, _TESTED) for language in self.languages}
+        if self.columns.options is not None and self.columns.wrong is not None:
+            # What is drawn is parallel where the options that it is drawn from are, with the right one in one place.
+            rows = self._read(self.languages, replace(self.columns, wrong=None))
         parallel = join(rows, where=self.path)
         for item in parallel:
             counts = {code: len(row.options) for code, row in item.items()}

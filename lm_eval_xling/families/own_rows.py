@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import json_lines, plain_suffix, text_lines
 from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.records import Row
 
-__all__ = ["SUFFIXES", "Columns", "OwnRow", "read_records", "rows_of"]
+__all__ = ["SUFFIXES", "Columns", "OwnRow", "drawn_answers", "read_records", "rows_of"]
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 """Endings of the files that are read; all but parquet may be compressed (``.gz``)."""
@@ -96,8 +96,20 @@ def _delimited(path: Path, delimiter: str) -> Iterator[OwnRow]:
         yield OwnRow(dict(zip(header, cells, strict=True)), where)
 
 
-def rows_of(records: Sequence[OwnRow], columns: Columns, language: str) -> list[Row]:
+def rows_of(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    language: str,
+    drawn: Mapping[str, Sequence[str]] | None = None,
+) -> list[Row]:
     """Return the rows of one language.
+
+    Args:
+        records: its rows as they are published.
+        columns: which column holds what.
+        language: its code.
+        drawn: as ``drawn_answers`` returns it, where that is how items get their wrong options. An item that is not
+            among them has no options.
 
     Raises:
         UserError: no rows, a column that is not there, an empty text, an id that occurs twice, an answer that is none
@@ -105,78 +117,137 @@ def rows_of(records: Sequence[OwnRow], columns: Columns, language: str) -> list[
     """
     if not records:
         raise UserError("there are no rows", where=language)
-    ids = [str(_value(record, columns.id)) if columns.id else str(number) for number, record in enumerate(records)]
-    seen: dict[str, str] = {}
-    for identifier, record in zip(ids, records, strict=True):
-        if identifier in seen:
-            raise UserError(f"the id {identifier!r} occurs twice", where=f"{record.where} and {seen[identifier]}")
-        seen[identifier] = record.where
-    answers = _Answers(records, ids, columns)
+    by_id = _by_id(records, columns)
+    answers = _Answers(by_id, columns, drawn or {})
     return [
-        answers.row(number, language, {name: _text(record, column) for name, column in columns.fields.items()})
-        for number, record in enumerate(records)
+        answers.row(identifier, language, {name: _text(record, column) for name, column in columns.fields.items()})
+        for identifier, record in by_id.items()
     ]
 
 
+def drawn_answers(records: Mapping[str, Sequence[OwnRow]], columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Draw the wrong options of items that have none of their own: answers of other items of the same subject.
+
+    They are the same items in every language. Passed over, in every language alike, is one that a language lacks, and
+    one whose answer is in some language the same text as another option.
+
+    Args:
+        records: rows by language, the base language first: its subjects count.
+        columns: which column holds what; ``wrong`` is the number to draw.
+
+    Returns:
+        Ids of the items whose answers are the wrong options, by id of the item.
+
+    Raises:
+        UserError: an item for which there are too few, an empty answer, or an id that occurs twice.
+    """
+    by_language = [_by_id(rows, columns) for rows in records.values()]
+    answers = [
+        {identifier: _text(record, columns.answer) for identifier, record in by_id.items()} for by_id in by_language
+    ]
+    # By the first row of each answer, so that two rows with the same answer are one candidate.
+    firsts: dict[str, dict[str, str]] = {}
+    subjects = {identifier: _subject(record, columns) for identifier, record in by_language[0].items()}
+    for identifier, subject in subjects.items():
+        firsts.setdefault(subject, {}).setdefault(answers[0][identifier], identifier)
+    drawn = {}
+    for identifier, subject in subjects.items():
+        candidates = [other for text, other in firsts[subject].items() if text != answers[0][identifier]]
+        drawn[identifier] = tuple(
+            _first_unlike(identifier, _shuffled(identifier, candidates), answers, columns.wrong or 0)
+        )
+        _enough(len(drawn[identifier]), columns.wrong or 0, by_language[0][identifier])
+    return drawn
+
+
+def _first_unlike(
+    identifier: str, candidates: Sequence[str], answers: Sequence[Mapping[str, str]], count: int
+) -> list[str]:
+    """Return the first candidates whose answers are in every language unlike all texts that are shown beside them."""
+    taken = [{texts[identifier]} if identifier in texts else set() for texts in answers]
+    kept: list[str] = []
+    for other in candidates:
+        if len(kept) == count:
+            break
+        if all(other in texts and texts[other] not in shown for texts, shown in zip(answers, taken, strict=True)):
+            kept.append(other)
+            for texts, shown in zip(answers, taken, strict=True):
+                shown.add(texts[other])
+    return kept
+
+
 class _Answers:
-    """Options and answers of all items of one language; what is drawn depends on ids alone, so it is parallel."""
+    """Options and answers of all items of one language."""
 
-    def __init__(self, records: Sequence[OwnRow], ids: Sequence[str], columns: Columns) -> None:
-        self.records, self.ids, self.columns = records, ids, columns
-        self.subjects = [_label(record, columns.subject) if columns.subject else "" for record in records]
-        self.by_subject: dict[str, list[int]] = {}
-        for number, subject in enumerate(self.subjects):
-            self.by_subject.setdefault(subject, []).append(number)
-        self.chosen = [] if columns.options is None else _chosen(records, columns, columns.options)
+    def __init__(self, by_id: Mapping[str, OwnRow], columns: Columns, drawn: Mapping[str, Sequence[str]]) -> None:
+        self.by_id, self.columns, self.drawn = by_id, columns, drawn
+        self.chosen: dict[str, tuple[tuple[str, ...], int]] = {}
+        if columns.options is not None:
+            read = _chosen(list(by_id.values()), columns, columns.options)
+            self.chosen = dict(zip(by_id, read, strict=True))
 
-    def row(self, number: int, language: str, fields: Mapping[str, str]) -> Row:
-        record, columns = self.records[number], self.columns
-        extra = {"subject": self.subjects[number]} if columns.subject else {}
+    def row(self, identifier: str, language: str, fields: Mapping[str, str]) -> Row:
+        record, columns = self.by_id[identifier], self.columns
+        extra = {"subject": _subject(record, columns)} if columns.subject else {}
         if columns.cluster:
             extra["cluster"] = _label(record, columns.cluster)
-        options, answer, target = self._options(number)
-        return Row(self.ids[number], language, fields, options, answer, target, extra)
+        options, answer, target = self._options(identifier)
+        return Row(identifier, language, fields, options, answer, target, extra)
 
-    def _options(self, number: int) -> tuple[tuple[str, ...], int | None, str | None]:
-        record, columns = self.records[number], self.columns
+    def _options(self, identifier: str) -> tuple[tuple[str, ...], int | None, str | None]:
+        record, columns = self.by_id[identifier], self.columns
         if columns.options is None and columns.wrong is None:
             return (), None, _text(record, columns.answer)
         if columns.options is None:
-            return (*self._drawn_answers(number), None)
-        options, answer = self.chosen[number]
+            if identifier not in self.drawn:
+                return (), None, None
+            others = [_text(self.by_id[other], columns.answer) for other in self.drawn[identifier]]
+            return (*_placed(identifier, _text(record, columns.answer), others), None)
+        options, answer = self.chosen[identifier]
         if columns.wrong is None:
             return options, answer, None
-        wrong = [index for index in range(len(options)) if index != answer]
-        kept = self._draw(number, wrong, columns.wrong)
-        return (*self._placed(number, options[answer], [options[index] for index in kept]), None)
+        wrong = _shuffled(identifier, [index for index in range(len(options)) if index != answer])[: columns.wrong]
+        _enough(len(wrong), columns.wrong, record)
+        return (*_placed(identifier, options[answer], [options[index] for index in wrong]), None)
 
-    def _drawn_answers(self, number: int) -> tuple[tuple[str, ...], int]:
-        column = self.columns.answer
-        right = _text(self.records[number], column)
-        # By the first row of each answer, so that two rows with the same answer are one candidate.
-        firsts: dict[str, int] = {}
-        for other in self.by_subject[self.subjects[number]]:
-            firsts.setdefault(_text(self.records[other], column), other)
-        firsts.pop(right, None)
-        kept = self._draw(number, list(firsts.values()), self.columns.wrong or 0)
-        return self._placed(number, right, [_text(self.records[other], column) for other in kept])
 
-    def _draw(self, number: int, candidates: list[int], count: int) -> list[int]:
-        if len(candidates) < count:
+_Drawn = TypeVar("_Drawn", int, str)
+
+
+def _shuffled(identifier: str, candidates: Sequence[_Drawn]) -> list[_Drawn]:
+    """Return candidates for wrong options in an order that depends on ids alone."""
+    return sorted(candidates, key=lambda candidate: stable_hash("wrong", identifier, candidate))
+
+
+def _enough(found: int, wanted: int, record: OwnRow) -> None:
+    if found < wanted:
+        raise UserError(
+            f"{wanted} wrong options are to be drawn, but there are {found}",
+            where=record.where,
+            fix="lower `wrong`, or leave it out",
+        )
+
+
+def _placed(identifier: str, right: str, wrong: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    position = stable_hash("answer", identifier) % (len(wrong) + 1)
+    return (*wrong[:position], right, *wrong[position:]), position
+
+
+def _by_id(records: Sequence[OwnRow], columns: Columns) -> dict[str, OwnRow]:
+    """Return the rows by id; without a column of ids, by their number."""
+    found: dict[str, OwnRow] = {}
+    for number, record in enumerate(records):
+        identifier = str(_value(record, columns.id)) if columns.id else str(number)
+        if identifier in found:
             raise UserError(
-                f"{count} wrong options are to be drawn, but there are {len(candidates)}",
-                where=self.records[number].where,
-                fix="lower `wrong`, or leave it out",
+                f"the id {identifier!r} occurs twice", where=f"{record.where} and {found[identifier].where}"
             )
-        own = self.ids[number]
-        return sorted(candidates, key=lambda index: stable_hash("wrong", own, self._key(index)))[:count]
+        found[identifier] = record
+    return found
 
-    def _key(self, index: int) -> object:
-        return index if self.columns.options is not None else self.ids[index]
 
-    def _placed(self, number: int, right: str, wrong: Sequence[str]) -> tuple[tuple[str, ...], int]:
-        position = stable_hash("answer", self.ids[number]) % (len(wrong) + 1)
-        return (*wrong[:position], right, *wrong[position:]), position
+def _subject(record: OwnRow, columns: Columns) -> str:
+    return _label(record, columns.subject) if columns.subject else ""
 
 
 def _value(record: OwnRow, column: str) -> Any:

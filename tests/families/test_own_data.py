@@ -194,6 +194,50 @@ def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
         assert row.answer is not None and row.options[row.answer] == f"{CITIES[n]}-it"
 
 
+def test_drawn_options_are_the_same_items_where_two_answers_are_one_word(
+    describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """German has one word for two of the answers, and its file another order."""
+    things = {"mug": "Tasse", "cup": "Tasse", "plate": "Teller", "fork": "Gabel", "spoon": "Löffel", "knife": "Messer"}
+    for language, answers in (("en", things), ("de", things.values())):
+        lines = [f"k{n},{language} {n}?,{answer},{language}" for n, answer in enumerate(answers)]
+        lines = lines if language == "en" else lines[::-1]
+        (tmp_path / f"{language}.csv").write_text("\n".join(["key,sentence,right,kind", *lines]) + "\n")
+    columns = {"id": "key", "question": "sentence", "answer": "right", "wrong": 4, "subject": "kind"}
+    asked = {"languages": ["en", "de"], "rows": "{language}.csv", "prompt": None, "forms": None}
+    family = own_family(describe(**asked, columns=columns | {"wrong": 3}))
+    assert family.check is not None and family.check() == len(things) and family.load is not None
+    english, german = ({row.id: row for row in family.load("cities", code, "test")} for code in ("en", "de"))
+    for identifier, row in english.items():
+        assert german[identifier].options == tuple(things[option] for option in row.options)
+        assert german[identifier].answer == row.answer and len(set(german[identifier].options)) == 4
+        assert row.answer is not None and row.options[row.answer] == list(things)[int(identifier[1:])]
+    # Of the other five answers one is the same word, so that no five can be drawn.
+    with pytest.raises(UserError, match="5 wrong options are to be drawn, but there are 4(.|\n)*en.csv:2"):
+        make(describe(**asked, columns=columns | {"wrong": 5}), tmp_path / "tasks")
+    extra = "k9,de 9?,Topf,de\n"
+    (tmp_path / "de.csv").write_text((tmp_path / "de.csv").read_text() + extra)
+    with pytest.raises(UserError, match="'k9' \\(not in en\\)"):
+        make(describe(**asked, columns=columns | {"wrong": 3}), tmp_path / "tasks")
+
+
+@pytest.mark.parametrize(
+    ("cities", "message"),
+    [
+        (lambda cities: cities[::-1], "unlike answers: .*'fr': 5"),
+        (lambda cities: cities[:-1], "unlike numbers of options: .*'fr': 5"),
+    ],
+)
+def test_options_to_draw_from_are_parallel(
+    cities: Callable[[list[str]], list[str]], message: str, describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    description = describe()
+    changed = [row | {"cities": cities(row["cities"])} if row["right"] == "Lima-fr" else row for row in rows("fr")]
+    (tmp_path / "fr.jsonl").write_text("\n".join(map(json.dumps, changed)) + "\n")
+    with pytest.raises(UserError, match=message):
+        make(description, tmp_path / "tasks")
+
+
 def sums(given: Sequence[object], *, written: type = str, **columns: Any) -> list[int | None]:
     """The right options that are read where the options of row n are n, n+1, n+2 and n+3."""
     options = [[written(number + shift) for shift in range(4)] for number in range(len(given))]
