@@ -363,6 +363,10 @@ def _columns(data: OwnData, path: Path) -> Columns:
         known["options"] = tuple(options)
     if not 1 <= known.get("wrong", 1) <= 25:
         raise UserError(f"`columns: wrong` is {known['wrong']}", where=path, fix="draw from 1 to 25 wrong options")
+    if data.answers is not None and options is None:
+        raise UserError(
+            "`answers` says how options are named, and `columns` has none", where=path, fix="leave `answers` out"
+        )
     return Columns(fields=fields, answers=data.answers, **known)
 
 

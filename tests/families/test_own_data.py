@@ -335,6 +335,7 @@ def test_the_description_says_which_answers_are_texts(describe: Callable[..., Pa
         ({"prompt": ["{qestion}"]}, "unknown field 'qestion'(.|\n)*question"),
         ({"prompt": ["[fields.anser]:"]}, "unknown prompt word 'fields.anser'"),
         ({"forms": ["letters"]}, "the prompt shows no options"),
+        ({"answers": "texts", "columns": {"question": "sentence", "answer": "right"}}, "`columns` has none"),
         ({"answers": "letters"}, "Invalid enum value 'letters'"),
         ({"forms": ["spoken"]}, "Invalid enum value 'spoken'"),
     ],
