@@ -160,6 +160,8 @@ def requests(
     if task not in manager.all_subtasks:
         raise unknown_name("task", task, manager.all_subtasks)
     loaded = manager.load([task])["tasks"][task]
+    if metadata and hasattr(loaded, "check_metadata"):
+        loaded.check_metadata(metadata)
     pool = loaded.eval_docs
     if rows is None:
         rows = range(len(pool) if limit is None else min(limit, len(pool)))

@@ -23,7 +23,7 @@ from lm_eval.api.utils import Message
 from lm_eval_xling.catalog.mirror import VARIABLE
 from lm_eval_xling.families import Family, family_named
 from lm_eval_xling.families.own_data import own_family
-from lm_eval_xling.families.parameters import configure
+from lm_eval_xling.families.parameters import check_place, configure
 from lm_eval_xling.families.task_files import SPLIT, base_content
 from lm_eval_xling.families.tokens import token_counter
 from lm_eval_xling.harness import check_version
@@ -32,6 +32,9 @@ from lm_eval_xling.metrics.lengths import continuation_lengths
 from lm_eval_xling.records import Document, Response
 
 __all__ = ["LeafTask"]
+
+_OF_MODELS = frozenset({"seed"})
+"""Parameters of ours that are arguments of models too, which stand in the same metadata."""
 
 _NEVER = "<|endoftext|>"
 """The harness's own stop for chat models, which no answer holds: some APIs refuse an empty list of stops."""
@@ -51,6 +54,8 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
         place = settings["dataset_kwargs"]
         self.family = _family(place, metadata)
         as_written = self.family.leaf(place["leaf"])
+        self.leaf = as_written
+        self.check_metadata({key: value for key, value in metadata.items() if key not in _OF_MODELS})
         self.leaf, self.parameters = configure(self.family, as_written, metadata.get("xling"))
         self.form = self.family.form(self.leaf, self.parameters)
         if self.form is not self.family.forms[as_written.form]:
@@ -71,6 +76,10 @@ class LeafTask(ConfigurableTask):  # type: ignore[misc]
             settings["metadata"] = {**metadata, "xling": {**given, "translator": made}}
         super().__init__(config={**settings, "process_results": self.form.scores})
         self.sampler.df = self.dataset[SPLIT].demonstrations
+
+    def check_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Refuse parameters of the leaf that stand beside ``xling``; no argument of a model is in this metadata."""
+        check_place(self.family, self.leaf, metadata)
 
     def _place(self) -> tuple[Family, str, str, Any, str | None]:
         return self.family, self.leaf.name, self.leaf.form, self.parameters, os.environ.get(VARIABLE)

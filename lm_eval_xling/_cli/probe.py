@@ -199,6 +199,10 @@ def _prompts(probe: Probe, given: dict[str, Any]) -> Sequence[Prompt]:
     if bool(given["task"]) == bool(given["texts"]):
         raise UserError("give either --task or --texts", fix="for example --task xling_sentiment_zh --limit 200")
     if given["texts"]:
+        for name in ("num_fewshot", "metadata", "include_path"):
+            if given[name] not in (None, []):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} says nothing of --texts", where=option, fix="--task, or leave it out")
         return from_files(given["texts"], limit=given["limit"])
     return from_tasks(
         given["task"],

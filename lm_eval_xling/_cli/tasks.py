@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,17 @@ Examples:\n
   xling tasks new capitals.yaml --to capitals_tasks\n
   lm_eval --include_path "$(xling tasks --path)" --model dummy --tasks xling_atlas_en_de --limit 2
 """
+
+_ASKED = {"num_fewshot", "metadata", "include_path", "model", "apply_chat_template"}
+_READ: dict[str, set[str]] = {
+    "path": set(),
+    "show": {"row", *_ASKED},
+    "cost": {"limit", *_ASKED},
+    "available": {"family", "missing"},
+    "missing": {"family"},
+    "family": set(),
+}
+"""Options that ask for an answer, and what each answer reads beside."""
 
 app = typer.Typer(help="List families and leaf tasks, show their prompts, or make tasks of your own data.")
 
@@ -64,6 +75,7 @@ def tasks(
     missing: Annotated[bool, typer.Option("--missing", help="Only those that cannot, and what each needs.")] = False,
 ) -> None:
     """List the families and their leaf tasks, print their folder, or show the exact prompt of a row."""
+    _check_read(context)
     if context.invoked_subcommand is not None:
         return
     if path:
@@ -83,6 +95,35 @@ def tasks(
         _list_leaves(family)
     else:
         _list_families()
+
+
+def _check_read(context: typer.Context) -> None:
+    """Refuse the options that the answer asked for does not read."""
+    given = [name for name in context.params if _is_given(context, name)]
+    chosen = next((name for name in _READ if name in given), None)
+    if context.invoked_subcommand is not None:
+        _refuse(given, f"xling tasks {context.invoked_subcommand}")
+    elif chosen is None:
+        _refuse(given, "the list of families")
+    else:
+        _refuse([name for name in given if name not in {chosen, *_READ[chosen]}], f"--{chosen}")
+        if chosen == "show" and "model" in given and not context.params["apply_chat_template"]:
+            raise UserError(
+                "--show reads the model's tokenizer for turns alone",
+                where="--model",
+                fix="--apply-chat-template, or leave --model out",
+            )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse(names: Collection[str], answer: str) -> None:
+    if names:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UserError(f"{answer} does not read {options}", where="xling tasks", fix=f"leave out {options}")
 
 
 def _list_families() -> None:

@@ -76,18 +76,23 @@ def complete(arguments: argparse.Namespace) -> None:
 def check_tasks(arguments: argparse.Namespace) -> None:
     """Refuse, before any model is loaded, what the model cannot do; refuse or leave out the leaves that lack data."""
     from lm_eval_xling.catalog.mirror import VARIABLE
+    from lm_eval_xling.evaluating.task_index import further_folders, own_leaves, without
     from lm_eval_xling.families.available import matching, missing_data, missing_error
-    from lm_eval_xling.families.parameters import configure
+    from lm_eval_xling.families.parameters import check_place, configure
     from lm_eval_xling.leaf_dataset import leaf_dataset
     from lm_eval_xling.servers import check_model
 
     skip = arguments.__dict__.pop("skip_missing")
-    patterns = arguments.tasks
+    folders = further_folders(arguments)
     parameters = arguments.metadata.get("xling")
-    wanted = matching(patterns)
+    wanted = matching(arguments.tasks)
+    own = own_leaves(arguments.tasks, folders) if folders and arguments.metadata else {}
+    for place in (*wanted.values(), *own.values()):
+        check_place(*place, arguments.metadata)
     check_model(arguments.model, arguments.apply_chat_template, wanted, parameters)
     missing = {task: parts for task, place in wanted.items() if (parts := missing_data(*place, parameters))}
-    if missing and (not skip or len(missing) == len(wanted)):
+    left = without(missing.keys(), arguments.tasks, folders) if missing and skip else []
+    if missing and not left:
         raise missing_error(missing)
     here = {task: place for task, place in wanted.items() if task not in missing}
     for family, leaf in here.values():
@@ -95,10 +100,11 @@ def check_tasks(arguments: argparse.Namespace) -> None:
         if getattr(given, "translator", None):
             # A translator that cannot be used is a mistake of the command line; the documents are made but once.
             leaf_dataset(family, shown.name, shown.form, given, os.environ.get(VARIABLE))
+    for place in own.values():
+        configure(*place, parameters)
     if not missing:
         return
-    others = [pattern for pattern in patterns if not matching([pattern])]
-    arguments.tasks = [*others, *here]
+    arguments.tasks = left
     arguments.metadata = {**arguments.metadata, "left_out": sorted(missing)}
     _LOGGER.warning("left out for want of data: %s", ", ".join(sorted(missing)))
 

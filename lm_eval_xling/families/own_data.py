@@ -20,7 +20,7 @@ from lm_eval_xling.families.choosing import CLOZE, GENERATE, LETTERS
 from lm_eval_xling.families.described import Description
 from lm_eval_xling.families.extracting import EXTRACTED
 from lm_eval_xling.families.family import Family, Form, Group, Leaf
-from lm_eval_xling.families.own_rows import Columns, OwnRow, read_records, rows_of
+from lm_eval_xling.families.own_rows import Columns, OwnRow, drawn_answers, read_records, rows_of
 from lm_eval_xling.families.placed import PlacedParameters, beside_others, leaf_placement, used_parameters
 from lm_eval_xling.families.prompts import Template
 from lm_eval_xling.files import read_text
@@ -33,6 +33,10 @@ __all__ = ["HubRows", "OwnData", "own_family", "read_description"]
 _FORMS = ("letters", "cloze")
 _RESERVED = ("id", "options", "wrong", "answer", "first_answer", "subject", "cluster")
 _TESTED = "test"
+
+_VERSION = 1.1
+"""Of tasks with options, since all rows of a file are read in one way and drawn options are the same items in every
+language."""
 
 
 class HubRows(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +64,8 @@ class OwnData(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     columns: dict[str, Any]
     """Columns of ``id``, ``options``, ``answer``, ``subject``, ``cluster``; every other name is a text field, of which
     ``question`` is one. ``wrong``: number of wrong options to draw. ``first_answer``: number of the first option."""
+    answers: Literal["texts", "numbers"] | None = None
+    """Whether ``answer`` holds texts of options, or letters and numbers; by default what fits every row."""
     title: str = ""
     """What it is, in one line."""
     licence: str = "not stated"
@@ -149,7 +155,7 @@ class _Own:
         if self.base not in codes:
             raise UserError(f"the base language {self.base!r} is none of `languages`", where=path)
         self.languages = (self.base, *(code for code in codes if code != self.base))
-        self.columns = _columns(data.columns, path)
+        self.columns = _columns(data, path)
         self.chosen = self.columns.options is not None or self.columns.wrong is not None
         self._rows: dict[str, list[Row]] = {}
 
@@ -158,8 +164,15 @@ class _Own:
         if language not in self.spelling:
             raise unknown_name("language", language, self.languages, where=f"xling_{self.data.name}")
         if language not in self._rows:
-            self._rows[language] = rows_of(self._records(language), self.columns, language)
+            self._rows |= self._read((language,), self.columns)
         return self._rows[language]
+
+    def _read(self, languages: Sequence[str], columns: Columns) -> dict[str, list[Row]]:
+        """Read the rows of these languages; of all where an item's options are answers of other items."""
+        draws = columns.wrong is not None and columns.options is None
+        records = {code: self._records(code) for code in (self.languages if draws else languages)}
+        drawn = drawn_answers(records, columns) if draws else None
+        return {code: rows_of(rows, columns, code, drawn) for code, rows in records.items()}
 
     def _records(self, language: str) -> list[OwnRow]:
         rows, spelling = self.data.rows, self.spelling[language]
@@ -180,6 +193,9 @@ class _Own:
         """Read all rows, check that they are parallel, and return the number of items."""
         self._rows.clear()
         rows = {language: self.load(self.data.name, language, _TESTED) for language in self.languages}
+        if self.columns.options is not None and self.columns.wrong is not None:
+            # What is drawn is parallel where the options that it is drawn from are, with the right one in one place.
+            rows = self._read(self.languages, replace(self.columns, wrong=None))
         parallel = join(rows, where=self.path)
         for item in parallel:
             counts = {code: len(row.options) for code, row in item.items()}
@@ -223,6 +239,7 @@ class _Own:
             documents=lambda leaf, form, parameters: self._documents(description, leaf, form, parameters),
             groups=self._groups(leaves, tuple(metric.name for metric in kinds[names[0]].metrics)),
             words=description.words,
+            version=_VERSION if self.chosen else 1.0,
             questions={data.name: lambda row: _question(description.prompts[names[0]], row)},
             check=self.check,
             load=self.load,
@@ -331,7 +348,8 @@ class _Own:
         return OnDemand(join(rows, missing=parameters.missing, where=self.path), asked)
 
 
-def _columns(given: Mapping[str, Any], path: Path) -> Columns:
+def _columns(data: OwnData, path: Path) -> Columns:
+    given = data.columns
     known = {name: given[name] for name in _RESERVED if name in given}
     fields = {name: column for name, column in given.items() if name not in _RESERVED}
     for name, column in {**fields, **known}.items():
@@ -345,7 +363,11 @@ def _columns(given: Mapping[str, Any], path: Path) -> Columns:
         known["options"] = tuple(options)
     if not 1 <= known.get("wrong", 1) <= 25:
         raise UserError(f"`columns: wrong` is {known['wrong']}", where=path, fix="draw from 1 to 25 wrong options")
-    return Columns(fields=fields, **known)
+    if data.answers is not None and options is None:
+        raise UserError(
+            "`answers` says how options are named, and `columns` has none", where=path, fix="leave `answers` out"
+        )
+    return Columns(fields=fields, answers=data.answers, **known)
 
 
 def _lines(data: OwnData, form: str) -> list[str]:

@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.files import json_lines, plain_suffix, text_lines
 from lm_eval_xling.hashing import stable_hash
 from lm_eval_xling.records import Row
 
-__all__ = ["SUFFIXES", "Columns", "OwnRow", "read_records", "rows_of"]
+__all__ = ["SUFFIXES", "Columns", "OwnRow", "drawn_answers", "read_records", "rows_of"]
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 """Endings of the files that are read; all but parquet may be compressed (``.gz``)."""
@@ -46,8 +46,10 @@ class Columns:
     wrong: int | None = None
     """Wrong options to draw for each item: from ``options`` where there are any, otherwise from the answers of other
     items of the same subject."""
-    first_answer: int = 0
-    """Number of the first option, where answers are numbers."""
+    first_answer: int | None = None
+    """Number of the first option, where answers are numbers; ``None``: 0, and nothing says that they are."""
+    answers: Literal["texts", "numbers"] | None = None
+    """Whether answers are texts of options, or letters and numbers; ``None``: what fits every row."""
     subject: str | None = None
     """Column of what averages group by."""
     cluster: str | None = None
@@ -94,87 +96,158 @@ def _delimited(path: Path, delimiter: str) -> Iterator[OwnRow]:
         yield OwnRow(dict(zip(header, cells, strict=True)), where)
 
 
-def rows_of(records: Sequence[OwnRow], columns: Columns, language: str) -> list[Row]:
+def rows_of(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    language: str,
+    drawn: Mapping[str, Sequence[str]] | None = None,
+) -> list[Row]:
     """Return the rows of one language.
 
+    Args:
+        records: its rows as they are published.
+        columns: which column holds what.
+        language: its code.
+        drawn: as ``drawn_answers`` returns it, where that is how items get their wrong options. An item that is not
+            among them has no options.
+
     Raises:
-        UserError: no rows, a column that is not there, an empty text, an id that occurs twice, or an answer that is
-            none of the options.
+        UserError: no rows, a column that is not there, an empty text, an id that occurs twice, an answer that is none
+            of the options, or answers that can be read in two ways.
     """
     if not records:
         raise UserError("there are no rows", where=language)
-    ids = [str(_value(record, columns.id)) if columns.id else str(number) for number, record in enumerate(records)]
-    seen: dict[str, str] = {}
-    for identifier, record in zip(ids, records, strict=True):
-        if identifier in seen:
-            raise UserError(f"the id {identifier!r} occurs twice", where=f"{record.where} and {seen[identifier]}")
-        seen[identifier] = record.where
-    answers = _Answers(records, ids, columns)
+    by_id = _by_id(records, columns)
+    answers = _Answers(by_id, columns, drawn or {})
     return [
-        answers.row(number, language, {name: _text(record, column) for name, column in columns.fields.items()})
-        for number, record in enumerate(records)
+        answers.row(identifier, language, {name: _text(record, column) for name, column in columns.fields.items()})
+        for identifier, record in by_id.items()
     ]
 
 
+def drawn_answers(records: Mapping[str, Sequence[OwnRow]], columns: Columns) -> dict[str, tuple[str, ...]]:
+    """Draw the wrong options of items that have none of their own: answers of other items of the same subject.
+
+    They are the same items in every language. Passed over, in every language alike, is one that a language lacks, and
+    one whose answer is in some language the same text as another option.
+
+    Args:
+        records: rows by language, the base language first: its subjects count.
+        columns: which column holds what; ``wrong`` is the number to draw.
+
+    Returns:
+        Ids of the items whose answers are the wrong options, by id of the item.
+
+    Raises:
+        UserError: an item for which there are too few, an empty answer, or an id that occurs twice.
+    """
+    by_language = [_by_id(rows, columns) for rows in records.values()]
+    answers = [
+        {identifier: _text(record, columns.answer) for identifier, record in by_id.items()} for by_id in by_language
+    ]
+    # By the first row of each answer, so that two rows with the same answer are one candidate.
+    firsts: dict[str, dict[str, str]] = {}
+    subjects = {identifier: _subject(record, columns) for identifier, record in by_language[0].items()}
+    for identifier, subject in subjects.items():
+        firsts.setdefault(subject, {}).setdefault(answers[0][identifier], identifier)
+    drawn = {}
+    for identifier, subject in subjects.items():
+        candidates = [other for text, other in firsts[subject].items() if text != answers[0][identifier]]
+        drawn[identifier] = tuple(
+            _first_unlike(identifier, _shuffled(identifier, candidates), answers, columns.wrong or 0)
+        )
+        _enough(len(drawn[identifier]), columns.wrong or 0, by_language[0][identifier])
+    return drawn
+
+
+def _first_unlike(
+    identifier: str, candidates: Sequence[str], answers: Sequence[Mapping[str, str]], count: int
+) -> list[str]:
+    """Return the first candidates whose answers are in every language unlike all texts that are shown beside them."""
+    taken = [{texts[identifier]} if identifier in texts else set() for texts in answers]
+    kept: list[str] = []
+    for other in candidates:
+        if len(kept) == count:
+            break
+        if all(other in texts and texts[other] not in shown for texts, shown in zip(answers, taken, strict=True)):
+            kept.append(other)
+            for texts, shown in zip(answers, taken, strict=True):
+                shown.add(texts[other])
+    return kept
+
+
 class _Answers:
-    """Options and answers of all items of one language; what is drawn depends on ids alone, so it is parallel."""
+    """Options and answers of all items of one language."""
 
-    def __init__(self, records: Sequence[OwnRow], ids: Sequence[str], columns: Columns) -> None:
-        self.records, self.ids, self.columns = records, ids, columns
-        self.subjects = [_label(record, columns.subject) if columns.subject else "" for record in records]
-        self.by_subject: dict[str, list[int]] = {}
-        for number, subject in enumerate(self.subjects):
-            self.by_subject.setdefault(subject, []).append(number)
+    def __init__(self, by_id: Mapping[str, OwnRow], columns: Columns, drawn: Mapping[str, Sequence[str]]) -> None:
+        self.by_id, self.columns, self.drawn = by_id, columns, drawn
+        self.chosen: dict[str, tuple[tuple[str, ...], int]] = {}
+        if columns.options is not None:
+            read = _chosen(list(by_id.values()), columns, columns.options)
+            self.chosen = dict(zip(by_id, read, strict=True))
 
-    def row(self, number: int, language: str, fields: Mapping[str, str]) -> Row:
-        record, columns = self.records[number], self.columns
-        extra = {"subject": self.subjects[number]} if columns.subject else {}
+    def row(self, identifier: str, language: str, fields: Mapping[str, str]) -> Row:
+        record, columns = self.by_id[identifier], self.columns
+        extra = {"subject": _subject(record, columns)} if columns.subject else {}
         if columns.cluster:
             extra["cluster"] = _label(record, columns.cluster)
-        options, answer, target = self._options(number)
-        return Row(self.ids[number], language, fields, options, answer, target, extra)
+        options, answer, target = self._options(identifier)
+        return Row(identifier, language, fields, options, answer, target, extra)
 
-    def _options(self, number: int) -> tuple[tuple[str, ...], int | None, str | None]:
-        record, columns = self.records[number], self.columns
+    def _options(self, identifier: str) -> tuple[tuple[str, ...], int | None, str | None]:
+        record, columns = self.by_id[identifier], self.columns
         if columns.options is None and columns.wrong is None:
             return (), None, _text(record, columns.answer)
         if columns.options is None:
-            return (*self._drawn_answers(number), None)
-        options = _options(record, columns.options)
-        answer = _answer(record, columns, options)
+            if identifier not in self.drawn:
+                return (), None, None
+            others = [_text(self.by_id[other], columns.answer) for other in self.drawn[identifier]]
+            return (*_placed(identifier, _text(record, columns.answer), others), None)
+        options, answer = self.chosen[identifier]
         if columns.wrong is None:
             return options, answer, None
-        wrong = [index for index in range(len(options)) if index != answer]
-        kept = self._draw(number, wrong, columns.wrong)
-        return (*self._placed(number, options[answer], [options[index] for index in kept]), None)
+        wrong = _shuffled(identifier, [index for index in range(len(options)) if index != answer])[: columns.wrong]
+        _enough(len(wrong), columns.wrong, record)
+        return (*_placed(identifier, options[answer], [options[index] for index in wrong]), None)
 
-    def _drawn_answers(self, number: int) -> tuple[tuple[str, ...], int]:
-        column = self.columns.answer
-        right = _text(self.records[number], column)
-        # By the first row of each answer, so that two rows with the same answer are one candidate.
-        firsts: dict[str, int] = {}
-        for other in self.by_subject[self.subjects[number]]:
-            firsts.setdefault(_text(self.records[other], column), other)
-        firsts.pop(right, None)
-        kept = self._draw(number, list(firsts.values()), self.columns.wrong or 0)
-        return self._placed(number, right, [_text(self.records[other], column) for other in kept])
 
-    def _draw(self, number: int, candidates: list[int], count: int) -> list[int]:
-        if len(candidates) < count:
+_Drawn = TypeVar("_Drawn", int, str)
+
+
+def _shuffled(identifier: str, candidates: Sequence[_Drawn]) -> list[_Drawn]:
+    """Return candidates for wrong options in an order that depends on ids alone."""
+    return sorted(candidates, key=lambda candidate: stable_hash("wrong", identifier, candidate))
+
+
+def _enough(found: int, wanted: int, record: OwnRow) -> None:
+    if found < wanted:
+        raise UserError(
+            f"{wanted} wrong options are to be drawn, but there are {found}",
+            where=record.where,
+            fix="lower `wrong`, or leave it out",
+        )
+
+
+def _placed(identifier: str, right: str, wrong: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    position = stable_hash("answer", identifier) % (len(wrong) + 1)
+    return (*wrong[:position], right, *wrong[position:]), position
+
+
+def _by_id(records: Sequence[OwnRow], columns: Columns) -> dict[str, OwnRow]:
+    """Return the rows by id; without a column of ids, by their number."""
+    found: dict[str, OwnRow] = {}
+    for number, record in enumerate(records):
+        identifier = str(_value(record, columns.id)) if columns.id else str(number)
+        if identifier in found:
             raise UserError(
-                f"{count} wrong options are to be drawn, but there are {len(candidates)}",
-                where=self.records[number].where,
-                fix="lower `wrong`, or leave it out",
+                f"the id {identifier!r} occurs twice", where=f"{record.where} and {found[identifier].where}"
             )
-        own = self.ids[number]
-        return sorted(candidates, key=lambda index: stable_hash("wrong", own, self._key(index)))[:count]
+        found[identifier] = record
+    return found
 
-    def _key(self, index: int) -> object:
-        return index if self.columns.options is not None else self.ids[index]
 
-    def _placed(self, number: int, right: str, wrong: Sequence[str]) -> tuple[tuple[str, ...], int]:
-        position = stable_hash("answer", self.ids[number]) % (len(wrong) + 1)
-        return (*wrong[:position], right, *wrong[position:]), position
+def _subject(record: OwnRow, columns: Columns) -> str:
+    return _label(record, columns.subject) if columns.subject else ""
 
 
 def _value(record: OwnRow, column: str) -> Any:
@@ -201,9 +274,12 @@ def _text(record: OwnRow, column: str) -> str:
     return text.strip()
 
 
-def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[str, ...]:
+def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[Any, ...]:
+    """Return the options as they are written: texts, or numbers of a list."""
     if not isinstance(columns, str):
-        return tuple(_text(record, column) for column in columns)
+        for column in columns:
+            _text(record, column)
+        return tuple(_value(record, column) for column in columns)
     value = _value(record, columns)
     if isinstance(value, str):
         try:
@@ -212,26 +288,102 @@ def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[str, ...]:
             value = None
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= 1000:
         raise UserError(f"the column {columns!r} holds no list of options", where=record.where)
-    options = tuple(str(option).strip() for option in value)
-    if not all(options):
+    if not all(str(option).strip() for option in value):
         raise UserError(f"an option of column {columns!r} is empty", where=record.where, fix="complete the row")
-    return options
+    return tuple(value)
 
 
-def _answer(record: OwnRow, columns: Columns, options: Sequence[str]) -> int:
-    value = _value(record, columns.answer)
+def _chosen(
+    records: Sequence[OwnRow], columns: Columns, names: str | tuple[str, ...]
+) -> list[tuple[tuple[str, ...], int]]:
+    """Return every row's options and which of them is right, all rows read in one way."""
+    written = [_options(record, names) for record in records]
+    options = [tuple(str(option).strip() for option in row) for row in written]
+    values = [_value(record, columns.answer) for record in records]
+    first = columns.first_answer or 0
+    texts = [_by_text(value, row) for value, row in zip(values, written, strict=True)]
+    numbers = [_by_number(value, len(row), first) for value, row in zip(values, written, strict=True)]
+    return list(zip(options, _one_reading(records, columns, options, texts, numbers), strict=True))
+
+
+def _one_reading(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    options: Sequence[tuple[str, ...]],
+    texts: Sequence[int | None],
+    numbers: Sequence[int | None],
+) -> list[int]:
+    """Return the right options by the reading of the answers that fits all rows.
+
+    Args:
+        records: the rows.
+        columns: what the description says of answers.
+        options: of every row.
+        texts: index of the right option by its text, or ``None`` where no option has it.
+        numbers: index by letter or number, or ``None`` where the answer is none.
+
+    Raises:
+        UserError: no reading fits all rows, or both do and differ and nothing says which is meant.
+    """
+    readings = {"texts": texts, "numbers": numbers}
+    wanted = readings if columns.answers is None else {columns.answers: readings[columns.answers]}
+    fitting = {name: found for name, read in wanted.items() if len(found := _known(read)) == len(read)}
+    if not fitting:
+        raise _no_reading(records, columns, options, list(wanted.values()))
+    if len(fitting) > 1 and columns.first_answer is None:
+        for record, text, number in zip(records, texts, numbers, strict=True):
+            if text != number:
+                raise UserError(
+                    f"the answer {record.values[columns.answer]!r} is the text of one option and the number or letter "
+                    "of another, and both can be meant in every row",
+                    where=record.where,
+                    fix="say in the description which: answers: texts, or answers: numbers",
+                )
+    return fitting.get("numbers", next(iter(fitting.values())))
+
+
+def _known(read: Sequence[int | None]) -> list[int]:
+    return [index for index in read if index is not None]
+
+
+def _no_reading(
+    records: Sequence[OwnRow],
+    columns: Columns,
+    options: Sequence[tuple[str, ...]],
+    readings: Sequence[Sequence[int | None]],
+) -> UserError:
+    for record, row, *found in zip(records, options, *readings, strict=True):
+        if all(index is None for index in found):
+            ways = {"texts": "text", "numbers": f"letter, or its number from {columns.first_answer or 0}"}
+            way = ways.get(columns.answers or "", f"text, its {ways['numbers']}")
+            return UserError(
+                f"the answer {record.values[columns.answer]!r} is none of the {len(row)} options",
+                where=record.where,
+                fix=f"give an option's {way}",
+            )
+    no_text, no_number = (records[list(read).index(None)] for read in readings)
+    answers = [record.values[columns.answer] for record in (no_text, no_number)]
+    return UserError(
+        f"the answer {answers[0]!r} is no option's text, and the answer {answers[1]!r} is no option's number or letter",
+        where=f"{no_text.where} and {no_number.where}",
+        fix="give all answers in one way",
+    )
+
+
+def _by_text(value: Any, options: Sequence[Any]) -> int | None:
+    """Index of the option with this text; a whole number is not the text of an option in quotes."""
     text = str(value).strip()
-    if text in options and not isinstance(value, int):
-        return options.index(text)
-    index = -1
+    for index, option in enumerate(options):
+        if str(option).strip() == text and not (isinstance(value, int) and isinstance(option, str)):
+            return index
+    return None
+
+
+def _by_number(value: Any, options: int, first: int) -> int | None:
+    """Index of the option with this letter, or this number from ``first``."""
+    text, index = str(value).strip(), -1
     if text.lstrip("-").isdecimal():
-        index = int(text) - columns.first_answer
+        index = int(text) - first
     elif len(text) == 1 and text.isascii() and text.isalpha():
         index = ord(text.upper()) - ord("A")
-    if not 0 <= index < len(options):
-        raise UserError(
-            f"the answer {value!r} is none of the {len(options)} options",
-            where=record.where,
-            fix=f"give an option's text, its letter, or its number from {columns.first_answer}",
-        )
-    return index
+    return index if 0 <= index < options else None

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lm_eval_xling.errors import UserError, unknown_name
 from lm_eval_xling.families.family import Family, Leaf
 
-__all__ = ["FORM", "configure", "parse"]
+__all__ = ["FORM", "check_place", "configure", "parse"]
 
 T = TypeVar("T")
 
 FORM = "form"
 """The parameter that every family with several forms has."""
+
+_KEY = "xling"
+"""Under which the parameters stand in the harness's metadata."""
+
+_OF_THE_HARNESS = frozenset({"tokenizer"})
+"""Beside the key too, where the harness and TOFU's scores read it."""
 
 _WRITTEN: Mapping[type, str] = {
     bool: 'write "{}": true or false, without quotes',
@@ -57,6 +65,38 @@ def configure(family: Family, leaf: Leaf, given: Mapping[str, Any] | None) -> tu
                 fix=f"leave it out, or give {leaf.beside[name]!r} too",
             )
     return leaf, parameters.resolved() if hasattr(parameters, "resolved") else parameters
+
+
+def check_place(family: Family, leaf: Leaf, metadata: Mapping[str, Any]) -> None:
+    """Refuse the parameters of a leaf that stand beside ``xling`` in the metadata, where nothing reads them.
+
+    Other names are left alone: tasks of the harness have keys of their own there.
+
+    Args:
+        family: the leaf's family.
+        leaf: as the family has it.
+        metadata: as after ``--metadata``.
+
+    Raises:
+        UserError: a parameter of the leaf, or a key that is ``xling`` in another spelling.
+    """
+    own = {FORM, *leaf.parameters} - _OF_THE_HARNESS
+    misplaced = {name: value for name, value in metadata.items() if name in own or _resembles_key(str(name))}
+    if not misplaced:
+        return
+    given = metadata.get(_KEY)
+    meant = dict(given) if isinstance(given, Mapping) else {}
+    for name, value in misplaced.items():
+        meant |= {name: value} if name in own else value if isinstance(value, Mapping) else {}
+    raise UserError(
+        f"{' and '.join(map(repr, misplaced))} in the metadata would change nothing of {family.task(leaf)}",
+        where="--metadata",
+        fix=f"put it under xling: --metadata '{json.dumps({_KEY: meant}, ensure_ascii=False, default=str)}'",
+    )
+
+
+def _resembles_key(name: str) -> bool:
+    return name != _KEY and bool(get_close_matches(name.casefold(), [_KEY], cutoff=0.8))
 
 
 def _some(names: list[str]) -> str:

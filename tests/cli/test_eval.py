@@ -8,7 +8,8 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from lm_eval_xling._cli.eval import _parse, evaluate
+from lm_eval_xling.catalog import Lacking
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.evaluating.arguments import check_tasks, complete, runs
-from lm_eval_xling.evaluating.task_index import task_index
+from lm_eval_xling.evaluating.task_index import task_index, without
 from lm_eval_xling.families.available import matching
+from lm_eval_xling.families.own_data import own_family
+from lm_eval_xling.families.own_tasks import write_tasks
 from lm_eval_xling.harness import tasks_folder
 
 TASK = "xling_atlas_fr_es"
@@ -176,6 +180,81 @@ def test_a_translator_is_tried_where_the_data_is_here(monkeypatch: pytest.Monkey
     arguments = completed(*words)
     check_tasks(arguments)
     assert tried == ["fr"] and arguments.tasks == ["xling_nli_fr"]
+
+
+@pytest.fixture
+def own_tasks(tmp_path: Path) -> Path:
+    """A folder of tasks of own data, called things."""
+    for language in ("en", "de"):
+        rows = [{"q": f"{language} {n}?", "options": [f"{language} {n}", "x"], "a": "A"} for n in range(2)]
+        (tmp_path / f"{language}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    description = tmp_path / "things.yaml"
+    description.write_text(
+        "{name: things, languages: [en, de], rows: '{language}.jsonl', "
+        "columns: {question: q, options: options, answer: a}}"
+    )
+    write_tasks(description, own_family(description), tmp_path / "own_tasks")
+    return tmp_path / "own_tasks"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "left"),
+    [
+        ("xling_*_question_de", ["xling_things_*question_de", "xling_mmlu_*question_de", "xling_qa_*question_de"]),
+        ("xling_hp_question_de,xling_things_question_de", ["xling_things_question_de"]),
+        ("crosslingual_hp,crosslingual_things", ["crosslingual_things"]),
+        ("crosslingual_*", ["crosslingual_things", "xling_*"]),
+        # What lacks nothing stays as it is written.
+        ("xling_hp_question_de,xling_atlas_*,nobody's", ["xling_atlas_[*]", "nobody's"]),
+    ],
+)
+def test_what_is_not_missing_is_not_left_out(
+    tasks: str, left: list[str], own_tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    available = "lm_eval_xling.families.available.missing_data"
+    monkeypatch.setattr(available, lambda family, leaf, parameters: ["rows"] if family.name == "hp" else [])
+    arguments = completed("--model", "dummy", "--tasks", tasks, "--include_path", str(own_tasks), "--skip-missing")
+    check_tasks(arguments)
+    assert all(any(fnmatchcase(task, one) for one in left) for task in arguments.tasks)
+    assert all(any(fnmatchcase(task, one) for task in arguments.tasks) for one in left)
+    assert not {*matching(["xling_hp"]), "xling_hp", "crosslingual_hp"} & set(arguments.tasks)
+    assert "xling_hp_question_de" in arguments.metadata["left_out"]
+    assert len(set(arguments.tasks)) == len(arguments.tasks)
+
+
+def test_a_pattern_may_mean_tasks_of_the_harness_where_data_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def manager(folders: Sequence[str] = (), *, include_defaults: bool) -> Any:
+        return SimpleNamespace(all_tasks=["xling_hp_de", *folders, *(["harness_de"] if include_defaults else [])])
+
+    monkeypatch.setattr("lm_eval_xling.evaluating.task_index.task_manager", manager)
+    left = without({"xling_hp_question_de"}, ["*_question_de", "*_de", "xling_*_de"], ["mine_de", "other"])
+    assert "xling_hp_question_de" not in left and "other" not in left
+    assert {"harness_de", "mine_de", "xling_mmlu_question_de"} <= set(left)
+    assert without({"xling_hp_en"}, ["xling_hp_e[n]"], ["xling_hp_en_mine"]) == []
+
+
+def test_nothing_left_is_an_error_that_names_what_is_missing(own_tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = [Lacking("hp", "test", "en", "it is not here")]
+    monkeypatch.setattr("lm_eval_xling.families.available.missing_data", lambda *rest: lacking)
+    words = ("--model", "dummy", "--include_path", str(own_tasks), "--skip-missing", "--tasks")
+    with pytest.raises(UserError, match="1 of the tasks lack data: xling_hp_en"):
+        check_tasks(completed(*words, "xling_hp_en"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ('{"seed": 1}', "'seed' in the metadata would change nothing of xling_things_"),
+        ('{"xling": {"sed": 1}}', "unknown parameter 'sed'"),
+    ],
+)
+@pytest.mark.parametrize("tasks", ["xling_things_onewrong_de", "crosslingual_things", "xling_thing[s]"])
+def test_parameters_of_own_data_are_checked_before_the_model_is_loaded(
+    tasks: str, metadata: str, message: str, own_tasks: Path
+) -> None:
+    words = ("--model", "dummy", "--include_path", str(own_tasks), "--metadata", metadata, "--tasks", tasks)
+    with pytest.raises(UserError, match=message):
+        check_tasks(completed(*words))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def test_cloze_data_needs_a_description_alone(describe: Callable[..., Path], tmp
     make(describe(), folder)
     names = {path.stem for path in folder.glob("xling_*.yaml")}
     assert len(names) == 1 + 7 * 4 + 1 and "xling_cities_mixup" in names
+    assert "version: 1.1" in (folder / "_cities_cloze").read_text(encoding="utf-8")
     base = show(folder, "xling_cities_en", 2)
     assert base.context == "The capital 2:"
     assert len(base.continuations) == 4 and base.continuations[base.document.answer] == " Oslo-en"
@@ -193,6 +194,125 @@ def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
         assert row.answer is not None and row.options[row.answer] == f"{CITIES[n]}-it"
 
 
+def test_drawn_options_are_the_same_items_where_two_answers_are_one_word(
+    describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """German has one word for two of the answers, and its file another order."""
+    things = {"mug": "Tasse", "cup": "Tasse", "plate": "Teller", "fork": "Gabel", "spoon": "Löffel", "knife": "Messer"}
+    for language, answers in (("en", things), ("de", things.values())):
+        lines = [f"k{n},{language} {n}?,{answer},{language}" for n, answer in enumerate(answers)]
+        lines = lines if language == "en" else lines[::-1]
+        (tmp_path / f"{language}.csv").write_text("\n".join(["key,sentence,right,kind", *lines]) + "\n")
+    columns = {"id": "key", "question": "sentence", "answer": "right", "wrong": 4, "subject": "kind"}
+    asked = {"languages": ["en", "de"], "rows": "{language}.csv", "prompt": None, "forms": None}
+    family = own_family(describe(**asked, columns=columns | {"wrong": 3}))
+    assert family.check is not None and family.check() == len(things) and family.load is not None
+    english, german = ({row.id: row for row in family.load("cities", code, "test")} for code in ("en", "de"))
+    for identifier, row in english.items():
+        assert german[identifier].options == tuple(things[option] for option in row.options)
+        assert german[identifier].answer == row.answer and len(set(german[identifier].options)) == 4
+        assert row.answer is not None and row.options[row.answer] == list(things)[int(identifier[1:])]
+    # Of the other five answers one is the same word, so that no five can be drawn.
+    with pytest.raises(UserError, match="5 wrong options are to be drawn, but there are 4(.|\n)*en.csv:2"):
+        make(describe(**asked, columns=columns | {"wrong": 5}), tmp_path / "tasks")
+    extra = "k9,de 9?,Topf,de\n"
+    (tmp_path / "de.csv").write_text((tmp_path / "de.csv").read_text() + extra)
+    with pytest.raises(UserError, match="'k9' \\(not in en\\)"):
+        make(describe(**asked, columns=columns | {"wrong": 3}), tmp_path / "tasks")
+
+
+@pytest.mark.parametrize(
+    ("cities", "message"),
+    [
+        (lambda cities: cities[::-1], "unlike answers: .*'fr': 5"),
+        (lambda cities: cities[:-1], "unlike numbers of options: .*'fr': 5"),
+    ],
+)
+def test_options_to_draw_from_are_parallel(
+    cities: Callable[[list[str]], list[str]], message: str, describe: Callable[..., Path], tmp_path: Path
+) -> None:
+    description = describe()
+    changed = [row | {"cities": cities(row["cities"])} if row["right"] == "Lima-fr" else row for row in rows("fr")]
+    (tmp_path / "fr.jsonl").write_text("\n".join(map(json.dumps, changed)) + "\n")
+    with pytest.raises(UserError, match=message):
+        make(description, tmp_path / "tasks")
+
+
+def sums(given: Sequence[object], *, written: type = str, **columns: Any) -> list[int | None]:
+    """The right options that are read where the options of row n are n, n+1, n+2 and n+3."""
+    options = [[written(number + shift) for shift in range(4)] for number in range(len(given))]
+    records = [
+        OwnRow({"q": "?", "o": row, "a": answer}, f"row {number}")
+        for number, (row, answer) in enumerate(zip(options, given, strict=True))
+    ]
+    return [row.answer for row in rows_of(records, Columns({"question": "q"}, "a", options="o", **columns), "en")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "columns", "read"),
+    [
+        # Row 0 has an option 3; the last row has no option 1, so that all are numbers.
+        (["3", "1", "2", "1"], {}, [3, 1, 2, 1]),
+        (["1", "2", "4"], {"first_answer": 1}, [0, 1, 3]),
+        # 4 is no number of an option from 0, so that all are texts.
+        (["3", "4", "3"], {}, [3, 3, 1]),
+        # Both can be meant in every row.
+        (["1", "2", "3"], {"first_answer": 1}, [0, 1, 2]),
+        (["1", "2", "3"], {"answers": "numbers"}, [1, 2, 3]),
+        (["1", "2", "3"], {"answers": "texts"}, [1, 1, 1]),
+        (["1", "2", "3"], {"answers": "texts", "first_answer": 1}, [1, 1, 1]),
+        # Both are the same.
+        (["1"], {}, [1]),
+        # What is written as a number is not the text of an option in quotes.
+        ([1, 2, 3], {}, [1, 2, 3]),
+        ([3, 4, 3], {"written": int}, [3, 3, 1]),
+        (["b", "A"], {}, [1, 0]),
+    ],
+)
+def test_all_answers_are_read_in_one_way(answers: list[object], columns: dict[str, Any], read: list[int]) -> None:
+    assert sums(answers, **columns) == read
+
+
+@pytest.mark.parametrize(
+    ("answers", "columns", "message"),
+    [
+        (
+            ["1", "2", "3"],
+            {},
+            "the answer '2' is the text of one(.|\n)*row 1(.|\n)*answers: texts, or answers: numbers",
+        ),
+        ([1, 2, 3], {"written": int}, "the answer 2 is the text of one(.|\n)*row 1"),
+        (["3", "0", "4"], {}, "'0' is no option's text, and the answer '4' is no(.|\n)*row 1 and row 2(.|\n)*one way"),
+        (["3", "9"], {}, "'9' is none of the 4 options(.|\n)*row 1(.|\n)*text, its letter, or its number from 0"),
+        (
+            ["3", "4"],
+            {"answers": "numbers"},
+            "'4' is none of the 4 options(.|\n)*an option's letter, or its number from 0",
+        ),
+        (["0", "0"], {"answers": "texts"}, "'0' is none of the 4 options(.|\n)*row 1(.|\n)*give an option's text$"),
+    ],
+)
+def test_answers_that_say_no_one_thing_are_an_error(
+    answers: list[object], columns: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        sums(answers, **columns)
+
+
+def test_the_description_says_which_answers_are_texts(describe: Callable[..., Path], tmp_path: Path) -> None:
+    columns = {"id": "key", "question": "sentence", "options": ["o0", "o1"], "answer": "right"}
+    for language in LANGUAGES:
+        lines = ["key,sentence,o0,o1,right", "a,?,1,0,0", "b,?,1,0,1"]
+        (tmp_path / f"{language}.csv").write_text("\n".join(lines) + "\n")
+    asked = {"rows": "{language}.csv", "columns": columns, "prompt": None, "forms": None}
+    with pytest.raises(UserError, match="en.csv:2(.|\n)*answers: texts, or answers: numbers"):
+        make(describe(**asked), tmp_path / "tasks")
+    for answers, right in (("texts", [1, 0]), ("numbers", [0, 1])):
+        family = own_family(describe(**asked, answers=answers))
+        assert family.load is not None
+        assert [row.answer for row in family.load("cities", "de", "test")] == right
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -215,6 +335,8 @@ def test_wrong_answers_are_drawn_from_other_items_and_are_parallel(
         ({"prompt": ["{qestion}"]}, "unknown field 'qestion'(.|\n)*question"),
         ({"prompt": ["[fields.anser]:"]}, "unknown prompt word 'fields.anser'"),
         ({"forms": ["letters"]}, "the prompt shows no options"),
+        ({"answers": "texts", "columns": {"question": "sentence", "answer": "right"}}, "`columns` has none"),
+        ({"answers": "letters"}, "Invalid enum value 'letters'"),
         ({"forms": ["spoken"]}, "Invalid enum value 'spoken'"),
     ],
 )
