@@ -329,7 +329,7 @@ def join(rows: Mapping[str, Iterable[Row]], *, missing: str = "error", where: ob
             f"{len(lacking)} of {len(ids)} ids are missing in one of the languages {', '.join(by_id)}, "
             f"the first {first!r} (not in {', '.join(lacking[first])})",
             where=where,
-            fix="""complete the data, or pass --metadata '{"xling": {"missing": "drop"}}' to leave them out""",
+            fix="""complete the data, or evaluate with --metadata '{"xling": {"missing": "drop"}}' to leave them out""",
         )
     if lacking:
         log.warning("%s: %d ids that a language lacks were dropped", where, len(lacking))

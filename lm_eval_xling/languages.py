@@ -276,7 +276,8 @@ def resolve(spelling: str) -> Language:
         raise UserError(
             f"{language.name} ({language.code}) is not among the {len(LANGUAGES)} languages whose words and number "
             "forms the project knows",
-            fix="add a line in lm_eval_xling/languages.py",
+            fix="own data with a prompt of its own takes any language (docs/own-data.md); for the rest, add a line in "
+            "lm_eval_xling/languages.py",
         )
     return language
 

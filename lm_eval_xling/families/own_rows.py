@@ -287,7 +287,11 @@ def _options(record: OwnRow, columns: str | tuple[str, ...]) -> tuple[Any, ...]:
         except json.JSONDecodeError:
             value = None
     if not isinstance(value, list | tuple) or not 2 <= len(value) <= 1000:
-        raise UserError(f"the column {columns!r} holds no list of options", where=record.where)
+        raise UserError(
+            f"the column {columns!r} holds no list of options",
+            where=record.where,
+            fix='write a JSON list of two or more, ["…", "…"], or name a column for each option: options: [a, b]',
+        )
     if not all(str(option).strip() for option in value):
         raise UserError(f"an option of column {columns!r} is empty", where=record.where, fix="complete the row")
     return tuple(value)

@@ -79,6 +79,8 @@ def open_corpus(name: str, source: str, languages: Sequence[str], format: str | 
     path = Path(name).expanduser()
     if not path.is_file():
         raise UserError("there is no such file", where=path, fix="give a file, hub:…, catalog:… or parallel:…")
+    if format is None and plain_suffix(path) in (".csv", ".tsv", ".parquet", ".xlsx"):
+        raise UserError("a table is no text", where=path, fix='write its texts as JSON lines, {"text": "…"}')
     return _File(name, path, source, format or ("jsonl" if plain_suffix(path) in (".jsonl", ".json") else "text"))
 
 
@@ -97,7 +99,15 @@ class _File:
 
     def __iter__(self) -> Iterator[CorpusDocument]:
         # newline="": documents of plain text keep their line ends, byte for byte.
-        yield from _documents(text_lines(self.path, newline=""), self.format, self.language, self.path)
+        for document in _documents(text_lines(self.path, newline=""), self.format, self.language, self.path):
+            # Plain text would be one article, and its quotation marks taken for WikiText's.
+            if self.format == "wikitext" and document.id == "0" and not document.texts[self.language].startswith("="):
+                raise UserError(
+                    "no heading ' = Title = ' comes first: this is no WikiText",
+                    where=self.path,
+                    fix="leave --format out",
+                )
+            yield document
 
 
 def _documents(lines: Iterable[str], format: str, language: str, where: object) -> Iterator[CorpusDocument]:
@@ -137,6 +147,8 @@ def _json_documents(lines: Iterable[str], language: str, where: object) -> Itera
             continue
         try:
             row = json.loads(line)
+            if isinstance(row, dict) and "text" not in row:
+                raise ValueError(f"its fields are {', '.join(row) or 'none'}")
             text = row["text"]
             if not isinstance(text, str):
                 raise TypeError("'text' is no text")

@@ -148,6 +148,18 @@ def test_documents_have_ids_of_their_own(tmp_path):
         list(open_corpus(str(path), "de", ()))
 
 
+def test_what_is_no_text_is_not_mixed_as_text(tmp_path):
+    (tmp_path / "a.csv").write_text("id,text\n1,Hello.\n")
+    with pytest.raises(UserError, match="a table is no text"):
+        open_corpus(str(tmp_path / "a.csv"), "en", ())
+    (tmp_path / "a.jsonl").write_text('{"id": "1", "txt": "One."}\n')
+    with pytest.raises(UserError, match="line 1 is no document: its fields are id, txt"):
+        list(open_corpus(str(tmp_path / "a.jsonl"), "en", ()))
+    (tmp_path / "a.txt").write_text('" Nobody knew , " said the mayor .\n')
+    with pytest.raises(UserError, match="this is no WikiText"):
+        list(open_corpus(str(tmp_path / "a.txt"), "en", (), "wikitext"))
+
+
 def test_parallel_input_has_no_cache(tmp_path):
     with pytest.raises(UserError, match="nothing is cached"):
         mix("catalog:atlas/test/subject", tmp_path / "o.jsonl", "en,de", cache=tmp_path / "c.sqlite")
