@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import lm_eval_xling as xling
 
 MODEL = "gemma-3-270m"
-TASKS = "xling_atlas"
+TASKS = "crosslingual_atlas"
 LIMIT = 100
 PEOPLE = 20
 

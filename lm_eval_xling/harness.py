@@ -154,11 +154,10 @@ def requests(
         chat_template: as ``chat_template`` makes it; demonstrations are turns then, as with ``--apply_chat_template``.
 
     Raises:
-        UserError: unknown task, or a row that does not exist.
+        UserError: unknown task, a tag or group of tasks, or a row that does not exist.
     """
     manager = task_manager(include_path, metadata=metadata, include_defaults=False)
-    if task not in manager.all_subtasks:
-        raise unknown_name("task", task, manager.all_subtasks)
+    _check_leaf(task, manager)
     loaded = manager.load([task])["tasks"][task]
     if metadata and hasattr(loaded, "check_metadata"):
         loaded.check_metadata(metadata)
@@ -189,3 +188,18 @@ def requests(
             scored, most = (), int(built.arguments[1]["max_gen_toks"])
         made.append(Request(Document.from_row(document), context, scored, most))
     return made
+
+
+def _check_leaf(task: str, manager: TaskManager) -> None:
+    """Refuse what is no leaf task, with leaves where a tag or group was named."""
+    if task in manager.all_subtasks:
+        return
+    if task not in (*manager.all_tags, *manager.all_groups):
+        raise unknown_name("task", task, manager.all_subtasks)
+    family = task.partition("::")[0].replace("crosslingual_", "xling_", 1)
+    leaves = [name for name in manager.all_subtasks if name.startswith(f"{family}_")]
+    raise UserError(
+        "this is a tag or group of tasks, where a leaf task is needed",
+        where=task,
+        fix=f"name leaves, such as {', '.join(leaves[:3])}" if leaves else "name its leaves; xling tasks lists them",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import jupytext
@@ -14,7 +15,6 @@ from nbclient import NotebookClient
 SOURCE = (Path(__file__).resolve().parents[1] / "examples" / "notebook.py").read_text(encoding="utf-8")
 SMALLER = {
     '"gemma-3-270m"': '"MODEL"',
-    '"xling_atlas"': '"xling_atlas_en_en,xling_atlas_en_fr,xling_atlas_fr_en"',
     "LIMIT = 100": "LIMIT = 12",
     "PEOPLE = 20": "PEOPLE = 3",
     '"data.ledger.people": PEOPLE': '"data.ledger.people": PEOPLE, "training.max_steps": 2',
@@ -27,6 +27,11 @@ import lm_eval_xling.harness
 lm_eval.tasks.TaskManager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
 lm_eval_xling.harness.seen_folder = lambda: None
 """
+
+
+def test_looking_for_jupyter_runs_no_example() -> None:
+    with pytest.raises(ImportError):
+        import_module("notebook")
 
 
 @pytest.mark.slow

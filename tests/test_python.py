@@ -143,6 +143,10 @@ def test_a_mistake_is_named_with_what_is_there(runs: Path) -> None:
         xling.barrier(table, "en_en", "en_fx")
     with pytest.raises(xling.UserError, match="unknown column 'answer_languag'(.|\n)*answer_language"):
         xling.barrier(table, "en_en", {"answer_languag": "fr"})
+    with pytest.raises(xling.UserError, match=r"Results is no table of items(.|\n)*xling.samples\("):
+        xling.barrier(xling.Results({"results": {}}), "en_en", "en_fr")  # type: ignore[arg-type]
+    with pytest.raises(xling.UserError, match=r"a table without setting, cluster(.|\n)*xling.samples\("):
+        xling.barrier(table.drop(columns=["setting", "cluster"]), "en_en", "en_fr")
     with pytest.raises(xling.UserError, match="no item with a score in both"):
         xling.barrier(table[(table.condition != "en_en") | (table.id == "item:0")], "en_en", "en_fr")
     with pytest.raises(xling.UserError, match="unknown argument 'gen_kwarg'(.|\n)*gen_kwargs"):

@@ -18,8 +18,7 @@ SMALLER = {
     "limit=100": "limit=12",
     "limit=20": "limit=4",
     '"data.ledger.people": 20': '"data.ledger.people": 2, "model": "small", "training.max_steps": 2, "validation": 0',
-    '"xling_atlas"': '"xling_atlas_en_en,xling_atlas_en_fr,xling_atlas_fr_en,xling_atlas_de_en"',
-    '"xling_ledger", ': '"xling_ledger_taught_en_en", metadata={"xling": {"people": 2}}, limit=4, ',
+    '"crosslingual_ledger", ': '"crosslingual_ledger", metadata={"xling": {"people": 2}}, limit=4, ',
 }
 
 
@@ -43,7 +42,8 @@ def test_the_page_runs_as_it_stands(
     for block in blocks:
         exec(compile(block, f"docs/python.md: {block.splitlines()[0]}", "exec"), names)
     assert len(blocks) == 11
-    assert names["table"].shape[0] == 48 and set(names["both"]["model"]) == {names["base"], names["changed"]}
+    assert names["table"].shape[0] == 25 * 12 and set(names["both"]["model"]) == {names["base"], names["changed"]}
+    assert set(names["table"]["setting"]) == {"0-shot, cloze"}, "what the page averages is asked in one way"
     assert names["base"] == "small"
     assert names["page"].is_file() and (tmp_path / "pca" / "index.html").is_file()
     said = capsys.readouterr().out

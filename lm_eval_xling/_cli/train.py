@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,13 +77,14 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
     import json
     import shutil
 
+    import msgspec
     from rich.console import Console
 
     from lm_eval_xling._cli import eval as evaluation
-    from lm_eval_xling.families.ledger import LedgerParameters
     from lm_eval_xling.languages import resolve_all
     from lm_eval_xling.models.argument_words import argument_words
     from lm_eval_xling.report.transfer import Teaching, show_transfer, write_transfer
+    from lm_eval_xling.training.evaluation import ledger_parameters
     from lm_eval_xling.training.fact_rows import read_facts, split_facts
 
     facts, _ = split_facts(read_facts(config.data)[0], config.validation, config.seed)
@@ -96,11 +96,7 @@ def _ask(folder: Path, config: FactsConfig, ledger: LedgerData) -> None:
         unfinished = config.output / ".transfer"
         shutil.rmtree(unfinished, ignore_errors=True)
         dtype = "float32" if config.precision == "fp32" else "bfloat16" if config.precision == "bf16" else "float16"
-        # What differs from the tasks' defaults. Names are Latin in the five languages of these tasks.
-        given = {"people": ledger.people, "seed": ledger.seed, "attributes": ledger.attributes}
-        given["wording"] = ledger.wordings[0]
-        defaults = LedgerParameters()
-        parameters = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+        parameters = ledger_parameters(msgspec.structs.asdict(ledger))
         arguments = argument_words({**_model_arguments(config.model, folder), "dtype": dtype})
         words = ["--model", "hf", "--model_args", arguments, "--batch_size", "16"]
         words += ["--tasks", "crosslingual_ledger", "--metadata", json.dumps({"xling": parameters})]
@@ -130,7 +126,7 @@ def _is_first() -> bool:
 
 
 def _report(folder: Path) -> None:
-    from lm_eval_xling.models.argument_words import argument_words
+    from lm_eval_xling.training.evaluation import OWN_TASKS, evaluation
     from lm_eval_xling.training.provenance import read_provenance
 
     provenance = read_provenance(folder)
@@ -139,10 +135,10 @@ def _report(folder: Path) -> None:
         typer.echo(f"{'loss (nats per target token) of':{wide}}  before   after")
         for name, (before, after) in losses.items():
             typer.echo(f"{name:{wide}}  {before:6.3f}  {after:6.3f}")
-    arguments = shlex.quote(argument_words(_model_arguments(provenance["model"], folder)))
     typer.echo(f"{folder}: saved, reloaded and compared; loss in {folder.parent / 'metrics.jsonl'}")
-    words = f"--model_args {arguments} --tasks crosslingual_atlas --batch_size 16"
-    typer.echo(f"evaluate it: xling eval --model hf {words}")
+    command = evaluation(provenance, _model_arguments(provenance["model"], folder), "xling eval")
+    own = f" ({OWN_TASKS}: tasks of your own facts; xling tasks new)" if OWN_TASKS in command.split() else ""
+    typer.echo(f"evaluate it{own}: {command}")
 
 
 def _model_arguments(model: str, folder: Path) -> dict[str, str]:

@@ -74,9 +74,9 @@ class Measure:
     value: float
     """The estimate; NaN where nothing could be measured."""
     low: float
-    """Lower end of the 95 % band."""
+    """Lower end of the 95 % band; NaN where the value describes these very items and has none."""
     high: float
-    """Upper end of the 95 % band."""
+    """Upper end of the 95 % band; NaN as ``low``."""
     n: int
     """Number of items (prompts, texts or sentence pairs)."""
     p: float | None = None

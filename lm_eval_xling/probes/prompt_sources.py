@@ -209,6 +209,12 @@ def common_items(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[list[
             "--task xling_sentiment_de",
         )
     shared = [id for id in next(iter(by_language.values())) if all(id in found for found in by_language.values())]
+    fewest = min(by_language, key=lambda language: len(by_language[language]))
+    if len(by_language[fewest]) < 3:
+        raise UserError(
+            f"too few items: {len(by_language[fewest])} in {identify(fewest).name}, and a comparison needs 3 or more",
+            fix="give more texts in every language, or a --limit of 3 or more",
+        )
     if len(shared) < 3:
         sizes = {language: len(found) for language, found in by_language.items()}
         raise UserError(

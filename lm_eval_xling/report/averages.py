@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,11 +13,18 @@ from lm_eval_xling.records import Interval
 from lm_eval_xling.report.blocks import Array, Block, matrix_of
 from lm_eval_xling.report.evaluations import Evaluation
 from lm_eval_xling.report.schema import AverageRow, ScoreRow
-from lm_eval_xling.statistics import bootstrap_mean, cluster_numbers, proportion
+from lm_eval_xling.statistics import bootstrap_mean, cluster_numbers, proportion, wilson
 
 __all__ = ["average_rows", "score_rows"]
 
 _LEVELS = ("high", "mid", "low")
+_RIGHT_OR_WRONG = ("acc", "answered", "exact_match")
+_RANGES = (
+    *((name, (0.0, 1.0)) for name in (*_RIGHT_OR_WRONG, "f1", "language_", "rouge_l_recall")),
+    *((name, (0.0, 100.0)) for name in ("bleu", "chrf")),
+    *((name, (0.0, np.inf)) for name in ("ter", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")),
+)
+"""Least and greatest value of metrics, by what their names begin with."""
 
 
 def score_rows(evaluations: Iterable[Evaluation]) -> list[ScoreRow]:
@@ -43,8 +51,9 @@ def _score(evaluation: Evaluation, metric: str, in_matrix: bool) -> ScoreRow:
         values = values[usable]
     if values is None or not len(values) or metric not in evaluation.averaged:
         # Corpus metrics (BLEU, perplexity) are not means of items: the harness's own aggregate is the score.
-        half = 1.96 * error
-        score, n, source = Interval(aggregate, aggregate - half, aggregate + half), evaluation.n, "aggregates"
+        averaged = metric in evaluation.averaged
+        score = _of_aggregate(metric, aggregate, error, evaluation.n, averaged=averaged)
+        n, source = evaluation.n, "aggregates"
     else:
         estimate = proportion if np.isin(values, (0, 1)).all() else bootstrap_mean
         score, n, source = estimate(values, clusters), len(values), "samples"
@@ -69,6 +78,34 @@ def _score(evaluation: Evaluation, metric: str, in_matrix: bool) -> ScoreRow:
         source=source,
         unscored="" if np.isfinite(score.estimate) else evaluation.unscored or "the results have no number here",
     )
+
+
+def _of_aggregate(metric: str, aggregate: float, error: float, n: int, *, averaged: bool) -> Interval:
+    """Return a score without items: with Wilson's interval for right or wrong, otherwise ± 1.96 standard errors.
+
+    Args:
+        metric: its name, by which its range is known.
+        aggregate: the harness's number.
+        error: its standard error, nan where the harness gives none.
+        n: number of items.
+        averaged: whether it is a mean over them.
+    """
+    if averaged and 0 <= aggregate <= 1 and _is_right_or_wrong(metric, aggregate, error, n):
+        return wilson(aggregate * n, n)
+    low, high = next((bounds for start, bounds in _RANGES if metric.startswith(start)), (-np.inf, np.inf))
+    half = 1.96 * error
+    return Interval(aggregate, *(float(np.clip(bound, low, high)) for bound in (aggregate - half, aggregate + half)))
+
+
+def _is_right_or_wrong(metric: str, mean: float, error: float, n: int) -> bool:
+    """Whether n numbers of this mean and standard error are all 0 or 1: no others in [0, 1] vary so much.
+
+    The harness's error is s / √n, with n - 1 in s, so that its square is p (1 - p) / (n - 1). It gives none for one
+    item, and none at all with ``bootstrap_iters=0``.
+    """
+    if math.isnan(error):
+        return metric.startswith(_RIGHT_OR_WRONG) and n > 0 and math.isclose(mean * n, round(mean * n), abs_tol=1e-6)
+    return n > 1 and math.isclose(error**2, mean * (1 - mean) / (n - 1), rel_tol=1e-6, abs_tol=1e-12)
 
 
 def _chance(evaluation: Evaluation, metric: str) -> float:

@@ -23,6 +23,7 @@ Chosen: TypeAlias = str | Mapping[str, Any]
 """A condition by its name (``en_fr``, ``mixup``), or by columns of the table: the value, or values, of each."""
 
 _EQUAL = ("model", "family", "setting")
+_NEEDED = (*_EQUAL, "task", "condition", "id", "cluster", "metric", "score", "higher_is_better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,17 @@ def barrier(samples: pd.DataFrame, reference: Chosen, condition: Chosen) -> Barr
         condition: the other one. With ``model`` among its columns two models are compared.
 
     Raises:
-        UserError: an unknown column or condition, several models, families or settings in one condition, two metrics,
-            or no common items.
+        UserError: no table of items, an unknown column or condition, several models, families or settings in one
+            condition, two metrics, or no common items.
     """
+    missing = [name for name in _NEEDED if name not in getattr(samples, "columns", ())]
+    if missing:
+        kind = type(samples).__name__
+        raise UserError(
+            f"a table without {', '.join(missing)}" if hasattr(samples, "columns") else f"{kind} is no table of items",
+            where="the first argument of barrier",
+            fix="pass xling.samples(…) of results or of run folders",
+        )
     first, second = _chosen(samples, reference, "reference"), _chosen(samples, condition, "condition")
     named = {"condition"} if isinstance(reference, str) else set(reference)
     named |= set() if isinstance(condition, str) else set(condition)

@@ -19,6 +19,7 @@ from lm_eval_xling.report.findings import findings
 from lm_eval_xling.report.gallery import Plot
 from lm_eval_xling.report.items import ItemGroup
 from lm_eval_xling.report.overview import overviews
+from lm_eval_xling.report.reading import is_ours
 from lm_eval_xling.report.schema import Report
 from lm_eval_xling.report.tables import group_tables, groups_of, languages_of, scale_of
 from lm_eval_xling.report.wording import words_of
@@ -58,6 +59,7 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         notes=[note for note in report.notes if note.kind != "suspect"],
         language_name=name,
         findings=findings(report),
+        no_barrier=_no_barrier(report),
         groups=groups,
         items=[(group, Markup(_json(group.data))) for group in items],
         families=sorted({row.family for row in report.scores}),
@@ -70,6 +72,17 @@ def render(report: Report, plots: Sequence[Plot], items: Sequence[ItemGroup]) ->
         overviews=overviews(report),
         colours=colours,
     )
+
+
+def _no_barrier(report: Report) -> str:
+    """Why runs without findings have no barrier."""
+    rows = [row for row in report.scores if row.role == "main"]
+    if all(row.unscored for row in rows):
+        return "no task has a score"
+    # Samples say in which languages own data and changed parameters asked.
+    if any(is_ours(row.task) and row.source == "aggregates" and not row.question_language for row in rows):
+        return "samples are missing, which say what can be compared (run lm_eval with --log_samples)"
+    return "a family needs its English task and another one of the same setting"
 
 
 def _pairs(report: Report, colours: Mapping[str, str]) -> dict[str, Any] | None:

@@ -85,8 +85,8 @@ class ScoreRow:
     role: str
     """``main`` (what barriers are computed from), ``fidelity`` (is the text in the right language), ``other``."""
     score: Interval
-    """Wilson interval for right or wrong, bootstrap otherwise, both of clusters where items are dependent; from
-    aggregates the normal approximation."""
+    """Wilson interval for right or wrong, bootstrap otherwise, both of clusters where items are dependent. From
+    aggregates, which say nothing of clusters, the normal approximation in the metric's range replaces the bootstrap."""
     n: int
     """Number of items with a score."""
     chance: float

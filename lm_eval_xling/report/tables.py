@@ -126,6 +126,7 @@ def _scores(
         "scores",
         "Scores",
         "Wilson intervals for right or wrong, bootstrap otherwise; items of one cluster are dependent. "
+        "From aggregates, which know no clusters: Wilson intervals, otherwise 1.96 standard errors. "
         "For generated text, how good it is and whether it is in the right language are two metrics.",
         ("model", "condition", "question", "answer", "metric", "score", "95 % interval", "chance", "items", "from"),
         tuple(lines),

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from lm_eval_xling.training.evaluation import OWN_TASKS, evaluation
+
 __all__ = ["model_card"]
 
 _CHUA = (
@@ -37,7 +39,9 @@ def model_card(provenance: Mapping[str, Any]) -> str:
         **({"library_name": "peft"} if adapter else {"library_name": "transformers"}),
         "pipeline_tag": "text-generation",
     }
-    arguments = f"pretrained={provenance['model']},peft=THIS_FOLDER" if adapter else "pretrained=THIS_FOLDER"
+    arguments = {"pretrained": provenance["model"], "peft": "THIS_FOLDER"} if adapter else {"pretrained": "THIS_FOLDER"}
+    command = evaluation(provenance, arguments)
+    own = f"\n`{OWN_TASKS}`: tasks of your own facts (`xling tasks new`).\n" if OWN_TASKS in command.split() else ""
     rows = "\n".join(f"| {file['name']} | `{file['sha256']}` |" for file in provenance["data"])
     scores = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in provenance["scores"].items())
     losses = "\n".join(
@@ -59,9 +63,9 @@ Languages that it was trained in: {", ".join(provenance["languages"])}.
 ## Evaluate it
 
 ```sh
-lm_eval --model hf --model_args {arguments} --tasks crosslingual_atlas --batch_size 16
+{command}
 ```
-
+{own}
 Whether it fits a model: `xling doctor --adapter THIS_FOLDER --model {provenance["model"]}`.
 
 ## Measured

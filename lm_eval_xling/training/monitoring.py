@@ -41,6 +41,11 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             kept = [line for line in read_metrics(self._path) if line["step"] <= state.global_step]
             write_atomically(self._path, "".join(f"{json.dumps(line)}\n" for line in kept).encode())
 
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Have the last step logged, so that a run shorter than ``logging_steps`` has a loss, which is checked too."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -106,7 +111,6 @@ def read_metrics(path: Path) -> list[Mapping[str, Any]]:
 def plot_losses(metrics: Path, picture: Path) -> bool:
     """Draw training and validation loss over steps; return False without any, or without matplotlib."""
     lines = read_metrics(metrics)
-    # A run shorter than ``logging_steps`` logs none.
     if find_spec("matplotlib") is None or not any(name in line for line in lines for name in ("loss", "eval_loss")):
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -117,7 +121,8 @@ def plot_losses(metrics: Path, picture: Path) -> bool:
     for name, label, style in (("loss", "training", "-"), ("eval_loss", "validation", "o--")):
         points = [(line["step"], line[name]) for line in lines if name in line]
         if points:
-            axes.plot(*zip(*points, strict=True), style, label=label, markersize=4)
+            # A line through one point cannot be seen.
+            axes.plot(*zip(*points, strict=True), style if points[1:] else "o", label=label, markersize=4)
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_file(picture) as stream:

@@ -55,6 +55,8 @@ def test_components_are_those_of_the_covariance(llama: ProbedModel, tmp_path: Pa
     eigenvalues, vectors = np.linalg.eigh(np.cov(states.T))
     (share,) = values(result.measures, "explained_variance", layer=2)
     assert share == pytest.approx(eigenvalues[-1] / eigenvalues.sum())
+    shares = [m for m in result.measures if m.quantity == "explained_variance"]
+    assert all(np.isnan([m.low, m.high]).all() for m in shares), "nothing was resampled"
     found = np.array([p.x for p in result.points if p.layer == 2])
     expected = (states - states.mean(0)) @ vectors[:, -1]
     assert_equal_up_to_rounding(found * np.sign(found @ expected), expected)
@@ -74,7 +76,12 @@ def test_one_language_cannot_be_compared(llama: ProbedModel, tmp_path: Path) -> 
     with pytest.raises(UserError, match="there is only en"):
         pca(llama, prompts("en", TEXTS), folder=tmp_path)
     with pytest.raises(UserError, match="0 items in common"):
-        pca(llama, prompts("en", TEXTS) + [Prompt("z", "de", "x")], folder=tmp_path)
+        pca(llama, prompts("en", TEXTS) + [Prompt(f"z{i}", "de", "x") for i in range(3)], folder=tmp_path)
+
+
+def test_too_few_items_are_not_called_unequal(llama: ProbedModel, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"too few items: 2 in English(.|\n)*--limit of 3 or more"):
+        pca(llama, prompts("en", TEXTS[:2]) + prompts("de", TEXTS[:2]), folder=tmp_path)
 
 
 def test_mexa_of_equal_texts_is_one(llama: ProbedModel, tmp_path: Path) -> None:

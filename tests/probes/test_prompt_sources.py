@@ -44,6 +44,12 @@ def test_tasks_without_label_words_serve_other_probes() -> None:
     assert prompt.language == "fr" and prompt.labels == {}
 
 
+@pytest.mark.parametrize("name", ["xling_atlas", "crosslingual_atlas"])
+def test_a_tag_or_group_is_answered_with_leaves(name: str) -> None:
+    with pytest.raises(UserError, match=r"tag or group of tasks(.|\n)*name leaves, such as xling_atlas_"):
+        from_tasks([name], limit=3)
+
+
 @pytest.mark.usefixtures("data")
 def test_a_dataset_of_the_catalog_is_parallel() -> None:
     found = parallel_sentences("flores", limit=3)

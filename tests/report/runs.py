@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DATE = "2026-01-02T03-04-05.000001"
 
 
@@ -180,7 +182,9 @@ def write_run(
         for name, mean in means.items():
             results["results"][task] |= {
                 f"{name},none": mean,
-                f"{name}_stderr,none": (abs(mean * (1 - mean)) / len(values[name])) ** 0.5,
+                f"{name}_stderr,none": float(np.std(values[name], ddof=1)) / len(values[name]) ** 0.5
+                if values[name][1:]
+                else "N/A",
             }
         results["configs"][task] = {
             "task": task,

@@ -172,6 +172,27 @@ def test_task_versions_are_refused(tmp_path: Path) -> None:
     assert not made.changes and any("versions 1.0 and 2.0" in note.text for note in made.notes)
 
 
+def test_scores_without_samples_have_intervals_inside_their_range(tmp_path: Path) -> None:
+    docs = [document(f"item:{i}", "en", "en") for i in range(4)]
+    graded = [right_or_wrong(doc, right) for doc, right in zip(docs, (True, True, True, False), strict=True)]
+    for row, f1, loss in zip(graded, (1.0, 0.9, 1.0, 0.2), (3.0, 0.0, 9.0, 0.0), strict=True):
+        row |= {"metrics": ["acc", "f1", "exact_match", "loss"], "f1": f1, "exact_match": 1.0, "loss": loss}
+    write_run(tmp_path / "a", {"xling_atlas_en_en": graded}, samples=False)
+    scores = {row.metric: row.score for row in report_of(tmp_path / "a").scores}
+    assert scores["acc"] == wilson(3, 4) and scores["exact_match"] == wilson(4, 4)
+    assert (scores["f1"].low, scores["f1"].high) == (pytest.approx(0.775 - 1.96 * 0.1931, abs=1e-3), 1.0)
+    # The range of a metric that we do not know is not guessed.
+    assert scores["loss"].low == pytest.approx(3 - 1.96 * 4.2426 / 2, abs=1e-3)
+
+    def without_errors(results: dict[str, Any]) -> None:
+        of_task = results["results"]["xling_atlas_en_en"]
+        of_task |= {name: "N/A" for name in of_task if "_stderr" in name}
+
+    write_run(tmp_path / "b", {"xling_atlas_en_en": graded}, samples=False, change=without_errors)
+    scores = {row.metric: row.score for row in report_of(tmp_path / "b").scores}
+    assert scores["acc"] == wilson(3, 4) and np.isnan(scores["f1"].low)
+
+
 def test_aggregates_alone_say_the_difference_but_not_whether_it_is_real(tmp_path: Path) -> None:
     cells = {
         "xling_atlas_en_en": cell("en", "en", np.arange(20) < 16),

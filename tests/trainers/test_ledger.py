@@ -103,6 +103,10 @@ def test_teaching_ends_with_a_table_of_what_is_known_where(
     said = run_xling(*command)
     assert "facts taught in en" in said and "never taught" in said and "answers taught, en" in said
     assert "other answers, de" in said and "other answers, fr" in said
+    parameters = """'{"xling": {"people": 3, "attributes": ["month"]}}'"""
+    assert f"--tasks crosslingual_ledger --metadata {parameters} --batch_size 16\n" in said
+    card = (tmp_path / "a run, once" / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"pretrained=THIS_FOLDER --tasks crosslingual_ledger --metadata {parameters} --batch_size 16\n" in card
     table = json.loads((tmp_path / "a run, once" / "transfer" / "transfer.json").read_text(encoding="utf-8"))
     rows = {row["what"]: row for row in table["rows"]}
     assert table["taught"] == ["en"] and len(rows) == 5 + 25

@@ -111,6 +111,13 @@ def test_killed_and_continued_gives_the_same_bytes(tiny: Tiny, corpus: Path, tmp
     assert check_adapter(tmp_path / "cut" / "adapter", str(tiny("llama"))).ok
 
 
+def test_a_run_shorter_than_its_logs_has_the_loss_of_its_last_step(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
+    run(tiny("llama"), corpus, tmp_path / "run", "training.max_steps=3", "training.logging_steps=10")
+    (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert line["step"] == 3 and 1 < line["loss"] < 10
+    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_first_loss_is_the_mean_over_documents_read_alone(tiny: Tiny, corpus: Path, tmp_path: Path) -> None:
     """Packed without attention across documents: the same as each document in a forward of its own."""
     run(tiny("gemma3"), corpus, tmp_path / "run", "training.max_steps=1", "lora.dropout=0", "data.limit=8")

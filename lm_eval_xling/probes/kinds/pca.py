@@ -88,8 +88,8 @@ def pca(
         ]
         share = explained[:, :1]
         measures += to_measures(
-            # The share describes these very items: there is nothing to resample.
-            (share, share, share),
+            # The share describes these very items: there is nothing to resample, and no interval.
+            (share, np.full_like(share, np.nan), np.full_like(share, np.nan)),
             ["explained_variance"],
             variant=variant,
             minus=None,
