@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,8 +16,6 @@ from tests.selection import (  # noqa: F401  (pytest finds its hooks here)
     pytest_runtest_makereport,
 )
 
-# jupytext looks for Jupyter's package of this name, and would run ours: pytest has examples/ on the path.
-sys.modules["notebook"] = None  # type: ignore[assignment]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

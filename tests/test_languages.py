@@ -104,7 +104,9 @@ def test_what_is_no_language_is_refused(spelling: str) -> None:
     ("spelling", "named"), [("da", r"Danish \(da\)"), ("zh-TW", r"Chinese \(Traditional\) \(zh-Hant\)")]
 )
 def test_a_language_outside_the_table_is_named_where_its_words_are_needed(spelling: str, named: str) -> None:
-    with pytest.raises(UserError, match=rf"^{named} is not among the {len(LANGUAGES)} languages.*\n  fix: .*add a line"):
+    with pytest.raises(
+        UserError, match=rf"^{named} is not among the {len(LANGUAGES)} languages.*\n  fix: .*add a line"
+    ):
         resolve(spelling)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import jupytext
@@ -27,11 +26,6 @@ import lm_eval_xling.harness
 lm_eval.tasks.TaskManager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
 lm_eval_xling.harness.seen_folder = lambda: None
 """
-
-
-def test_looking_for_jupyter_runs_no_example() -> None:
-    with pytest.raises(ImportError):
-        import_module("notebook")
 
 
 @pytest.mark.slow

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
-import published
 import pytest
-from study_file import read
 
 from lm_eval_xling import catalog
 from lm_eval_xling.families.available import matching
 from lm_eval_xling.leaf_dataset import leaf_dataset
 from lm_eval_xling.training.configuration import AlignmentConfig, load_config
 from tests.families.written import rows_of
+from tests.programs import EXAMPLES, program
 
-TABLES = sorted((Path(published.__file__).parent / "published").glob("*.yaml"))
+published, read = program("published"), program("study_file").read
+TABLES = sorted((EXAMPLES / "published").glob("*.yaml"))
 
 
 @pytest.mark.slow

@@ -9,11 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import ledger_study
 import numpy as np
 import pytest
-import study as study_program
-from study_file import read
 
 from lm_eval_xling.errors import UserError
 from lm_eval_xling.families.ledger import WORDINGS
@@ -21,8 +18,10 @@ from lm_eval_xling.harness import requests
 from lm_eval_xling.records import MixedText, Unit
 from lm_eval_xling.training.configuration import AlignmentConfig, FactsConfig, MixedConfig, load_config
 from lm_eval_xling.training.fact_rows import read_file
+from tests.programs import EXAMPLES, program
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+study_program, ledger_study = program("study"), program("ledger_study")
+read = program("study_file").read
 
 
 KINDS = {"align": AlignmentConfig, "mixed": MixedConfig, "facts": FactsConfig}
