@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lm_eval_xling.statistics import too_few
+
 __all__ = [
     "Band",
     "Statistic",
@@ -45,11 +47,16 @@ def bootstrap_band(
         items: number of items.
         seed: of the resampling.
         clusters: number of each item's cluster, from 0; whole clusters are drawn. Without them every item is one.
+
+    Returns:
+        The estimate and the ends, which are NaN where so few items say nothing (``statistics.too_few``).
     """
     generator = np.random.default_rng(seed)
     drawn = items if clusters is None else int(clusters.max()) + 1
     block = max(1, _BLOCK // items)
     estimate = statistic(np.full((1, items), 1 / items))[0]
+    if too_few(drawn):
+        return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
     draws = []
     for start in range(0, RESAMPLES, block):
         size = min(block, RESAMPLES - start)

@@ -21,6 +21,15 @@ def test_bootstrap_of_a_mean_agrees_with_theory(values: np.ndarray) -> None:
     np.testing.assert_allclose(estimate - low, reach, rtol=0.12)
 
 
+def test_fewer_than_six_items_or_clusters_have_no_band(values: np.ndarray) -> None:
+    for items, clusters in ((5, None), (20, np.repeat(np.arange(5), 4))):
+        few = values[:items]
+        estimate, low, high = bands.bootstrap_band(bands.mean(few), items, clusters=clusters)
+        np.testing.assert_allclose(estimate, few.mean(0))
+        assert np.isnan(low).all() and np.isnan(high).all()
+    assert np.isfinite(bands.bootstrap_band(bands.mean(values[:6]), 6)[1]).all()
+
+
 def test_items_without_a_value_do_not_count(values: np.ndarray) -> None:
     values[::2, 0, 0] = np.nan
     values[:, 1, 1] = np.nan
