@@ -12,13 +12,14 @@ table (Benjamini and Hochberg), and the picture OUTPUT/barrier.png.
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import evaluate_into, percent, prepare, run_once
+from study import bounds, evaluate_into, percent, prepare, run_once
 from study_file import start
 
 from lm_eval_xling.models import model_path
@@ -160,13 +161,13 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in results:
-        score = f"{100 * row['accuracy']:.1f} | {100 * row['low']:.1f} to {100 * row['high']:.1f}"
+        score = f"{100 * row['accuracy']:.1f} | {bounds(row['low'], row['high'])}"
         compared = "– | – | – | – | –"
         if "p" in row:
             p = "<.001" if row["adjusted_p"] < 0.001 else f"{row['adjusted_p']:.3f}"
-            bounds = f"{100 * row['from']:+.1f} to {100 * row['to']:+.1f}"
+            interval = bounds(row["from"], row["to"], "+")
             compared = (
-                f"{row['against']} | {100 * row['difference']:+.1f} | {bounds} | {p} | {percent(row['detectable'])}"
+                f"{row['against']} | {100 * row['difference']:+.1f} | {interval} | {p} | {percent(row['detectable'])}"
             )
         lines.append(f"| {row['kind']} | {row['condition']} | {score} | {compared} |")
     return "\n".join(lines) + "\n"
@@ -188,7 +189,8 @@ def draw(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any], path: P
             row = rows[name]
             sure = row.get("adjusted_p", 1.0) < 0.05
             color = "#0b6e4f" if sure and row["difference"] > 0 else "#b3432b" if sure else "#5b6770"
-            errors = [[100 * (row["accuracy"] - row["low"])], [100 * (row["high"] - row["accuracy"])]]
+            ends = (row["accuracy"] - row["low"], row["high"] - row["accuracy"])
+            errors = [[100 * end if math.isfinite(end) else 0.0] for end in ends]
             panel.errorbar(100 * row["accuracy"], place, xerr=errors, fmt="o", color=color, capsize=3)
         panel.axvline(25, color="#c9ced3", linewidth=0.8)
         panel.set(title=textwrap.fill(kind, 28), xlim=(0, 104), xlabel="right answers, percent")

@@ -212,9 +212,14 @@ def table(results: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str
         lines.append(
             f"| {row['group']} ({tasks}, {row['items']} items) | {row['from']} | {row['to']} | "
             f"{100 * row['accuracy_from']:.1f} → {100 * row['accuracy_to']:.1f} | {100 * row['difference']:+.1f} | "
-            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f} | {p} | {percent(row['detectable'])} |"
+            f"{bounds(row['low'], row['high'], '+')} | {p} | {percent(row['detectable'])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def bounds(low: float, high: float, sign: str = "") -> str:
+    """Return an interval in percent, or a dash where there are too few units for one."""
+    return f"{100 * low:{sign}.1f} to {100 * high:{sign}.1f}" if math.isfinite(low + high) else "–"
 
 
 def percent(value: float) -> str:

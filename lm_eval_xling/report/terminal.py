@@ -91,7 +91,7 @@ def _print(console: Console, title: str, file: str, lines: list[_Line], scale: f
     means = [line for line in lines if line[0] != "task"]
     others = sorted((line for line in lines if line[0] == "task"), key=lambda line: -abs(line[3]))
     kept = means + others[: max(3, _MOST_LINES - len(means))]
-    table = _table(title, ("model", "condition"), ("from", "to", "points", "95 % interval", "p"))
+    table = _table(title, ("model", "condition"), ("from", "to", "points", "95 % interval", "adj. p"))
     for _, names, (first, second), difference, paired in kept:
         cells = [number(first, scale), number(second, scale), number(difference, scale, sign=True)]
         if paired is None:
