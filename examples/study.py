@@ -57,12 +57,10 @@ def main(study: Mapping[str, Any]) -> None:
 def prepare(study: Mapping[str, Any], output: Path) -> None:
     """Run the commands that make what the study needs, where it is not there."""
     for command in study.get("prepare", []):
-        words = [part.format(output=output) for part in shlex.split(command["run"])]
-        record = output / f"{command['makes']}.command.json"
+        made = output / command["makes"]
         # What has no record was put there by hand.
-        if not ((output / command["makes"]).exists() and (done(record, words) or not record.exists())):
-            run(words)
-            leave(record, words)
+        if record_of(made).exists() or not made.exists():
+            run_once([part.format(output=output) for part in shlex.split(command["run"])], made)
 
 
 def with_seeds(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -94,10 +92,14 @@ def train(name: str, settings: Mapping[str, Any], study: Mapping[str, Any]) -> P
 
 def run_once(command: Sequence[str], made: Path) -> None:
     """Run a command, or find what it makes: the record beside it says that it is finished, and how it was made."""
-    record = made.with_name(f"{made.name}.command.json")
-    if not (done(record, list(command)) and made.exists()):
+    if not (done(record_of(made), list(command)) and made.exists()):
         run(command)
-        leave(record, list(command))
+        leave(record_of(made), list(command))
+
+
+def record_of(made: Path) -> Path:
+    """Return where it is written down how a file or folder was made."""
+    return made.with_name(f"{made.name}.command.json")
 
 
 def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Scores:
@@ -129,7 +131,7 @@ def evaluate(name: str, trained: Path | None, study: Mapping[str, Any]) -> Score
 
 def evaluate_into(folder: Path, command: Sequence[str]) -> None:
     """Run an evaluation with samples, or find it; its folder gets its name when all is written, and not before."""
-    record = folder.with_name(f"{folder.name}.command.json")
+    record = record_of(folder)
     if folder.exists() and (done(record, list(command)) or not record.exists()):
         return
     unfinished = folder.with_name(f".{folder.name}")

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from lm_eval_xling.errors import UserError, unknown_name
+from lm_eval_xling.files import write_atomically
 
 
 def start(program: Callable[[dict[str, Any]], None], about: str | None, keys: Collection[str]) -> None:
@@ -82,8 +83,7 @@ def done(record: Path, settings: Any) -> bool:
 
 def leave(record: Path, settings: Any) -> None:
     """Write the record of a step that is done."""
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    write_atomically(record, json.dumps(settings, indent=1).encode())
 
 
 def assign(level: Any, key: str, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -217,13 +217,18 @@ def test_items_without_a_number_are_refused(statistic: Callable[[np.ndarray], ob
         statistic(np.array([1.0, math.nan, 0.0]))
 
 
-def test_proportion_of_dependent_items_covers_in_95_percent() -> None:
-    rng = np.random.default_rng(7)
+def dependent(share: float, *, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A thousand samples of 40 clusters of 5, of 0 and 1, and their clusters; correlation within a cluster: 0.5."""
+    rng = np.random.default_rng(seed)
     clusters = np.repeat(np.arange(40), 5)
-    plain = clustered = 0
     for _ in range(1000):
-        own = rng.beta(0.8, 0.2, 40)  # correlation within a cluster: 0.5
-        right = (rng.random(200) < own[clusters]).astype(float)
+        own = rng.beta(share, 1 - share, 40)
+        yield (rng.random(200) < own[clusters]).astype(float), clusters
+
+
+def test_proportion_of_dependent_items_covers_in_95_percent() -> None:
+    plain = clustered = 0
+    for right, clusters in dependent(0.8, seed=7):
         low, high = (interval := st.proportion(right, clusters)).low, interval.high
         clustered += low <= 0.8 <= high
         plain += st.wilson(int(right.sum()), 200).low <= 0.8 <= st.wilson(int(right.sum()), 200).high
@@ -241,12 +246,8 @@ def test_proportion_of_independent_items_is_wilsons() -> None:
 
 
 def test_a_share_of_dependent_items_is_tested_at_its_level() -> None:
-    rng = np.random.default_rng(8)
-    clusters = np.repeat(np.arange(40), 5)
     plain = clustered = 0
-    for _ in range(1000):
-        own = rng.beta(0.25, 0.75, 40)  # correlation within a cluster: 0.5
-        chosen = (rng.random(200) < own[clusters]).astype(float)
+    for chosen, clusters in dependent(0.25, seed=8):
         clustered += st.proportion_test(chosen, 0.25, clusters) < 0.05
         plain += st.proportion_test(chosen, 0.25) < 0.05
     assert clustered / 1000 == pytest.approx(0.05, abs=0.03)

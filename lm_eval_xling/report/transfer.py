@@ -33,8 +33,10 @@ KINDS = {
 }
 """By whether the question's and the answer's language were taught, and whether they are the same."""
 
-_MIXED_KINDS = {(True, True, True): "both in one of the languages taught"}
-"""What replaces ``KINDS`` where a fact was taught in a question's and an answer's language that differ."""
+_AS_TAUGHT = KINDS[True, True, True]
+_BOTH = "both in one of the languages taught"
+"""What replaces ``_AS_TAUGHT`` where a fact was taught in a question's and an answer's language that differ."""
+_KINDS = (_BOTH, *KINDS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class Teaching:
 
     def kind_of(self, question: str, answer: str) -> str:
         """Return what a pair of languages is called."""
-        kind = question in self.languages, answer in self.languages, question == answer
-        return KINDS[kind] if self.answers == "same" else _MIXED_KINDS.get(kind, KINDS[kind])
+        kind = kind_of(question, answer, self.languages)
+        return _BOTH if kind == _AS_TAUGHT and self.answers != "same" else kind
 
     def title(self) -> str:
         """Return what is said above the table."""
@@ -106,8 +108,7 @@ def transfer(evaluations: Iterable[Evaluation], taught: Teaching) -> list[Transf
         kinds[pair] = taught.kind_of(condition.question, condition.answer)
     if not cells:
         raise UserError("no leaf of xling_ledger with samples is among the runs", fix="evaluate with --log_samples")
-    named = dict.fromkeys((*_MIXED_KINDS.values(), *KINDS.values()))
-    by_kind = [(kind, [pair for pair in cells if kinds[pair] == kind]) for kind in named]
+    by_kind = [(kind, [pair for pair in cells if kinds[pair] == kind]) for kind in _KINDS]
     return [_row(what, pairs, cells) for what, pairs in (*by_kind, *((pair, [pair]) for pair in cells)) if pairs]
 
 
@@ -144,12 +145,11 @@ def show_transfer(rows: Sequence[TransferRow], taught: Teaching, console: Consol
     from rich.table import Table
 
     kinds = Table("asked", "pairs", "taught", "never taught", title=taught.title())
-    named = {*KINDS.values(), *_MIXED_KINDS.values()}
     for row in rows:
-        if row.what in named:
+        if row.what in _KINDS:
             kinds.add_row(row.what, str(row.pairs), _cell(row.taught), _cell(row.never))
     console.print(kinds)
-    pairs = {row.what: row for row in rows if row.what not in named}
+    pairs = {row.what: row for row in rows if row.what not in _KINDS}
     asked = list(dict.fromkeys(pair.split("_")[0] for pair in pairs))
     answered = list(dict.fromkeys(pair.split("_")[1] for pair in pairs))
     matrix = Table("question ▾ answer ▸", *answered, title="taught / never taught, percent")
