@@ -363,6 +363,13 @@ def test_avoiding_foreign_options_is_told_from_not_knowing(tmp_path: Path) -> No
     assert gt.difference is not None and gt.difference.difference.estimate == 1.0
     assert (wrong.chosen.estimate, wrong.reference) == (0.0, 0.0)
     assert gt.chance_p < 0.001
+    # Eight passages of five questions are not forty chances to choose it.
+    for samples in made.values():
+        for index, row in enumerate(samples):
+            row["doc"]["cluster"] = f"passage {index // 5}"
+    write_run(tmp_path / "clusters", made, model_args=BASE)
+    grouped = next(row for row in report_of(tmp_path / "clusters").lone_options if row.condition == "gt_de")
+    assert grouped.chosen.estimate == 0.0 and grouped.chance_p > 0.05
 
 
 def test_averages_macro_micro_resources_and_training(tmp_path: Path) -> None:
